@@ -1,0 +1,169 @@
+"""The bundle: an immutable, versioned directory, the only thing that crosses from training to the service.
+
+```
+<bundle id>/
+  manifest.json                 written last: schema, sha256 and size of every file, configuration, statistics, metrics
+  items.jsonl                   the catalogue, a row an item number
+  popularity.npy                (n_items,) float32, recency-weighted interaction counts
+  cf.safetensors                the global CF model
+  communities.safetensors       anchors (q, d) float32
+  profiles/                     what `localrec publish` writes to Redis, parquet
+  checkpoint/                   base model: an ordinary checkpoint whose vocabulary is the catalogue
+  adapters/global, adapters/c00 …   one PEFT LoRA adapter each
+```
+
+The id ends in a digest of the contents, so a name never means two things.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from models.contract.errors import BundleError
+from models.contract.fusion import FusionMethod
+
+SCHEMA_VERSION = 1
+MANIFEST = "manifest.json"
+GLOBAL_ADAPTER = "global"
+
+
+class FileEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Checksum and size of one file."""
+
+    sha256: str
+    bytes: int
+
+
+class ModelSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a worker must know to serve the local models, and a gateway to call them."""
+
+    form: str
+    history_length: int
+    n_items: int
+    lora_rank: int
+    adapters: tuple[str, ...]
+    base_model: str
+
+
+class ServingSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Defaults of the `local` pipeline, chosen on validation data."""
+
+    method: FusionMethod
+    k: float
+    candidates: int
+
+
+class CommunitySpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One community: its adapter, how many training users belong to it, and words for a person."""
+
+    adapter: str
+    n_users: int
+    name: str = ""
+
+
+class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Contents of ``manifest.json``."""
+
+    schema_version: int
+    bundle_id: str
+    created_at: str
+    embedding_size: int
+    bandwidth: float
+    model: ModelSpec
+    serving: ServingSpec
+    communities: tuple[CommunitySpec, ...]
+    files: dict[str, FileEntry]
+    config: dict[str, Any]
+    data_statistics: dict[str, Any]
+    metrics: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A complete bundle on disk."""
+
+    directory: Path
+    manifest: Manifest
+
+    @property
+    def id(self) -> str:
+        return self.manifest.bundle_id
+
+    def path(self, name: str) -> Path:
+        """Path of a file of the bundle."""
+        return self.directory / name
+
+    def adapter_name(self, adapter: str) -> str:
+        """Name under which workers serve an adapter of this bundle (``global``, ``c00``, …)."""
+        return f"{self.id}-{adapter}"
+
+    def adapter_path(self, adapter: str) -> Path:
+        """Directory of an adapter."""
+        return self.directory / "adapters" / adapter
+
+
+def community_adapter(number: int) -> str:
+    """Name of a community's adapter inside the bundle."""
+    return f"c{number:02d}"
+
+
+def hash_file(path: Path) -> FileEntry:
+    """Checksum and size of a file."""
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return FileEntry(digest, path.stat().st_size)
+
+
+def hash_files(directory: Path) -> dict[str, FileEntry]:
+    """Checksums of every file below ``directory`` but the manifest, by relative path, sorted."""
+    return {name: hash_file(directory / name) for name in sorted(_files(directory)) if name != MANIFEST}
+
+
+def write_manifest(directory: Path, manifest: Manifest) -> Bundle:
+    """Write ``manifest.json`` atomically: its existence means that the bundle is complete."""
+    temporary = directory / f".{MANIFEST}.tmp"
+    temporary.write_text(json.dumps(msgspec.to_builtins(manifest), indent=2) + "\n")
+    os.replace(temporary, directory / MANIFEST)
+    return Bundle(directory, manifest)
+
+
+def open_bundle(directory: Path) -> Bundle:
+    """Read the manifest of a bundle. Raises BundleError where it is missing, malformed, or of another schema."""
+    path = directory / MANIFEST
+    try:
+        document = json.loads(path.read_bytes())
+    except FileNotFoundError as exc:
+        raise BundleError(f"{directory}: no {MANIFEST}: not a bundle, or one that was not finished") from exc
+    except ValueError as exc:
+        raise BundleError(f"{path}: not JSON: {exc}") from exc
+    version = document.get("schema_version") if isinstance(document, dict) else None
+    if version != SCHEMA_VERSION:
+        raise BundleError(f"{path}: schema_version is {version!r}, this version reads {SCHEMA_VERSION}")
+    try:
+        return Bundle(directory, msgspec.convert(document, Manifest))
+    except msgspec.ValidationError as exc:
+        raise BundleError(f"{path}: {exc}") from exc
+
+
+def verify_bundle(directory: Path) -> Bundle:
+    """Open a bundle and check every file against its checksum. Raises BundleError naming the first wrong file."""
+    bundle = open_bundle(directory)
+    found = set(_files(directory)) - {MANIFEST}
+    for name in sorted(found - bundle.manifest.files.keys()):
+        raise BundleError(f"{bundle.id}: {name} is not listed in the manifest")
+    for name, expected in bundle.manifest.files.items():
+        if name not in found:
+            raise BundleError(f"{bundle.id}: {name} is missing")
+        if hash_file(directory / name) != expected:
+            raise BundleError(f"{bundle.id}: {name} does not match its checksum")
+    return bundle
+
+
+def _files(directory: Path) -> Iterator[str]:
+    return (str(path.relative_to(directory)) for path in directory.rglob("*") if path.is_file())

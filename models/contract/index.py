@@ -1,0 +1,63 @@
+"""Top-N by inner product over item vectors, exact or by faiss."""
+
+from typing import Protocol
+
+import faiss
+import numpy as np
+
+from models.contract.types import Floats, Ints, RankedList
+
+EXACT_BELOW_ITEMS = 20_000  # one numpy product is faster than a faiss call for small catalogues
+
+
+class ItemIndex(Protocol):
+    """Finds the items with the largest inner product."""
+
+    def search(self, query: Floats, n: int, excluded: Ints) -> RankedList:
+        """The best ``n`` items for ``query`` (d,), none of ``excluded``; fewer where the catalogue ends."""
+        ...
+
+
+class ExactIndex:
+    """One matrix product, then a partial sort. ``vectors`` is (n_items, d)."""
+
+    def __init__(self, vectors: Floats) -> None:
+        self._vectors = np.ascontiguousarray(vectors, dtype=np.float32)
+
+    def search(self, query: Floats, n: int, excluded: Ints) -> RankedList:
+        """See :class:`ItemIndex`."""
+        return top_n(self._vectors @ query, n, excluded)
+
+
+class FaissIndex:
+    """faiss flat inner-product index. Asks for as many more items as are excluded, so that ``n`` remain."""
+
+    def __init__(self, vectors: Floats) -> None:
+        self._index = faiss.IndexFlatIP(vectors.shape[1])
+        self._index.add(np.ascontiguousarray(vectors, dtype=np.float32))
+
+    def search(self, query: Floats, n: int, excluded: Ints) -> RankedList:
+        """See :class:`ItemIndex`."""
+        wanted = min(n + len(excluded), self._index.ntotal)
+        scores, items = self._index.search(query[None, :].astype(np.float32), wanted)
+        keep = ~np.isin(items[0], excluded)
+        return RankedList(items[0][keep][:n].astype(np.int32), scores[0][keep][:n])
+
+
+def build_index(vectors: Floats) -> ItemIndex:
+    """The faster index for this many items."""
+    return ExactIndex(vectors) if len(vectors) < EXACT_BELOW_ITEMS else FaissIndex(vectors)
+
+
+def top_n(scores: Floats, n: int, excluded: Ints) -> RankedList:
+    """The ``n`` best of ``scores`` (n_items,), none of ``excluded``; equal scores by item number."""
+    masked = scores.astype(np.float32, copy=True)
+    masked[excluded] = -np.inf
+    n = min(n, len(masked))
+    if n == 0:
+        return RankedList(np.empty(0, np.int32), np.empty(0, np.float32))
+    threshold = np.partition(masked, len(masked) - n)[len(masked) - n]
+    candidates = np.flatnonzero(masked >= threshold)
+    order = candidates[np.argsort(-masked[candidates], kind="stable")][:n]
+    order = order[masked[order] > -np.inf]
+    return RankedList(order.astype(np.int32), masked[order])

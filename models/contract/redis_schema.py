@@ -1,0 +1,112 @@
+"""Everything about the bytes in Redis: keys and formats, for the publisher and the gateway alike.
+
+| key                            | type   | value                                                                    |
+| ------------------------------ | ------ | ------------------------------------------------------------------------ |
+| lr:{<user>}:p:<bundle>         | string | profile, :func:`encode_profile`                                          |
+| lr:{<user>}:h                  | string | last events, oldest first, :func:`encode_events`; append-only, trimmed   |
+| lr:{<user>}:s                  | string | seen set: one 8-byte :func:`item_hash` an item; append-only              |
+| lr:bundle                      | string | id of the current bundle                                                 |
+| lr:bundle:changed              | pubsub | channel: id of the bundle that became current                            |
+| lr:bundles                     | set    | ids of the published bundles                                             |
+| lr:exposures                   | stream | what was shown, capped                                                   |
+
+A user's three keys share a hash tag, so one MGET brings them in one round trip, in a cluster too.
+"""
+
+import hashlib
+import struct
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from models.contract.types import Array, HistoryEvent, ItemId, Membership, Profile
+
+CURRENT_BUNDLE = "lr:bundle"
+BUNDLE_CHANNEL = "lr:bundle:changed"
+PUBLISHED_BUNDLES = "lr:bundles"
+EXPOSURES = "lr:exposures"
+
+PROFILE_VERSION = 1
+_PROFILE_HEADER = struct.Struct("<BHH")  # version, embedding size, number of memberships
+_MEMBERSHIP = np.dtype([("community", "<u2"), ("cf_weight", "<f2"), ("llm_weight", "<f2")])
+_EVENT_HEADER = struct.Struct("<IB")  # seconds since 1970, bytes of the item id
+
+
+class FormatError(ValueError):
+    """A value in Redis does not have the format that this version writes."""
+
+
+def profile_key(user_id: str, bundle_id: str) -> str:
+    return f"lr:{{{user_id}}}:p:{bundle_id}"
+
+
+def history_key(user_id: str) -> str:
+    return f"lr:{{{user_id}}}:h"
+
+
+def seen_key(user_id: str) -> str:
+    return f"lr:{{{user_id}}}:s"
+
+
+def item_hash(item_id: str) -> int:
+    """64-bit hash of an item id, the same in every process and bundle."""
+    return int.from_bytes(hashlib.blake2b(item_id.encode(), digest_size=8).digest(), "little")
+
+
+def encode_profile(profile: Profile) -> bytes:
+    """Version byte, sizes, float16 embedding, then 6 bytes a membership (number, CF weight, LLM weight)."""
+    members = np.array([(m.community, m.cf_weight, m.llm_weight) for m in profile.memberships], dtype=_MEMBERSHIP)
+    header = _PROFILE_HEADER.pack(PROFILE_VERSION, len(profile.embedding), len(members))
+    return header + profile.embedding.astype("<f2").tobytes() + members.tobytes()
+
+
+def decode_profile(value: bytes) -> Profile:
+    """Inverse of :func:`encode_profile`. Raises FormatError on another version or a wrong length."""
+    if len(value) < _PROFILE_HEADER.size or value[0] != PROFILE_VERSION:
+        raise FormatError(f"profile: expected version {PROFILE_VERSION}, got {value[:1].hex() or 'nothing'}")
+    _, size, count = _PROFILE_HEADER.unpack_from(value)
+    start = _PROFILE_HEADER.size
+    if len(value) != start + 2 * size + _MEMBERSHIP.itemsize * count:
+        raise FormatError(f"profile: {len(value)} bytes do not hold {size} dimensions and {count} memberships")
+    embedding = np.frombuffer(value, "<f2", size, start).astype(np.float32)
+    rows = np.frombuffer(value, _MEMBERSHIP, count, start + 2 * size)
+    return Profile(embedding, tuple(Membership(int(c), float(w), float(v)) for c, w, v in rows.tolist()))
+
+
+def encode_events(events: Iterable[HistoryEvent]) -> bytes:
+    """Events oldest first: 4 bytes of time, 1 byte of length, the item id in UTF-8. Concatenation appends."""
+    parts = []
+    for event in events:
+        item_id = event.item_id.encode()
+        if not 0 < len(item_id) <= 255:
+            raise FormatError(f"item id: expected 1 to 255 bytes, got {len(item_id)}")
+        parts.append(_EVENT_HEADER.pack(event.timestamp, len(item_id)) + item_id)
+    return b"".join(parts)
+
+
+def decode_events(value: bytes) -> list[HistoryEvent]:
+    """Inverse of :func:`encode_events`. Raises FormatError on a cut or damaged value."""
+    events, at = [], 0
+    try:
+        while at < len(value):
+            timestamp, length = _EVENT_HEADER.unpack_from(value, at)
+            at += _EVENT_HEADER.size
+            if not 0 < length <= len(value) - at:
+                raise FormatError(f"history: cut at byte {at}")
+            events.append(HistoryEvent(ItemId(value[at : at + length].decode()), timestamp))
+            at += length
+    except (struct.error, UnicodeDecodeError) as exc:
+        raise FormatError(f"history: {exc}") from exc
+    return events
+
+
+def encode_seen(item_ids: Sequence[str]) -> bytes:
+    """The seen set: 8 bytes an item, in any order. Concatenation is union."""
+    return np.asarray([item_hash(i) for i in item_ids], dtype="<u8").tobytes()
+
+
+def decode_seen(value: bytes) -> Array:
+    """(n,) uint64 hashes of the seen items. Raises FormatError where the length is no multiple of 8."""
+    if len(value) % 8:
+        raise FormatError(f"seen set: {len(value)} bytes is no multiple of 8")
+    return np.frombuffer(value, "<u8")

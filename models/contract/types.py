@@ -1,0 +1,60 @@
+"""The nouns that cross between the offline half and the service.
+
+An *item id* (``str``) is the product's own; an *item number* (``int``) is the row of the item in one bundle.
+Users exist by id only. Arrays of item numbers are ``int32``.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NewType
+
+import numpy as np
+from numpy.typing import NDArray
+
+UserId = NewType("UserId", str)
+ItemId = NewType("ItemId", str)
+
+Ints = NDArray[np.int32]
+Floats = NDArray[np.float32]
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Membership:
+    """A user's place in one community: affinity under the CF space (equation 2), and a weight learned for the LLM."""
+
+    community: int
+    cf_weight: float
+    llm_weight: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """What is cached per user and bundle. ``embedding`` is (d,) float32; memberships come nearest community first."""
+
+    embedding: Floats
+    memberships: tuple[Membership, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryEvent:
+    """One interaction of a user, by item id, at ``timestamp`` (seconds since 1970, 0 where unknown)."""
+
+    item_id: ItemId
+    timestamp: int
+
+
+@dataclass(frozen=True, slots=True)
+class RankedList:
+    """Items best first: ``items`` (n,) int32 item numbers, ``scores`` (n,) float32, higher is better."""
+
+    items: Ints
+    scores: Floats
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+
+def item_numbers(values: Sequence[int] | Array) -> Ints:
+    """The values as an array of item numbers."""
+    return np.asarray(values, dtype=np.int32)

@@ -1,0 +1,67 @@
+"""The shapes that every offline module shares. This file is the offline architecture.
+
+data → :class:`Sequences` and :class:`Examples` → a :class:`Scorer` → ranked lists → metrics.
+"""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.contract.types import Floats, Ints
+
+
+@dataclass(frozen=True)
+class Sequences:
+    """Item numbers of many users, one after the other, each oldest first.
+
+    ``offsets`` is (n + 1,) int64: user u's items are ``items[offsets[u]:offsets[u + 1]]``.
+    """
+
+    offsets: NDArray[np.int64]
+    items: Ints
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    def __getitem__(self, row: int) -> Ints:
+        return self.items[self.offsets[row] : self.offsets[row + 1]]
+
+    def take(self, rows: NDArray[np.int64]) -> "Sequences":
+        """The sequences of some rows, in that order."""
+        return Sequences.of([self[int(row)] for row in rows])
+
+    @staticmethod
+    def of(sequences: list[Ints]) -> "Sequences":
+        """From one array per user."""
+        lengths = np.asarray([len(s) for s in sequences], dtype=np.int64)
+        items = np.concatenate(sequences) if sequences else np.empty(0, np.int32)
+        return Sequences(np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64), items.astype(np.int32))
+
+
+@dataclass(frozen=True)
+class Examples:
+    """What is evaluated: for each row a user, what came before, and the item that came next.
+
+    ``users`` (n,) int64 row in the data set's user list; ``histories`` n sequences; ``targets`` (n,) int32.
+    """
+
+    users: NDArray[np.int64]
+    histories: Sequences
+    targets: Ints
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    def take(self, rows: NDArray[np.int64]) -> "Examples":
+        """Some of the examples."""
+        return Examples(self.users[rows], self.histories.take(rows), self.targets[rows])
+
+
+class Scorer(Protocol):
+    """A trained model: scores of all items for any histories, known users' or not."""
+
+    def scores(self, histories: Sequences) -> Floats:
+        """(n, n_items) float32, higher is better. Seen items are not masked."""
+        ...
