@@ -8,6 +8,7 @@ import msgspec
 import numpy as np
 
 from models.contract.errors import BundleError
+from models.contract.redis_schema import item_hash
 from models.contract.types import Array, Ints, ItemId
 
 
@@ -44,8 +45,6 @@ class Catalogue:
 
     def hashes(self) -> Array:
         """(n_items,) uint64 :func:`models.contract.redis_schema.item_hash` of every item, by number."""
-        from models.contract.redis_schema import item_hash
-
         return np.asarray([item_hash(item_id) for item_id in self.ids], dtype=np.uint64)
 
     def save(self, path: Path) -> None:
