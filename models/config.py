@@ -38,5 +38,11 @@ def _check_bounds(field: "dataclasses.Field[Any]", value: Any, section: str) -> 
     if not isinstance(value, int | float):
         return
     if (low is not None and value < low) or (high is not None and value > high):
-        bounds = f"from {low} to {high}" if high is not None and low is not None else f"at least {low}" if high is None else f"at most {high}"
+        bounds = (
+            f"from {low} to {high}"
+            if high is not None and low is not None
+            else f"at least {low}"
+            if high is None
+            else f"at most {high}"
+        )
         raise ConfigError(f"{section}.{field.name}: {value} is out of range; expected {bounds}")

@@ -1,1 +1,1 @@
-
+"""The online half. Imports only the contract part of ``models``."""

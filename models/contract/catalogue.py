@@ -13,12 +13,13 @@ from models.contract.types import Array, Ints, ItemId
 
 
 class Item(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One row of ``items.jsonl``. The row's position is the item's number."""
+    """One row of ``items.jsonl``. The row's position is the item's number. Attributes are further texts, by name."""
 
     item_id: str
     title: str | None = None
     brand: str | None = None
     categories: tuple[str, ...] = ()
+    attributes: dict[str, str] = {}
 
 
 class Catalogue:

@@ -30,7 +30,9 @@ def list_weights(method: FusionMethod, memberships: Sequence[Membership]) -> lis
     return [1.0] * len(memberships)
 
 
-def fuse(lists: Sequence[Ints], weights: Sequence[float], method: FusionMethod, k: float, count_depth: int = 10) -> RankedList:
+def fuse(
+    lists: Sequence[Ints], weights: Sequence[float], method: FusionMethod, k: float, count_depth: int = 10
+) -> RankedList:
     """Fuse ranked lists into one.
 
     Args:

@@ -8,15 +8,16 @@
 | lr:bundle                      | string | id of the current bundle                                                 |
 | lr:bundle:changed              | pubsub | channel: id of the bundle that became current                            |
 | lr:bundles                     | set    | ids of the published bundles                                             |
-| lr:exposures                   | stream | what was shown, capped                                                   |
+| lr:exposures                   | stream | what was shown, capped; one field, :func:`encode_exposure`               |
 
 A user's three keys share a hash tag, so one MGET brings them in one round trip, in a cluster too.
 """
 
 import hashlib
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
+import msgspec
 import numpy as np
 
 from models.contract.types import Array, HistoryEvent, ItemId, Membership, Profile
@@ -30,6 +31,21 @@ PROFILE_VERSION = 1
 _PROFILE_HEADER = struct.Struct("<BHH")  # version, embedding size, number of memberships
 _MEMBERSHIP = np.dtype([("community", "<u2"), ("cf_weight", "<f2"), ("llm_weight", "<f2")])
 _EVENT_HEADER = struct.Struct("<IB")  # seconds since 1970, bytes of the item id
+
+
+_EXPOSURE_FIELD = b"e"
+
+
+class Exposure(msgspec.Struct, frozen=True):
+    """One list that was shown. The stream's entry id holds the time. ``sources[i]`` is where ``items[i]`` came from."""
+
+    request_id: str
+    user_id: str
+    bundle_id: str
+    pipeline: str
+    experiments: dict[str, str]
+    items: tuple[str, ...]
+    sources: tuple[str, ...]
 
 
 class FormatError(ValueError):
@@ -110,3 +126,16 @@ def decode_seen(value: bytes) -> Array:
     if len(value) % 8:
         raise FormatError(f"seen set: {len(value)} bytes is no multiple of 8")
     return np.frombuffer(value, "<u8")
+
+
+def encode_exposure(exposure: Exposure) -> dict[bytes, bytes]:
+    """Fields of the stream entry."""
+    return {_EXPOSURE_FIELD: msgspec.json.encode(exposure)}
+
+
+def decode_exposure(fields: Mapping[bytes, bytes]) -> Exposure:
+    """Inverse of :func:`encode_exposure`. Raises FormatError."""
+    try:
+        return msgspec.json.decode(fields[_EXPOSURE_FIELD], type=Exposure)
+    except (KeyError, ValueError) as exc:
+        raise FormatError(f"exposure: {exc}") from exc

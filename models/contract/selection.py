@@ -54,7 +54,9 @@ def fuse_voters(voters: Sequence[Voter], excluded: Ints, settings: FusionSetting
     return fuse(lists, weights, settings.method, settings.k)
 
 
-def select(ranked: RankedList, source: str, excluded: Ints, n: int, fallbacks: Sequence[tuple[str, Fallback]]) -> Selection:
+def select(
+    ranked: RankedList, source: str, excluded: Ints, n: int, fallbacks: Sequence[tuple[str, Fallback]]
+) -> Selection:
     """The first ``n`` of ``ranked`` that are not excluded, filled up from the fallbacks in their order.
 
     Args:

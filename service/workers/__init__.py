@@ -1,1 +1,1 @@
-
+"""The gateway's side of the language model workers: client (one HTTP server), replica, pool, breaker."""

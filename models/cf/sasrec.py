@@ -1,0 +1,193 @@
+"""SASRec (Kang and McAuley, "Self-Attentive Sequential Recommendation", ICDM 2018): the baseline to beat.
+
+https://arxiv.org/abs/1808.09781. Two departures that make it stronger than the paper's: the loss is cross-entropy over
+the full catalogue instead of one negative a position, and blocks normalise before each layer. Histories longer than the
+window are cut into windows at places that change with every epoch, so that every interaction trains.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from models.cf.training import Progress, fit, seeded, silent
+from models.config import option
+from models.contract.errors import ConfigError
+from models.contract.types import Floats, Ints
+from models.metrics import mean_ndcg
+from models.types import Examples, Sequences
+
+SCORING_BATCH = 256  # histories in one pass
+
+
+@dataclass(frozen=True)
+class SASRecConfig:
+    """How SASRec is built and trained."""
+
+    embedding_size: int = option(64, "Dimensions of item embeddings and states", low=1)
+    layers: int = option(2, "Self-attention blocks", low=1)
+    heads: int = option(1, "Attention heads; they divide the embedding size", low=1)
+    history_length: int = option(50, "Items in a window, the newest when scoring", low=1)
+    dropout: float = option(0.3, "Share of activations dropped while training", low=0.0, high=0.95)
+    learning_rate: float = option(1e-3, "Step size of Adam", low=1e-7, high=1.0)
+    batch_size: int = option(64, "Windows in an update", low=1)
+    epochs: int = option(100, "Passes over the interactions, at most", low=1)
+    patience: int = option(10, "Epochs without a better validation NDCG@10 after which training stops", low=1)
+    seed: int = option(0, "Seed of initial weights, order, windows and dropout", low=0)
+
+
+@dataclass(frozen=True)
+class SASRecScorer:
+    """A trained SASRec as a :class:`models.types.Scorer`."""
+
+    network: "SASRec"
+
+    def scores(self, histories: Sequences) -> Floats:
+        """See :class:`models.types.Scorer`. An empty history is scored from the start token alone."""
+        batches = [
+            self._scores([histories[row] for row in range(at, min(at + SCORING_BATCH, len(histories)))])
+            for at in range(0, len(histories), SCORING_BATCH)
+        ]
+        return np.concatenate(batches) if batches else np.empty((0, self.network.n_items), np.float32)
+
+    @torch.no_grad()
+    def _scores(self, histories: list[Ints]) -> Floats:
+        newest = [history[max(0, len(history) - self.network.history_length + 1) :] for history in histories]
+        inputs, _ = _pad(newest, self.network.n_items)
+        states = self.network(torch.from_numpy(inputs))
+        last = torch.tensor([len(history) for history in newest])
+        logits = self.network.logits(states[torch.arange(len(newest)), last])
+        return logits.numpy()
+
+
+def train_sasrec(
+    train: Sequences, valid: Examples, n_items: int, config: SASRecConfig, progress: Progress = silent
+) -> SASRecScorer:
+    """Train on the users' sequences, stop early on the validation examples. The same seed gives the same model.
+
+    Args:
+        train: item numbers of every user, oldest first.
+        valid: what decides when to stop.
+        n_items: size of the catalogue.
+        config: see :class:`SASRecConfig`.
+        progress: told of every epoch.
+
+    Raises:
+        ConfigError: the heads do not divide the embedding size.
+    """
+    if config.embedding_size % config.heads:
+        raise ConfigError(f"heads: {config.heads} does not divide embedding_size {config.embedding_size}")
+    sequences = [train[row] for row in range(len(train)) if len(train[row])]
+    with seeded(config.seed):
+        network = SASRec(n_items, config)
+        optimizer = torch.optim.Adam(network.parameters(), lr=config.learning_rate, betas=(0.9, 0.98))
+        scorer = SASRecScorer(network)
+        fit(
+            network,
+            lambda: _train_epoch(network, optimizer, sequences, config),
+            lambda: mean_ndcg(scorer, valid),
+            epochs=config.epochs,
+            patience=config.patience,
+            progress=progress,
+        )
+    return scorer
+
+
+class SASRec(nn.Module):
+    """Items in, states out; a state's inner products with the (tied) item embeddings are the scores of the next item.
+
+    Number ``n_items`` is the start token, which stands before the first item and after the last one as padding:
+    attention is causal, so padding behind a sequence changes nothing in it.
+    """
+
+    def __init__(self, n_items: int, config: SASRecConfig) -> None:
+        super().__init__()
+        self.n_items = n_items
+        self.history_length = config.history_length
+        self.items = nn.Embedding(n_items + 1, config.embedding_size)
+        self.positions = nn.Embedding(config.history_length, config.embedding_size)
+        self.dropout = nn.Dropout(config.dropout)
+        self.blocks = nn.ModuleList([_Block(config) for _ in range(config.layers)])
+        self.norm = nn.LayerNorm(config.embedding_size)
+        for table in (self.items, self.positions):
+            nn.init.normal_(table.weight, std=0.02)
+
+    def forward(self, items: Tensor) -> Tensor:
+        """States (n, length, d) of item numbers (n, length) int64, at most ``history_length`` long."""
+        positions = torch.arange(items.shape[1])
+        x = self.items(items) * self.items.embedding_dim**0.5 + self.positions(positions)
+        x = self.dropout(x)
+        for block in self.blocks:
+            x = block(x)
+        normalised: Tensor = self.norm(x)
+        return normalised
+
+    def logits(self, states: Tensor) -> Tensor:
+        """Scores (…, n_items) of the next item for states (…, d), equation 7."""
+        return states @ self.items.weight[: self.n_items].T
+
+
+class _Block(nn.Module):
+    """Section 3.2: causal self-attention, then a pointwise network, each normalised before and added to its input."""
+
+    def __init__(self, config: SASRecConfig) -> None:
+        super().__init__()
+        d = config.embedding_size
+        self.heads = config.heads
+        self.dropout = config.dropout
+        self.attention_norm = nn.LayerNorm(d)
+        self.qkv = nn.Linear(d, 3 * d)
+        self.out = nn.Linear(d, d)
+        self.pointwise_norm = nn.LayerNorm(d)
+        self.pointwise = nn.Sequential(
+            nn.Linear(d, d), nn.ReLU(), nn.Dropout(config.dropout), nn.Linear(d, d), nn.Dropout(config.dropout)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x + F.dropout(self._attend(self.attention_norm(x)), self.dropout, self.training)
+        added: Tensor = x + self.pointwise(self.pointwise_norm(x))
+        return added
+
+    def _attend(self, x: Tensor) -> Tensor:
+        n, length, d = x.shape
+        q, k, v = self.qkv(x).view(n, length, 3, self.heads, d // self.heads).permute(2, 0, 3, 1, 4)
+        attended = F.scaled_dot_product_attention(
+            q, k, v, is_causal=True, dropout_p=self.dropout if self.training else 0.0
+        )
+        merged: Tensor = self.out(attended.transpose(1, 2).reshape(n, length, d))
+        return merged
+
+
+def _train_epoch(
+    network: SASRec, optimizer: torch.optim.Optimizer, sequences: list[Ints], config: SASRecConfig
+) -> None:
+    windows = [window for sequence in sequences for window in _windows(sequence, config.history_length)]
+    order = torch.randperm(len(windows)).tolist()
+    for at in range(0, len(order), config.batch_size):
+        inputs, targets = _pad([windows[i] for i in order[at : at + config.batch_size]], network.n_items)
+        real = torch.from_numpy(targets < network.n_items)
+        states = network(torch.from_numpy(inputs[:, :-1]))
+        loss = F.cross_entropy(network.logits(states[real]), torch.from_numpy(targets)[real])
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]  # torch does not annotate it
+        optimizer.step()
+
+
+def _windows(sequence: Ints, length: int) -> list[Ints]:
+    """The sequence in pieces of at most ``length`` items, cut at random places."""
+    if len(sequence) <= length:
+        return [sequence]
+    first = int(torch.randint(1, length + 1, ()))
+    return np.split(sequence, range(first, len(sequence), length))
+
+
+def _pad(sequences: list[Ints], start: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Inputs (n, longest + 1), the start token first, and targets (n, longest); both filled up with the start token."""
+    longest = max(len(sequence) for sequence in sequences)
+    inputs = np.full((len(sequences), longest + 1), start, dtype=np.int64)
+    for row, sequence in enumerate(sequences):
+        inputs[row, 1 : len(sequence) + 1] = sequence
+    return inputs, inputs[:, 1:]

@@ -1,0 +1,60 @@
+"""The training loop that the CF models share: early stopping on validation NDCG@10, local seeds."""
+
+import copy
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import nn
+
+Progress = Callable[[int, float], None]
+"""Called after every epoch with its number, from 1, and its validation NDCG@10."""
+
+
+def silent(epoch: int, ndcg: float) -> None:
+    """The progress of one who does not watch."""
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """torch's random numbers start at ``seed`` inside, and go on outside as if nothing had happened."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        yield
+
+
+def fit(
+    model: nn.Module,
+    train_epoch: Callable[[], None],
+    validate: Callable[[], float],
+    *,
+    epochs: int,
+    patience: int,
+    progress: Progress,
+) -> float:
+    """Train until validation has not improved for ``patience`` epochs, or for ``epochs``; leave the best state.
+
+    Args:
+        model: changed in place, left in evaluation mode with the parameters of its best epoch.
+        train_epoch: one pass over the training data; finds the model in training mode.
+        validate: the model's validation NDCG@10; finds it in evaluation mode.
+        epochs: at most.
+        patience: epochs without improvement after which training stops.
+        progress: told of every epoch.
+
+    Returns:
+        The best validation NDCG@10.
+    """
+    best_ndcg, best_epoch, best_state = -1.0, 0, copy.deepcopy(model.state_dict())
+    for epoch in range(1, epochs + 1):
+        model.train()
+        train_epoch()
+        model.eval()
+        ndcg = validate()
+        progress(epoch, ndcg)
+        if ndcg > best_ndcg:
+            best_ndcg, best_epoch, best_state = ndcg, epoch, copy.deepcopy(model.state_dict())
+        elif epoch - best_epoch >= patience:
+            break
+    model.load_state_dict(best_state)
+    return best_ndcg

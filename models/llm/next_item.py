@@ -1,0 +1,139 @@
+"""The next-item task: the state at every item predicts the item after it (L3Rec, equation 3, full softmax).
+
+One pass over a window trains as many examples as it has items.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from models.contract.prompts import start_token
+from models.contract.types import Floats, Ints
+from models.llm.device import mixed_precision
+from models.llm.item_token import NextItemModel, prompt_batch
+from models.llm.training import Batch
+from models.types import Sequences
+
+IGNORED = -100  # target of a padding position
+SCORING_BATCH = 64  # histories
+
+
+@dataclass(frozen=True)
+class WindowConfig:
+    """How sequences are cut: ``history_length`` in items, ``batch_size`` in windows."""
+
+    history_length: int
+    batch_size: int
+    seed: int
+
+
+class NextItemTask:
+    """Trains a next-item model on users' sequences; see ``training.Task``.
+
+    Args:
+        model: what is trained.
+        groups: its parameters, as AdamW's groups.
+        sequences: training sequences, one a user.
+        user_weights: (n,) weight of each user's loss; L3Rec's kernel affinities, or ones.
+        config: see :class:`WindowConfig`.
+        validate: quality of the model as it stands, higher is better.
+    """
+
+    def __init__(
+        self,
+        *,
+        model: NextItemModel,
+        n_items: int,
+        groups: list[dict[str, Any]],
+        sequences: Sequences,
+        user_weights: Floats,
+        config: WindowConfig,
+        validate: Callable[[], float],
+    ) -> None:
+        self._model = model
+        self._n_items = n_items
+        self._groups = groups
+        self._sequences = sequences
+        self._weights = user_weights
+        self._config = config
+        self._validate = validate
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """See ``training.Task``."""
+        return self._groups
+
+    def batches(self, epoch: int) -> list[Batch]:
+        """Windows with a new random offset every epoch, so that each item is seen behind histories of all lengths."""
+        rng = np.random.default_rng([self._config.seed, epoch])
+        windows = [window for user in range(len(self._sequences)) for window in self._windows(user, rng)]
+        order = rng.permutation(len(windows))
+        size = self._config.batch_size
+        return [self._batch([windows[i] for i in order[s : s + size]]) for s in range(0, len(order), size)]
+
+    def loss(self, batch: Batch) -> Tensor:
+        """Weighted mean cross-entropy of the next item over all positions of the batch."""
+        where = batch["targets"] != IGNORED
+        with mixed_precision(where.device):
+            logits = self._model.logits(batch["tokens"], batch["mask"], where)
+        losses = F.cross_entropy(logits.float(), batch["targets"][where], reduction="none")
+        weights = batch["weights"].unsqueeze(1).expand_as(where)[where]
+        return (losses * weights).sum() / weights.sum()
+
+    def validate(self) -> float:
+        """See ``training.Task``."""
+        return self._validate()
+
+    def _windows(self, user: int, rng: np.random.Generator) -> Iterator[tuple[int, Ints]]:
+        """Consecutive windows of ``history_length`` + 1 items, one item shared; two items at least."""
+        items, length = self._sequences[user], self._config.history_length
+        offset = int(rng.integers(length)) if len(items) > length else 0
+        for start in range(-offset, len(items) - 1, length):
+            window = items[max(start, 0) : start + length + 1]
+            if len(window) > 1:
+                yield user, window
+
+    def _batch(self, windows: list[tuple[int, Ints]]) -> Batch:
+        length = max(len(window) for _, window in windows)
+        tokens = np.full((len(windows), length), start_token(self._n_items), dtype=np.int64)
+        targets = np.full((len(windows), length), IGNORED, dtype=np.int64)
+        for row, (_, window) in enumerate(windows):
+            tokens[row, 1 : len(window)] = window[:-1]  # the start token predicts the window's first item
+            targets[row, : len(window)] = window
+        return {
+            "tokens": torch.from_numpy(tokens),
+            "targets": torch.from_numpy(targets),
+            "mask": torch.from_numpy((targets != IGNORED).astype(np.int64)),
+            "weights": torch.from_numpy(self._weights[[user for user, _ in windows]]),
+        }
+
+
+@dataclass(frozen=True)
+class NextItemScorer:
+    """Scores all items with a next-item model; see ``models.types.Scorer``. ``exact`` keeps float32 throughout."""
+
+    model: NextItemModel
+    n_items: int
+    history_length: int
+    device: torch.device
+    exact: bool = True
+
+    @torch.inference_mode()
+    def scores(self, histories: Sequences) -> Floats:
+        """(n, n_items) scores of the item after each history."""
+        parts = [self._batch_scores(histories, start) for start in range(0, len(histories), SCORING_BATCH)]
+        return np.concatenate(parts) if parts else np.empty((0, self.n_items), np.float32)
+
+    def _batch_scores(self, histories: Sequences, start: int) -> Floats:
+        rows = [histories[i] for i in range(start, min(start + SCORING_BATCH, len(histories)))]
+        tokens, mask = prompt_batch(rows, self.n_items, self.history_length)
+        last = torch.zeros_like(mask, dtype=torch.bool)
+        last[torch.arange(len(rows)), mask.sum(dim=1) - 1] = True
+        with mixed_precision(self.device, enabled=not self.exact):
+            logits = self.model.logits(tokens.to(self.device), mask.to(self.device), last.to(self.device))
+        scores: Floats = logits.float().cpu().numpy()
+        return scores

@@ -1,0 +1,205 @@
+"""The one training loop of every language model here: epochs, warm-up and cosine decay, early stopping, resumption.
+
+A *task* says what is trained and on what. State is written after every epoch, so that an interrupted run goes on;
+random numbers are drawn per epoch from (seed, epoch), so that it ends where an uninterrupted one would.
+"""
+
+import json
+import math
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from models.contract.errors import LocalRecError
+
+Batch = Mapping[str, Tensor]
+Report = Callable[[str], None]
+
+
+class TrainingError(LocalRecError):
+    """The loss is no longer a number. The message names the file that holds the batch."""
+
+
+class Task(Protocol):
+    """What :func:`fit` trains, and on what."""
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """Groups for AdamW, each with ``params``, ``lr`` and ``weight_decay``."""
+        ...
+
+    def batches(self, epoch: int) -> list[Batch]:
+        """The epoch's batches, in training order."""
+        ...
+
+    def loss(self, batch: Batch) -> Tensor:
+        """Mean loss of a batch."""
+        ...
+
+    def validate(self) -> float:
+        """Quality on validation data, higher is better."""
+        ...
+
+
+@dataclass(frozen=True)
+class FitConfig:
+    """How long and how fast. ``warmup_steps`` counts optimizer steps, ``patience`` epochs without improvement."""
+
+    epochs: int
+    patience: int
+    seed: int
+    warmup_steps: int = 50
+    clip_norm: float = 1.0
+
+
+@dataclass
+class FitState:
+    """Where a run stands. Epoch 0 is the untrained state, which a run that never improves on it keeps."""
+
+    epoch: int = 0
+    best: float = -math.inf
+    best_epoch: int = 0
+
+    @property
+    def stale(self) -> int:
+        """Epochs since the best one."""
+        return self.epoch - self.best_epoch
+
+
+def fit(module: nn.Module, task: Task, config: FitConfig, directory: Path, report: Report) -> FitState:
+    """Train the parameters of ``module`` that require a gradient; leave it as it was after its best epoch.
+
+    Args:
+        module: what is trained.
+        task: see :class:`Task`.
+        config: see :class:`FitConfig`.
+        directory: where the state of an unfinished run is kept.
+        report: told one line an epoch.
+
+    Raises:
+        TrainingError: the loss is NaN or infinite; the batch is saved in ``directory``.
+    """
+    optimizer = torch.optim.AdamW(task.parameter_groups())
+    for group in optimizer.param_groups:
+        group["base_lr"] = group["lr"]
+    files = _RunFiles(directory)
+    state = files.restore(module, optimizer)
+    if state is None:
+        state = FitState(best=task.validate())
+        files.save_best(module)
+        report(f"epoch 0/{config.epochs}  validation {state.best:.4f}")
+    while state.epoch < config.epochs and state.stale < config.patience:
+        rates = _Rates(optimizer, config, state.epoch)
+        loss = _train_epoch(module, task, optimizer, rates, directory)
+        score = task.validate()
+        state.epoch += 1
+        if score > state.best:
+            state.best, state.best_epoch = score, state.epoch
+            files.save_best(module)
+        files.save(module, optimizer, state)
+        report(f"epoch {state.epoch}/{config.epochs}  loss {loss:.4f}  validation {score:.4f}  best {state.best:.4f}")
+    files.load_best(module)
+    files.remove()
+    return state
+
+
+@dataclass(frozen=True)
+class _Rates:
+    """Learning rates of one epoch: linear warm-up, then cosine decay to zero over all planned steps."""
+
+    optimizer: torch.optim.Optimizer
+    config: FitConfig
+    epoch: int
+
+    def set(self, number: int, n_batches: int) -> None:
+        step = self.epoch * n_batches + number
+        warmup = min(1.0, (step + 1) / max(self.config.warmup_steps, 1))
+        decay = 0.5 * (1 + math.cos(math.pi * min(1.0, step / (self.config.epochs * n_batches))))
+        for group in self.optimizer.param_groups:
+            group["lr"] = group["base_lr"] * warmup * decay
+
+
+def _train_epoch(
+    module: nn.Module, task: Task, optimizer: torch.optim.Optimizer, rates: _Rates, directory: Path
+) -> float:
+    torch.manual_seed(rates.config.seed * 100_003 + rates.epoch)
+    module.train()
+    parameters = list(_trainable(module).values())
+    device = parameters[0].device
+    batches = task.batches(rates.epoch)
+    total = 0.0
+    for number, batch in enumerate(tqdm(batches, desc=f"epoch {rates.epoch + 1}", unit="batch", leave=False)):
+        rates.set(number, len(batches))
+        loss = task.loss({name: value.to(device) for name, value in batch.items()})
+        _check_finite(loss, batch, directory)
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(parameters, rates.config.clip_norm)
+        optimizer.step()
+        total += loss.item()
+    module.eval()
+    return total / max(len(batches), 1)
+
+
+def _check_finite(loss: Tensor, batch: Batch, directory: Path) -> None:
+    if torch.isfinite(loss):
+        return
+    path = directory / "failed_batch.safetensors"
+    save_file(dict(batch), path)
+    raise TrainingError(f"the loss is {loss.item()}; its batch is saved in {path}")
+
+
+def _trainable(module: nn.Module) -> dict[str, nn.Parameter]:
+    return {name: p for name, p in module.named_parameters() if p.requires_grad}
+
+
+class _RunFiles:
+    """The files of an unfinished run: parameters of the last and the best epoch, Adam's moments, the counters."""
+
+    def __init__(self, directory: Path) -> None:
+        self._state = directory / "fit.json"
+        self._last = directory / "fit_last.safetensors"
+        self._best = directory / "fit_best.safetensors"
+        self._adam = directory / "fit_adam.safetensors"
+
+    def save_best(self, module: nn.Module) -> None:
+        _save({name: p.detach() for name, p in _trainable(module).items()}, self._best)
+
+    def load_best(self, module: nn.Module) -> None:
+        module.load_state_dict(load_file(self._best), strict=False)
+
+    def save(self, module: nn.Module, optimizer: torch.optim.Optimizer, state: FitState) -> None:
+        """Counters come last: they stand for a complete set of files."""
+        _save({name: p.detach() for name, p in _trainable(module).items()}, self._last)
+        moments = optimizer.state_dict()["state"]
+        _save({f"{i}.{key}": value for i, values in moments.items() for key, value in values.items()}, self._adam)
+        temporary = self._state.with_suffix(".tmp")
+        temporary.write_text(json.dumps(asdict(state)))
+        os.replace(temporary, self._state)
+
+    def restore(self, module: nn.Module, optimizer: torch.optim.Optimizer) -> FitState | None:
+        if not self._state.exists():
+            return None
+        module.load_state_dict(load_file(self._last), strict=False)
+        moments: dict[int, dict[str, Tensor]] = {}
+        for name, value in load_file(self._adam).items():
+            number, key = name.split(".")
+            moments.setdefault(int(number), {})[key] = value
+        optimizer.load_state_dict({"state": moments, "param_groups": optimizer.state_dict()["param_groups"]})
+        return FitState(**json.loads(self._state.read_text()))
+
+    def remove(self) -> None:
+        for path in (self._state, self._last, self._best, self._adam):
+            path.unlink(missing_ok=True)
+
+
+def _save(tensors: Mapping[str, Tensor], path: Path) -> None:
+    temporary = path.with_suffix(".tmp")
+    save_file({name: value.contiguous() for name, value in tensors.items()}, temporary)
+    os.replace(temporary, path)

@@ -1,0 +1,226 @@
+"""The engine's HTTP side: the OpenAI/vLLM contract on Starlette."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+from prometheus_client import CONTENT_TYPE_LATEST
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from service.engine.batcher import Batcher
+from service.engine.errors import (
+    BadRequestError,
+    ClientGoneError,
+    EngineError,
+    NotFoundError,
+    OverloadedError,
+    TooLargeError,
+)
+from service.engine.model import Answer, LanguageModel, Query
+from service.engine.registry import AdapterRegistry
+from service.engine.schemas import (
+    CompletionRequest,
+    EmbeddingRequest,
+    Limits,
+    LoadAdapterRequest,
+    UnloadAdapterRequest,
+    biases,
+    completion_response,
+    decode,
+    embedding_response,
+    model_card,
+    token_ids,
+)
+from service.engine.telemetry import Telemetry
+
+MAX_BODY_BYTES = 1 << 20
+RETRY_AFTER_SECONDS = 1
+
+Handler = Callable[[Request], Awaitable[Response]]
+
+
+@dataclass(frozen=True)
+class EngineSettings:
+    """What the engine serves and how much it takes on.
+
+    Args:
+        model_id: name of the base model.
+        checkpoint: its directory, reported as the model's root.
+        adapter_root: the directory that adapters must lie in.
+        max_model_tokens: prompt and generated token together.
+        max_logprobs: upper bound of ``logprobs``.
+        max_batch: prompts in one forward pass at most.
+        max_queue: requests that wait at most; more are answered 503 at once.
+    """
+
+    model_id: str
+    checkpoint: Path
+    adapter_root: Path
+    max_model_tokens: int
+    max_logprobs: int = 1024
+    max_batch: int = 64
+    max_queue: int = 1024
+
+
+def create_app(model: LanguageModel, settings: EngineSettings) -> Starlette:
+    """The application for a loaded model."""
+    engine = Engine(model, settings)
+
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        engine.batcher.start()
+        yield
+        await engine.batcher.close()
+
+    posts: dict[str, Handler] = {
+        "completions": engine.completions,
+        "embeddings": engine.embeddings,
+        "load_lora_adapter": engine.load_adapter,
+        "unload_lora_adapter": engine.unload_adapter,
+    }
+    routes = [
+        Route("/health", engine.health),
+        Route("/metrics", engine.metrics),
+        Route("/v1/models", engine.models),
+        *(
+            Route(f"/v1/{name}", _counted(name, handler, engine.telemetry), methods=["POST"])
+            for name, handler in posts.items()
+        ),
+    ]
+    return Starlette(routes=routes, lifespan=lifespan, exception_handlers={HTTPException: _http_error, Exception: _bug})
+
+
+class Engine:
+    """Requests to queries, answers to responses."""
+
+    def __init__(self, model: LanguageModel, settings: EngineSettings) -> None:
+        self.telemetry = Telemetry()
+        self.batcher: Batcher[Query, Answer] = Batcher(
+            model.answer, settings.max_batch, settings.max_queue, self.telemetry
+        )
+        self._settings = settings
+        self._limits = Limits(model.vocabulary_size, settings.max_model_tokens - 1, settings.max_logprobs)
+        self._adapters = AdapterRegistry(
+            settings.model_id, settings.adapter_root, model.adapters, model.lora_rank, self.batcher
+        )
+        self.telemetry.watch(lambda: len(self.batcher), lambda: len(self._adapters))
+
+    async def health(self, _: Request) -> Response:
+        """``GET /health``: the model is loaded and the loop turns."""
+        return Response()
+
+    async def metrics(self, _: Request) -> Response:
+        """``GET /metrics``."""
+        return Response(self.telemetry.render(), media_type=CONTENT_TYPE_LATEST)
+
+    async def models(self, _: Request) -> Response:
+        """``GET /v1/models``: the base model and what is loaded on it."""
+        settings = self._settings
+        base = model_card(settings.model_id, str(settings.checkpoint), None, settings.max_model_tokens)
+        loaded = [model_card(a.name, str(a.path), settings.model_id, None) for a in self._adapters.residents]
+        return _json({"object": "list", "data": [base, *loaded]})
+
+    async def completions(self, request: Request) -> Response:
+        """``POST /v1/completions``: the next token, and with ``logprobs`` the ranked list of next tokens."""
+        body = decode(await _body(request), CompletionRequest)
+        body.check(self._limits)
+        tokens = token_ids(body.prompt, "prompt", self._limits)
+        biased_tokens, added = biases(body.logit_bias, self._limits)
+        with self._adapters.use(body.model) as slot:
+            query = Query(tokens, slot, body.n_best(self._limits), biased_tokens, added)
+            answer = await self._answer(query, request)
+        return _json(completion_response(body.model, len(tokens), answer.ranking, body.logprobs))
+
+    async def embeddings(self, request: Request) -> Response:
+        """``POST /v1/embeddings``: the state after the final norm at the last token."""
+        body = decode(await _body(request), EmbeddingRequest)
+        tokens = token_ids(body.input, "input", self._limits)
+        with self._adapters.use(body.model) as slot:
+            answer = await self._answer(Query(tokens, slot), request)
+        return _json(embedding_response(body.model, len(tokens), answer.state, body))
+
+    async def load_adapter(self, request: Request) -> Response:
+        """``POST /v1/load_lora_adapter``."""
+        body = decode(await _body(request), LoadAdapterRequest)
+        if body.load_inplace:
+            raise BadRequestError("load_inplace: not supported; give new weights a new name and path", "load_inplace")
+        await self._adapters.load(body.lora_name, body.lora_path)
+        return Response(f"Success: LoRA adapter '{body.lora_name}' added successfully.")
+
+    async def unload_adapter(self, request: Request) -> Response:
+        """``POST /v1/unload_lora_adapter``."""
+        body = decode(await _body(request), UnloadAdapterRequest)
+        self._adapters.unload(body.lora_name)
+        return Response(f"Success: LoRA adapter '{body.lora_name}' removed successfully.")
+
+    async def _answer(self, query: Query, request: Request) -> Answer:
+        future = self.batcher.submit(query)
+        watch = asyncio.create_task(_give_up_when_gone(request, future))
+        try:
+            return await future
+        finally:
+            watch.cancel()
+
+
+def _counted(endpoint: str, handler: Handler, telemetry: Telemetry) -> Handler:
+    async def counted(request: Request) -> Response:
+        outcome = "error"
+        try:
+            response = await handler(request)
+            outcome = "ok"
+        except EngineError as error:
+            outcome = error.outcome
+            response = _error(error)
+        except asyncio.CancelledError:
+            outcome = "cancelled"
+            raise
+        finally:
+            telemetry.request_done(endpoint, outcome)
+        return response
+
+    return counted
+
+
+async def _give_up_when_gone(request: Request, future: asyncio.Future[Answer]) -> None:
+    """The body has been read, so the next message says that the client has left."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+    if not future.done():
+        future.set_exception(ClientGoneError("the client has left"))
+
+
+async def _body(request: Request) -> bytes:
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > MAX_BODY_BYTES:
+            raise TooLargeError(f"the body is longer than {MAX_BODY_BYTES} bytes")
+    return bytes(body)
+
+
+def _json(content: dict[str, Any], status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    return Response(orjson.dumps(content), status, headers, "application/json")
+
+
+def _error(error: EngineError) -> Response:
+    headers = {"Retry-After": str(RETRY_AFTER_SECONDS)} if isinstance(error, OverloadedError) else None
+    return _json(error.body(), error.status, headers)
+
+
+async def _http_error(_: Request, error: Exception) -> Response:
+    if isinstance(error, HTTPException) and error.status_code == NotFoundError.status:
+        return _error(NotFoundError("no such path"))
+    status = error.status_code if isinstance(error, HTTPException) else EngineError.status
+    return _json({"error": {"message": str(error), "type": "BadRequestError", "param": None, "code": status}}, status)
+
+
+async def _bug(_: Request, error: Exception) -> Response:
+    return _error(EngineError(f"the engine failed: {type(error).__name__}"))

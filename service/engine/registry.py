@@ -1,0 +1,106 @@
+"""Which adapters are resident, under which names, and in which slots.
+
+A slot is written before its name is published, and given away again only when the last request that uses it has ended:
+a request never sees another adapter than the one that it named.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+from service.engine.adapter_files import read_adapter, resolve_adapter
+from service.engine.errors import BadRequestError, NotFoundError
+from service.engine.lora import BASE_SLOT, AdapterStacks
+
+T = TypeVar("T")
+
+
+class ModelThread(Protocol):
+    """Runs work while no batch runs."""
+
+    async def between_batches(self, work: Callable[[], T]) -> T:
+        """The result of ``work``."""
+        ...
+
+
+@dataclass
+class Resident:
+    """A loaded adapter. ``users`` counts the requests that use it now."""
+
+    name: str
+    path: Path
+    slot: int
+    users: int = field(default=0)
+
+
+class AdapterRegistry:
+    """Loads and unloads adapters while requests go on. Lives on the event loop.
+
+    Args:
+        base_id: name of the base model.
+        root: the directory that adapters must lie in.
+        stacks: where the weights go.
+        rank: rank of every adapter.
+        thread: the model's.
+    """
+
+    def __init__(self, base_id: str, root: Path, stacks: AdapterStacks, rank: int, thread: ModelThread) -> None:
+        self._base = Resident(base_id, root, BASE_SLOT)
+        self._root = root
+        self._stacks = stacks
+        self._rank = rank
+        self._thread = thread
+        self._published: dict[str, Resident] = {}
+        self._retired: list[Resident] = []
+        self._loading = asyncio.Lock()  # one at a time: the second of two equal loads must find the first
+
+    def __len__(self) -> int:
+        return len(self._published)
+
+    @property
+    def residents(self) -> tuple[Resident, ...]:
+        """The published adapters, in the order in which they came."""
+        return tuple(self._published.values())
+
+    @contextmanager
+    def use(self, name: str) -> Iterator[int]:
+        """The slot of a model; it stays that model's while the context is open. Raises NotFoundError."""
+        resident = self._base if name == self._base.name else self._published.get(name)
+        if resident is None:
+            raise NotFoundError(f"The model `{name}` does not exist.", "model")
+        resident.users += 1
+        try:
+            yield resident.slot
+        finally:
+            resident.users -= 1
+
+    async def load(self, name: str, path: str) -> None:
+        """Read, check and publish an adapter. Raises an EngineError, and then nothing has changed."""
+        async with self._loading:
+            if not name:
+                raise BadRequestError("lora_name: must not be empty", "lora_name")
+            if name == self._base.name:
+                raise BadRequestError(f"The lora adapter '{name}' conflicts with a served base model.", "lora_name")
+            if name in self._published:
+                raise BadRequestError(f"The lora adapter '{name}' has already been loaded.", "lora_name")
+            directory = resolve_adapter(path, self._root)
+            weights = await asyncio.to_thread(read_adapter, directory, self._stacks.shapes(), self._rank)
+            slot = self._free_slot()
+            await self._thread.between_batches(lambda: self._stacks.write(slot, weights))
+            self._published[name] = Resident(name, directory, slot)
+
+    def unload(self, name: str) -> None:
+        """Take an adapter's name away; requests that use it end as they began. Raises NotFoundError."""
+        resident = self._published.pop(name, None)
+        if resident is None:
+            raise NotFoundError(f"The lora adapter '{name}' cannot be found.", "lora_name")
+        self._retired.append(resident)
+
+    def _free_slot(self) -> int:
+        self._retired = [resident for resident in self._retired if resident.users]
+        taken = {resident.slot for resident in (*self._published.values(), *self._retired)}
+        return next(slot for slot in count(BASE_SLOT + 1) if slot not in taken)

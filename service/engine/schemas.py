@@ -1,0 +1,216 @@
+"""Requests and responses of the OpenAI/vLLM contract, as far as the engine speaks it.
+
+A field that vLLM knows and that cannot change a greedy one-token answer is accepted, checked for its type and ignored.
+Any other unknown field is refused: to ignore what a caller asked for is to answer another question.
+"""
+
+import base64
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, TypeVar
+from uuid import uuid4
+
+import msgspec
+import numpy as np
+
+from models.contract.types import Floats, Ints, RankedList
+from service.engine.errors import BadRequestError
+
+MAX_BIAS = 100.0  # OpenAI's bound; vLLM clamps to it too
+
+R = TypeVar("R", bound=msgspec.Struct)
+
+TokenIds = list[int | list[int]]
+"""A prompt, or a list that holds one."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a request must keep within: size of the vocabulary, tokens of a prompt, ``logprobs``."""
+
+    vocabulary_size: int
+    max_prompt_tokens: int
+    max_logprobs: int
+
+
+class CompletionRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Body of ``POST /v1/completions``."""
+
+    model: str
+    prompt: TokenIds
+    max_tokens: int | None = None
+    logprobs: int | None = None
+    temperature: float | None = None
+    logit_bias: dict[int, float] | None = None
+    n: int | None = 1
+    echo: bool | None = False
+    stream: bool | None = False
+    return_tokens_as_token_ids: bool | None = True
+    # Ignored:
+    add_special_tokens: bool = True
+    cache_salt: str | None = None
+    min_p: float | None = None
+    priority: int = 0
+    request_id: str | None = None
+    seed: int | None = None
+    session_id: str | None = None
+    skip_special_tokens: bool = True
+    spaces_between_special_tokens: bool = True
+    top_k: int | None = None
+    top_p: float | None = None
+    user: str | None = None
+
+    def check(self, limits: Limits) -> None:
+        """Raises BadRequestError where more is asked for than one greedy token with log-probabilities."""
+        _expect("max_tokens", self.max_tokens, (1,))
+        _expect("temperature", self.temperature, (None, 0))
+        _expect("n", self.n, (None, 1))
+        _expect("echo", self.echo, (None, False))
+        _expect("stream", self.stream, (None, False))
+        _expect("return_tokens_as_token_ids", self.return_tokens_as_token_ids, (None, True))
+        if self.logprobs is not None and not 0 <= self.logprobs <= limits.max_logprobs:
+            message = f"logprobs: {self.logprobs} is out of range; expected 0 to {limits.max_logprobs}"
+            raise BadRequestError(message, "logprobs")
+
+    def n_best(self, limits: Limits) -> int:
+        """Ranked tokens wanted: at least the one that is generated."""
+        return min(max(self.logprobs or 0, 1), limits.vocabulary_size)
+
+
+class EmbeddingRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Body of ``POST /v1/embeddings``. ``use_activation`` (default true, as in vLLM) scales the vector to length 1."""
+
+    model: str
+    input: TokenIds
+    encoding_format: Literal["float", "base64"] = "float"
+    use_activation: bool | None = None
+    # Ignored:
+    add_special_tokens: bool = True
+    priority: int = 0
+    request_id: str | None = None
+    user: str | None = None
+
+
+class LoadAdapterRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Body of ``POST /v1/load_lora_adapter``."""
+
+    lora_name: str
+    lora_path: str
+    load_inplace: bool = False
+
+
+class UnloadAdapterRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Body of ``POST /v1/unload_lora_adapter``. ``lora_int_id`` is vLLM's and ignored."""
+
+    lora_name: str
+    lora_int_id: int | None = None
+
+
+def decode(body: bytes, kind: type[R]) -> R:
+    """Parse a body. Raises BadRequestError naming the field."""
+    try:
+        return msgspec.json.decode(body, type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError) as exc:
+        path = str(exc).partition(" - at `$.")[2]
+        raise BadRequestError(str(exc), path.rstrip("`") or None) from exc
+
+
+def token_ids(prompt: TokenIds, name: str, limits: Limits) -> Ints:
+    """The one prompt in ``prompt``, checked. Raises BadRequestError."""
+    tokens = prompt[0] if len(prompt) == 1 and isinstance(prompt[0], list) else prompt
+    if not tokens:
+        raise BadRequestError(f"{name}: must hold at least one token id", name)
+    if any(isinstance(token, list) for token in tokens):
+        raise BadRequestError(f"{name}: expected one prompt of token ids, got {len(tokens)}", name)
+    if len(tokens) > limits.max_prompt_tokens:
+        message = f"{name}: {len(tokens)} tokens, at most {limits.max_prompt_tokens} are possible"
+        raise BadRequestError(message, name)
+    return _checked_tokens(tokens, name, limits)
+
+
+def biases(logit_bias: Mapping[int, float] | None, limits: Limits) -> tuple[Ints, Floats]:
+    """Token ids and what is added to their logits. Raises BadRequestError on ids outside the vocabulary."""
+    if not logit_bias:
+        return np.empty(0, np.int32), np.empty(0, np.float32)
+    tokens = _checked_tokens(list(logit_bias), "logit_bias", limits)
+    values = np.fromiter(logit_bias.values(), np.float32, len(logit_bias))
+    return tokens, np.clip(values, -MAX_BIAS, MAX_BIAS)
+
+
+def completion_response(model: str, n_prompt_tokens: int, ranking: RankedList, logprobs: int | None) -> dict[str, Any]:
+    """vLLM's answer with one generated token, tokens written as ``token_id:<id>``."""
+    names = [f"token_id:{token}" for token in ranking.items.tolist()]
+    scores = ranking.scores.tolist()
+    ranked = {
+        "tokens": names[:1],
+        "token_logprobs": scores[:1],
+        "top_logprobs": [dict(zip(names, scores, strict=True))],
+        "text_offset": [0],
+    }
+    choice = {
+        "index": 0,
+        "text": names[0],
+        "logprobs": None if logprobs is None else ranked,
+        "finish_reason": "length",
+        "stop_reason": None,
+    }
+    return {
+        "id": f"cmpl-{uuid4().hex}",
+        "object": "text_completion",
+        "created": int(time.time()),
+        "model": model,
+        "choices": [choice],
+        "usage": _usage(n_prompt_tokens, 1),
+    }
+
+
+def embedding_response(model: str, n_prompt_tokens: int, state: Floats, request: EmbeddingRequest) -> dict[str, Any]:
+    """OpenAI's answer with one embedding, as numbers or as base64 of little-endian float32."""
+    if request.use_activation is not False:
+        state = state / np.maximum(np.linalg.norm(state), np.float32(1e-12))
+    as_base64 = request.encoding_format == "base64"
+    embedding = base64.b64encode(state.astype("<f4").tobytes()).decode() if as_base64 else state.tolist()
+    return {
+        "id": f"embd-{uuid4().hex}",
+        "object": "list",
+        "created": int(time.time()),
+        "model": model,
+        "data": [{"index": 0, "object": "embedding", "embedding": embedding}],
+        "usage": _usage(n_prompt_tokens, 0),
+    }
+
+
+def model_card(name: str, root: str, parent: str | None, max_model_len: int | None) -> dict[str, Any]:
+    """One entry of ``GET /v1/models``; adapters have a parent."""
+    return {
+        "id": name,
+        "object": "model",
+        "created": int(time.time()),
+        "owned_by": "localrec",
+        "root": root,
+        "parent": parent,
+        "max_model_len": max_model_len,
+    }
+
+
+def _expect(name: str, value: object, allowed: Sequence[object]) -> None:
+    if value not in allowed:
+        raise BadRequestError(f"{name}: {value} is not supported; expected {allowed[-1]}", name)
+
+
+def _checked_tokens(tokens: Sequence[Any], name: str, limits: Limits) -> Ints:
+    lowest, highest = min(tokens), max(tokens)
+    if lowest < 0 or highest >= limits.vocabulary_size:
+        outside = lowest if lowest < 0 else highest
+        message = f"{name}: token id {outside} is outside the vocabulary; expected 0 to {limits.vocabulary_size - 1}"
+        raise BadRequestError(message, name)
+    return np.fromiter(tokens, np.int32, len(tokens))
+
+
+def _usage(n_prompt_tokens: int, n_completion_tokens: int) -> dict[str, int]:
+    return {
+        "prompt_tokens": n_prompt_tokens,
+        "completion_tokens": n_completion_tokens,
+        "total_tokens": n_prompt_tokens + n_completion_tokens,
+    }

@@ -1,0 +1,104 @@
+"""Starting the engine: from a bundle, or from a bare checkpoint, to a process that listens."""
+
+import signal
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import uvicorn
+
+from models.contract.bundle import MANIFEST, open_bundle
+from service.engine.app import EngineSettings, create_app
+from service.engine.model import DType, LanguageModel, ModelSettings
+
+DEFAULT_LORA_RANK = 16
+SHUTDOWN_TIMEOUT_SECONDS = 30
+
+
+@dataclass(frozen=True)
+class ServeOptions:
+    """What an operator can choose.
+
+    Args:
+        served_model_name: name of the base model; default: the bundle's id, or the checkpoint's directory name.
+        adapter_root: the directory that adapters must lie in; default: the bundle's or checkpoint's own.
+        device: a torch device, or ``auto``: CUDA where there is one.
+        dtype: ``auto`` is float32 on a CPU and bfloat16 elsewhere.
+        threads: of torch; None leaves torch's choice, one per core.
+        max_batch: prompts in one forward pass at most.
+        max_queue: requests that wait at most; more are answered 503 at once.
+        max_logprobs: upper bound of ``logprobs`` in a request.
+        adapter_capacity: adapters that fit before their memory grows.
+        adapter_budget_bytes: memory that adapters may take; a load beyond it is refused.
+    """
+
+    served_model_name: str | None = None
+    adapter_root: Path | None = None
+    device: str = "auto"
+    dtype: DType = "auto"
+    threads: int | None = None
+    max_batch: int = 64
+    max_queue: int = 1024
+    max_logprobs: int = 1024
+    adapter_capacity: int = 16
+    adapter_budget_bytes: int = 2 << 30
+
+
+@dataclass(frozen=True)
+class _Source:
+    """What a directory says about the model in it. ``max_model_tokens`` is None where the checkpoint decides."""
+
+    name: str
+    checkpoint: Path
+    lora_rank: int
+    max_model_tokens: int | None
+
+
+def serve(directory: Path, host: str, port: int, options: ServeOptions | None = None) -> None:
+    """Serve a bundle, or a checkpoint without one, until SIGTERM or SIGINT; what is in flight is answered first.
+
+    Raises BundleError where the directory holds nothing that can be served.
+    """
+    options = options or ServeOptions()
+    if options.threads is not None:
+        torch.set_num_threads(options.threads)
+    source = _source(directory)
+    model = LanguageModel.load(source.checkpoint, _model_settings(source, options))
+    app = create_app(model, _engine_settings(directory, source, model, options))
+    config = uvicorn.Config(
+        app, host, port, access_log=False, log_level="info", timeout_graceful_shutdown=SHUTDOWN_TIMEOUT_SECONDS
+    )
+    # uvicorn shuts down in order on these signals, then raises them again: ignored by then, so that the exit code is 0.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)
+    uvicorn.Server(config).run()
+
+
+def _source(directory: Path) -> _Source:
+    if not (directory / MANIFEST).exists():
+        return _Source(directory.resolve().name, directory, DEFAULT_LORA_RANK, None)
+    bundle = open_bundle(directory)
+    spec = bundle.manifest.model
+    return _Source(bundle.id, bundle.path("checkpoint"), spec.lora_rank, spec.history_length + 2)
+
+
+def _model_settings(source: _Source, options: ServeOptions) -> ModelSettings:
+    return ModelSettings(
+        lora_rank=source.lora_rank,
+        adapter_capacity=options.adapter_capacity,
+        adapter_budget_bytes=options.adapter_budget_bytes,
+        device=options.device,
+        dtype=options.dtype,
+    )
+
+
+def _engine_settings(directory: Path, source: _Source, model: LanguageModel, options: ServeOptions) -> EngineSettings:
+    return EngineSettings(
+        model_id=options.served_model_name or source.name,
+        checkpoint=source.checkpoint,
+        adapter_root=options.adapter_root or directory,
+        max_model_tokens=min(source.max_model_tokens or model.max_tokens, model.max_tokens),
+        max_logprobs=options.max_logprobs,
+        max_batch=options.max_batch,
+        max_queue=options.max_queue,
+    )

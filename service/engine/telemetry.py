@@ -1,0 +1,44 @@
+"""What the engine measures about itself."""
+
+from collections.abc import Callable
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+BATCH_SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
+BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+
+
+class Telemetry:
+    """The engine's metrics, in a registry of their own: an application's metrics end with it."""
+
+    def __init__(self) -> None:
+        self._registry = CollectorRegistry()
+        self._requests = Counter(
+            "localrec_engine_requests", "Requests by outcome.", ["endpoint", "outcome"], registry=self._registry
+        )
+        self._batch_size = Histogram(
+            "localrec_engine_batch_size", "Prompts in a batch.", buckets=BATCH_SIZES, registry=self._registry
+        )
+        self._batch_seconds = Histogram(
+            "localrec_engine_batch_seconds", "Time of a batch.", buckets=BATCH_SECONDS, registry=self._registry
+        )
+
+    def watch(self, queue_length: Callable[[], int], loaded_adapters: Callable[[], int]) -> None:
+        """Add what is read at the moment when metrics are asked for."""
+        queue = Gauge("localrec_engine_queue_length", "Requests that wait.", registry=self._registry)
+        queue.set_function(queue_length)
+        adapters = Gauge("localrec_engine_loaded_adapters", "Adapters that are resident.", registry=self._registry)
+        adapters.set_function(loaded_adapters)
+
+    def request_done(self, endpoint: str, outcome: str) -> None:
+        """Count a request. Both labels come from fixed sets."""
+        self._requests.labels(endpoint, outcome).inc()
+
+    def batch_done(self, size: int, seconds: float) -> None:
+        """Observe a batch of ``size`` prompts."""
+        self._batch_size.observe(size)
+        self._batch_seconds.observe(seconds)
+
+    def render(self) -> bytes:
+        """All metrics in Prometheus' text format."""
+        return generate_latest(self._registry)

@@ -1,0 +1,81 @@
+"""Every error that a caller can get, in one JSON shape.
+
+``{"error": {"code", "message", "field"}, "request_id"}``
+
+| status | code               | when                                                       |
+| ------ | ------------------ | ---------------------------------------------------------- |
+| 404    | not_found          | no such path                                               |
+| 405    | method_not_allowed | another method is expected                                 |
+| 413    | body_too_large     | more than 64 KiB                                           |
+| 422    | invalid_json       | the body is no JSON                                        |
+| 422    | invalid_request    | a field is missing, unknown, of a wrong type, out of range |
+| 500    | internal           | a bug; the log has it                                      |
+| 503    | no_bundle          | nothing was published yet, or it could not be loaded       |
+| 503    | overloaded         | too many requests in flight; see Retry-After               |
+"""
+
+import secrets
+from collections.abc import Mapping
+
+import orjson
+from pydantic import ValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+_CODES = {404: "not_found", 405: "method_not_allowed"}
+
+
+class ApiError(Exception):
+    """An error with a status, a machine-readable code, and where it applies the field at fault."""
+
+    def __init__(
+        self, status: int, code: str, message: str, field: str | None = None, headers: Mapping[str, str] | None = None
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+        self.message = message
+        self.field = field
+        self.headers = headers
+
+
+class ClientGoneError(Exception):
+    """The client closed its connection before the answer."""
+
+
+def new_request_id() -> str:
+    """16 hexadecimal digits."""
+    return secrets.token_hex(8)
+
+
+def invalid_request(exc: ValidationError) -> ApiError:
+    """The first problem of a body, in the caller's terms."""
+    problem = exc.errors(include_url=False, include_context=False, include_input=False)[0]
+    field = ".".join(str(part) for part in problem["loc"]) or None
+    code = "invalid_json" if problem["type"] == "json_invalid" else "invalid_request"
+    return ApiError(422, code, problem["msg"], field)
+
+
+def error_response(error: ApiError, request_id: str) -> Response:
+    """The one error shape."""
+    body = {
+        "error": {"code": error.code, "message": error.message, "field": error.field},
+        "request_id": request_id,
+    }
+    return Response(orjson.dumps(body), error.status, error.headers, "application/json")
+
+
+async def on_http_exception(_: Request, exc: Exception) -> Response:
+    """Starlette's own errors (unknown path, wrong method)."""
+    status = exc.status_code if isinstance(exc, HTTPException) else 500
+    headers = exc.headers if isinstance(exc, HTTPException) else None
+    message = str(exc.detail) if isinstance(exc, HTTPException) else "Internal error"
+    return error_response(
+        ApiError(status, _CODES.get(status, "http_error"), message, headers=headers), new_request_id()
+    )
+
+
+async def on_bug(_: Request, __: Exception) -> Response:
+    """Anything that nobody foresaw. The server logs the traceback."""
+    return error_response(ApiError(500, "internal", "Internal error"), new_request_id())

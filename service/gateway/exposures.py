@@ -1,0 +1,59 @@
+"""What was shown, written to a capped Redis Stream after the response. Never delays or fails one."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from models.contract.redis_schema import Exposure, encode_exposure
+from service.gateway.state import RedisStore
+from service.gateway.types import StateUnavailableError
+
+logger = logging.getLogger(__name__)
+
+QUEUE_CAPACITY = 10_000
+BATCH = 200
+FLUSH_SECONDS = 1.0
+
+
+class ExposureLog:
+    """A bounded queue and the task that empties it in batches.
+
+    Args:
+        store: where the stream is.
+        kept: entries that the stream keeps, about.
+        count: told of each entry's end, ``written`` or ``dropped``, and how many.
+    """
+
+    def __init__(self, store: RedisStore, kept: int, count: Callable[[str, int], None]) -> None:
+        self._store = store
+        self._kept = kept
+        self._count = count
+        self._queue: asyncio.Queue[Exposure] = asyncio.Queue(QUEUE_CAPACITY)
+
+    def put(self, exposure: Exposure) -> None:
+        """Take note; dropped and counted where Redis does not keep up."""
+        try:
+            self._queue.put_nowait(exposure)
+        except asyncio.QueueFull:
+            self._count("dropped", 1)
+
+    async def write_batch(self) -> None:
+        """Wait for at least one entry, and write all that are there, up to a batch."""
+        batch = [await self._queue.get()]
+        while len(batch) < BATCH and not self._queue.empty():
+            batch.append(self._queue.get_nowait())
+        try:
+            await self._store.append_exposures([encode_exposure(exposure) for exposure in batch], self._kept)
+            self._count("written", len(batch))
+        except StateUnavailableError as exc:
+            self._count("dropped", len(batch))
+            logger.warning("%d exposures dropped: %s", len(batch), exc)
+
+    async def flush(self) -> None:
+        """Write what is left, for at most a second."""
+        try:
+            async with asyncio.timeout(FLUSH_SECONDS):
+                while not self._queue.empty():
+                    await self.write_batch()
+        except TimeoutError:
+            self._count("dropped", self._queue.qsize())

@@ -1,0 +1,103 @@
+"""The parts of one gateway process, built, started and stopped in one place."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from service.gateway.exposures import ExposureLog
+from service.gateway.follower import SnapshotFollower
+from service.gateway.recommend import Recommender
+from service.gateway.settings import PoolSettings, Settings
+from service.gateway.state import RedisStore
+from service.gateway.telemetry import Telemetry
+from service.periodic import cancel_all, every
+from service.workers.pool import PoolOptions, WorkerPool
+
+EXPOSURE_INTERVAL_SECONDS = 0.01
+
+
+@dataclass
+class Gateway:
+    """What the routes need. ``in_flight`` counts requests that are being answered."""
+
+    settings: Settings
+    telemetry: Telemetry
+    store: RedisStore
+    pools: list[WorkerPool]
+    follower: SnapshotFollower
+    recommender: Recommender
+    exposures: ExposureLog
+    in_flight: int = 0
+
+    def problems(self) -> list[str]:
+        """Why the process is not ready for requests; empty where it is."""
+        found = []
+        silent_seconds = time.monotonic() - self.store.last_contact
+        if silent_seconds > self.settings.redis_grace_s + self.settings.bundle_poll_ms / 1e3:
+            found.append(f"redis: no contact for {silent_seconds:.1f} s")
+        if self.follower.snapshot is None:
+            found.append(f"bundle: {self.follower.refusal or 'none is published'}")
+        return found
+
+    def warnings(self) -> list[str]:
+        """What is wrong, but does not keep requests from being served."""
+        found = (
+            [f"bundle: refused: {self.follower.refusal}"] if self.follower.snapshot and self.follower.refusal else []
+        )
+        statuses = [status for pool in self.pools for status in pool.status()]
+        found += [f"worker: {s.pool} {s.url}: {s.reason}" for s in statuses if s.reason]
+        return found
+
+
+@asynccontextmanager
+async def running_gateway(settings: Settings) -> AsyncIterator[Gateway]:
+    """Build a gateway, run its background loops, and close everything at the end."""
+    gateway = _build(settings)
+    for pool in gateway.pools:
+        pool.start()
+    loops = [
+        asyncio.create_task(every(settings.bundle_poll_ms / 1e3, gateway.follower.follow)),
+        asyncio.create_task(every(EXPOSURE_INTERVAL_SECONDS, gateway.exposures.write_batch)),
+    ]
+    try:
+        yield gateway
+    finally:
+        await cancel_all(loops)
+        await gateway.exposures.flush()
+        for pool in gateway.pools:
+            await pool.close()
+        await gateway.store.close()
+
+
+def _build(settings: Settings) -> Gateway:
+    telemetry = Telemetry()
+    store = RedisStore(settings.redis_url, settings.redis_timeout_ms / 1e3)
+    pools = {pool.name: WorkerPool(_options(pool, settings), telemetry) for pool in settings.pools}
+    gateway = Gateway(
+        settings=settings,
+        telemetry=telemetry,
+        store=store,
+        pools=list(pools.values()),
+        follower=SnapshotFollower(
+            store, list(pools.values()), settings.bundle_root, settings.bundle_wait_s, telemetry.bundle_changed
+        ),
+        recommender=Recommender(settings, store, pools),
+        exposures=ExposureLog(store, settings.exposures_kept, telemetry.exposures),
+    )
+    telemetry.watch_in_flight(lambda: gateway.in_flight)
+    return gateway
+
+
+def _options(pool: PoolSettings, settings: Settings) -> PoolOptions:
+    return PoolOptions(
+        name=pool.name,
+        urls=pool.urls,
+        # Workers read adapters from their own disk: a relative path would mean another place there.
+        bundle_root=pool.bundle_root or settings.bundle_root.resolve(),
+        in_flight_limit=pool.in_flight_limit,
+        probe_interval_seconds=pool.probe_interval_ms / 1e3,
+        failures_to_open=pool.failures_to_open,
+        cooldown_seconds=pool.cooldown_ms / 1e3,
+    )

@@ -1,0 +1,168 @@
+"""Settings of the gateway: a TOML file (manual: ``deploy/gateway.toml``), overridden by ``LOCALREC_…`` variables."""
+
+import os
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from models.contract.errors import ConfigError
+from models.contract.fusion import FusionMethod
+
+CONFIG_VARIABLE = "LOCALREC_CONFIG"
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]{0,63}$")]
+Fallback = Literal["cf", "popular"]
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class PoolSettings(_Table):
+    """Workers that serve the same base model."""
+
+    name: Name
+    kind: Literal["engine", "vllm"] = "engine"
+    urls: tuple[Annotated[str, Field(pattern=r"^https?://[^/]+$")], ...] = Field(min_length=1)
+    bundle_root: Path | None = None
+    in_flight_limit: int = Field(default=64, ge=1, le=10_000)
+    probe_interval_ms: int = Field(default=1_000, ge=10, le=60_000)
+    failures_to_open: int = Field(default=20, ge=1, le=1_000)
+    cooldown_ms: int = Field(default=1_000, ge=10, le=60_000)
+
+
+class FusionOverrides(_Table):
+    """What a pipeline wants otherwise than the bundle says."""
+
+    method: FusionMethod | None = None
+    k: float | None = Field(default=None, ge=0, le=10_000)
+    candidates: int | None = Field(default=None, ge=1, le=1_000)
+
+
+class LocalPipeline(_Table):
+    """One worker call per community of the user, fused."""
+
+    kind: Literal["local"]
+    pool: Name
+    max_communities: int = Field(default=10, ge=1, le=100)
+    fusion: FusionOverrides = FusionOverrides()
+    fallbacks: tuple[Fallback, ...] = ("cf", "popular")
+
+
+class GlobalPipeline(_Table):
+    """No worker call: the global CF model, or popularity."""
+
+    kind: Literal["cf", "popular"]
+    fallbacks: tuple[Fallback, ...] = ("popular",)
+
+
+Pipeline = LocalPipeline | GlobalPipeline
+
+
+class VariantSettings(_Table):
+    """One arm of an experiment."""
+
+    name: Name
+    weight: float = Field(gt=0, le=1_000_000)
+    pipeline: Name | None = None
+
+
+class ExperimentSettings(_Table):
+    """A split of the users by a hash of salt and user id."""
+
+    name: Name
+    salt: str = Field(min_length=1, max_length=64)
+    variants: tuple[VariantSettings, ...] = Field(min_length=1, max_length=20)
+
+
+class Settings(BaseSettings):
+    """Everything that an operator may turn."""
+
+    model_config = SettingsConfigDict(
+        extra="forbid",
+        frozen=True,
+        env_prefix="LOCALREC_",
+        env_nested_delimiter="__",
+    )
+
+    redis_url: str = Field(default="redis://127.0.0.1:6379/0", pattern=r"^(redis|rediss|unix)://")
+    redis_timeout_ms: int = Field(default=50, ge=1, le=10_000)
+    redis_grace_s: float = Field(default=5.0, ge=0, le=3_600)
+    bundle_root: Path = Path("bundles")
+    bundle_poll_ms: int = Field(default=1_000, ge=10, le=60_000)
+    bundle_wait_s: float = Field(default=60.0, ge=0, le=3_600)
+    default_deadline_ms: int = Field(default=200, ge=1, le=10_000)
+    in_flight_limit: int = Field(default=512, ge=1, le=100_000)
+    exposures_kept: int = Field(default=100_000, ge=0, le=100_000_000)
+    default_pipeline: Name = "cf"
+    pools: tuple[PoolSettings, ...] = ()
+    pipelines: dict[Name, Annotated[Pipeline, Field(discriminator="kind")]] = Field(
+        default={"cf": GlobalPipeline(kind="cf")}
+    )
+    experiments: tuple[ExperimentSettings, ...] = ()
+
+    @model_validator(mode="after")
+    def _check_names(self) -> Self:
+        _check_distinct("pools", [pool.name for pool in self.pools])
+        _check_distinct("experiments", [experiment.name for experiment in self.experiments])
+        _check_known("default_pipeline", self.default_pipeline, self.pipelines)
+        for name, pipeline in self.pipelines.items():
+            if isinstance(pipeline, LocalPipeline):
+                _check_known(f"pipelines.{name}.pool", pipeline.pool, [pool.name for pool in self.pools])
+        for experiment in self.experiments:
+            _check_distinct(f"experiments.{experiment.name}.variants", [v.name for v in experiment.variants])
+            for variant in experiment.variants:
+                if variant.pipeline is not None:
+                    where = f"experiments.{experiment.name}.{variant.name}.pipeline"
+                    _check_known(where, variant.pipeline, self.pipelines)
+        return self
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The environment overrides the file, whose contents come as arguments."""
+        return env_settings, init_settings
+
+
+def load_settings(path: Path | None = None) -> Settings:
+    """Read the settings.
+
+    Args:
+        path: the TOML file; where None, the one that ``LOCALREC_CONFIG`` names; where that is unset too, defaults.
+
+    Raises:
+        ConfigError: the file is missing or not TOML, a key is unknown, a value impossible.
+    """
+    named = path or os.environ.get(CONFIG_VARIABLE)
+    try:
+        return Settings(**_read(Path(named)) if named else {})
+    except ValidationError as exc:
+        problems = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'settings'}: {e['msg']}" for e in exc.errors())
+        raise ConfigError(f"{named or 'settings'}: {problems}") from exc
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text())
+    except OSError as exc:
+        raise ConfigError(f"{path}: {exc.strerror}") from exc
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
+        raise ConfigError(f"{path}: {exc}") from exc
+
+
+def _check_distinct(where: str, names: list[str]) -> None:
+    if len(set(names)) != len(names):
+        raise ValueError(f"{where}: a name occurs twice among {', '.join(names)}")
+
+
+def _check_known(where: str, name: str, known: "list[str] | dict[str, Any]") -> None:
+    if name not in known:
+        raise ValueError(f"{where}: {name!r} is not configured; expected one of {', '.join(known) or '(none)'}")

@@ -1,0 +1,119 @@
+"""A bundle in memory: what one request is served from, from its first line to its last."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load_file
+
+from models.contract.affinity import affinities, memberships
+from models.contract.bundle import Bundle, verify_bundle
+from models.contract.catalogue import Catalogue
+from models.contract.cf import CFModel
+from models.contract.errors import BundleError
+from models.contract.types import Array, Floats, Ints, Membership, Profile, RankedList
+
+ANCHORS = "anchors"
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A verified bundle, ready to serve.
+
+    Args:
+        bundle: where it lies, and its manifest.
+        catalogue: items.
+        cf: the global model.
+        anchors: (q, d) embeddings of the communities' anchors.
+        popularity: (n_items,) recency-weighted counts.
+    """
+
+    bundle: Bundle
+    catalogue: Catalogue
+    cf: CFModel
+    anchors: Floats
+    popularity: Floats
+
+    @property
+    def id(self) -> str:
+        return self.bundle.id
+
+    def fits(self, profile: Profile) -> bool:
+        """Whether a profile's embedding and communities are those of this bundle."""
+        return len(profile.embedding) == self.anchors.shape[1] and all(
+            m.community < len(self.anchors) for m in profile.memberships
+        )
+
+    def fold_in(self, history: Ints) -> Profile:
+        """Profile of a user known by history only: CF encoder, then affinities to the anchors (equations 1 and 2)."""
+        embedding = self.cf.fold_in(history)
+        weights = affinities(self.anchors, embedding[None, :], self.bundle.manifest.bandwidth)[0]
+        return Profile(embedding, memberships(weights))
+
+    def most_popular(self, n: int, excluded: Ints) -> RankedList:
+        """The ``n`` most popular items, none of ``excluded``."""
+        items = self._by_popularity[: n + len(excluded)]
+        items = items[~np.isin(items, excluded)][:n]
+        return RankedList(items, self.popularity[items])
+
+    def items_of(self, hashes: Array) -> Ints:
+        """Item numbers of those item hashes (n,) that this bundle knows."""
+        known, numbers = self._hashes
+        if not len(known):
+            return numbers
+        at = np.minimum(np.searchsorted(known, hashes), len(known) - 1)
+        return np.asarray(numbers[at[known[at] == hashes]], dtype=np.int32)
+
+    def adapter(self, membership: Membership) -> str:
+        """Name of a community's adapter inside the bundle."""
+        return self.bundle.manifest.communities[membership.community].adapter
+
+    @cached_property
+    def _by_popularity(self) -> Ints:
+        return np.argsort(-self.popularity, kind="stable").astype(np.int32)
+
+    @cached_property
+    def _hashes(self) -> tuple[Array, Ints]:
+        hashes = self.catalogue.hashes()
+        order = np.argsort(hashes)
+        return hashes[order], order.astype(np.int32)
+
+
+def load_snapshot(directory: Path) -> Snapshot:
+    """Verify and load a bundle. Blocks for as long as its files take to hash. Raises BundleError."""
+    bundle = verify_bundle(directory)
+    try:
+        snapshot = Snapshot(
+            bundle=bundle,
+            catalogue=Catalogue.load(bundle.path("items.jsonl")),
+            cf=CFModel.load(bundle.path("cf.safetensors")),
+            anchors=load_file(bundle.path("communities.safetensors"))[ANCHORS],
+            popularity=np.load(bundle.path("popularity.npy"), allow_pickle=False),
+        )
+    except (OSError, KeyError, ValueError, SafetensorError) as exc:
+        raise BundleError(f"{bundle.id}: {exc}") from exc
+    _check_shapes(snapshot)
+    return snapshot
+
+
+def _check_shapes(snapshot: Snapshot) -> None:
+    manifest = snapshot.bundle.manifest
+    n_items, d = manifest.model.n_items, manifest.embedding_size
+    found = [
+        ("items.jsonl", (len(snapshot.catalogue),), (n_items,)),
+        ("cf.safetensors", snapshot.cf.item_factors.shape, (n_items, d)),
+        ("popularity.npy", snapshot.popularity.shape, (n_items,)),
+        ("communities.safetensors", snapshot.anchors.shape, (len(manifest.communities), d)),
+    ]
+    _refuse_unequal(snapshot.id, found)
+    if unknown := {community.adapter for community in manifest.communities} - set(manifest.model.adapters):
+        raise BundleError(f"{snapshot.id}: communities without an adapter: {', '.join(sorted(unknown))}")
+
+
+def _refuse_unequal(bundle_id: str, found: Iterable[tuple[str, tuple[int, ...], tuple[int, ...]]]) -> None:
+    for name, shape, expected in found:
+        if shape != expected:
+            raise BundleError(f"{bundle_id}: {name} has shape {shape}, expected {expected}")

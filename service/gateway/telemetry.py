@@ -1,0 +1,181 @@
+"""Every metric of the gateway. ``labels()`` is slow, so children are looked up once and kept."""
+
+from collections.abc import Callable
+from typing import NamedTuple, TypeVar, cast
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    GCCollector,
+    Histogram,
+    PlatformCollector,
+    ProcessCollector,
+    generate_latest,
+)
+
+from service.gateway.types import Answer, Trace
+from service.workers.breaker import BreakerState
+from service.workers.types import OutcomeKind
+
+LATENCY_BUCKETS = (
+    0.001,
+    0.002,
+    0.003,
+    0.005,
+    0.0075,
+    0.01,
+    0.015,
+    0.025,
+    0.05,
+    0.075,
+    0.1,
+    0.15,
+    0.2,
+    0.3,
+    0.5,
+    1.0,
+    2.0,
+)
+LOAD_BUCKETS = (0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+WIDTH_BUCKETS = (0, 1, 2, 3, 5, 8, 10, 15, 20, 50, 100)
+M = TypeVar("M", bound=Counter | Gauge | Histogram)
+
+
+class _Children(dict[tuple[str, ...], M]):
+    """Children of a metric by their label values."""
+
+    def __init__(self, metric: M) -> None:
+        super().__init__()
+        self._metric = metric
+
+    def __missing__(self, values: tuple[str, ...]) -> M:
+        child = self[values] = cast(M, self._metric.labels(*values))
+        return child
+
+
+class RequestLabels(NamedTuple):
+    """Labels of a request's latency. Pipeline and variant are empty where it failed before it had one."""
+
+    route: str
+    pipeline: str = ""
+    variant: str = ""
+    outcome: str = "internal"
+
+
+class Telemetry:
+    """The metrics of one process, in a registry of their own."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        for collector in (ProcessCollector, PlatformCollector, GCCollector):
+            collector(registry=self.registry)
+        self._describe_requests()
+        self._describe_workers()
+        self._describe_bundles()
+
+    def _describe_requests(self) -> None:
+        self._requests = _Children(
+            self._histogram(
+                "request_seconds", "From a request's head to its answer", RequestLabels._fields, LATENCY_BUCKETS
+            )
+        )
+        self._stages = _Children(
+            self._histogram("stage_seconds", "Stages of a request, failed ones too", ("stage",), LATENCY_BUCKETS)
+        )
+        self._width = _Children(
+            self._histogram("fan_out_width", "Communities asked and answered a request", ("calls",), WIDTH_BUCKETS)
+        )
+        self._reasons = _Children(self._counter("reasons", "Reasons given with answers", ("code",)))
+        self._degraded = _Children(
+            self._counter("degraded", "Answers in which something planned is missing", ("pipeline",))
+        )
+        self._items = _Children(self._counter("items_served", "Items by where they came from", ("source",)))
+        self._variants = _Children(self._counter("assignments", "Requests by variant", ("experiment", "variant")))
+        self._exposures = _Children(self._counter("exposures", "Lists for the exposure stream", ("outcome",)))
+
+    def _describe_workers(self) -> None:
+        labels = ("pool", "adapter", "outcome")
+        self._calls = _Children(self._histogram("worker_call_seconds", "Worker calls", labels, LATENCY_BUCKETS))
+        self._misses = _Children(self._counter("adapter_misses", "Calls that found their adapter missing", ("pool",)))
+        self._loads = _Children(
+            self._histogram("adapter_load_seconds", "Adapter loads at run time", ("pool", "outcome"), LOAD_BUCKETS)
+        )
+        self._ready = _Children(
+            self._gauge("worker_ready", "1 where the replica serves the bundle", ("pool", "replica"))
+        )
+        self._breakers = _Children(
+            self._gauge("breaker_state", "1 for the state that the breaker is in", ("pool", "replica", "state"))
+        )
+
+    def _describe_bundles(self) -> None:
+        self._bundle = self._gauge("bundle_info", "1 for the bundle in service", ("bundle",))
+        self._bundle_events = self._counter("bundle_events", "Bundles loaded, refused, put in service", ("outcome",))
+
+    def watch_in_flight(self, count: Callable[[], int]) -> None:
+        """Ask ``count`` for the number of requests in flight whenever metrics are read."""
+        gauge = Gauge("localrec_requests_in_flight", "Requests being answered now", registry=self.registry)
+        gauge.set_function(count)
+
+    def answered(self, answer: Answer) -> None:
+        """Observe what an answer says."""
+        pipeline = answer.assignment.pipeline
+        for source in answer.selection.sources:
+            self._items[(source,)].inc()
+        for experiment, variant in answer.assignment.experiments.items():
+            self._variants[experiment, variant].inc()
+        if answer.calls_asked:
+            self._width[("asked",)].observe(answer.calls_asked)
+            self._width[("answered",)].observe(answer.calls_answered)
+        for reason in answer.reasons:
+            self._reasons[(reason.code,)].inc()
+        if answer.degraded:
+            self._degraded[(pipeline,)].inc()
+
+    def request_ended(self, labels: RequestLabels, seconds: float, trace: Trace) -> None:
+        """Observe a request, however it ended."""
+        self._requests[labels].observe(seconds)
+        for stage, taken in trace.seconds.items():
+            self._stages[(stage,)].observe(taken)
+
+    def exposures(self, outcome: str, count: int) -> None:
+        """Exposures ``written`` or ``dropped``."""
+        self._exposures[(outcome,)].inc(count)
+
+    def call_ended(self, pool: str, adapter: str, kind: OutcomeKind, seconds: float) -> None:
+        """See :class:`service.workers.types.PoolObserver`."""
+        self._calls[pool, adapter, kind].observe(seconds)
+
+    def adapter_missed(self, pool: str) -> None:
+        """See :class:`service.workers.types.PoolObserver`."""
+        self._misses[(pool,)].inc()
+
+    def adapter_loaded(self, pool: str, ok: bool, seconds: float) -> None:
+        """See :class:`service.workers.types.PoolObserver`."""
+        self._loads[pool, "ok" if ok else "failed"].observe(seconds)
+
+    def replica_changed(self, pool: str, url: str, ready: bool, breaker_state: str) -> None:
+        """See :class:`service.workers.types.PoolObserver`."""
+        self._ready[pool, url].set(ready)
+        for state in BreakerState:
+            self._breakers[pool, url, state].set(state == breaker_state)
+
+    def bundle_changed(self, bundle_id: str, outcome: str) -> None:
+        """A bundle was ``loaded`` or ``refused``, or is ``in_service`` from now on."""
+        self._bundle_events.labels(outcome).inc()
+        if outcome == "in_service":
+            self._bundle.clear()
+            self._bundle.labels(bundle_id).set(1)
+
+    def exposition(self) -> bytes:
+        """The metrics in Prometheus' text format."""
+        return generate_latest(self.registry)
+
+    def _counter(self, name: str, text: str, labels: tuple[str, ...]) -> Counter:
+        return Counter(f"localrec_{name}", text, labels, registry=self.registry)
+
+    def _gauge(self, name: str, text: str, labels: tuple[str, ...]) -> Gauge:
+        return Gauge(f"localrec_{name}", text, labels, registry=self.registry)
+
+    def _histogram(self, name: str, text: str, labels: tuple[str, ...], buckets: tuple[float, ...]) -> Histogram:
+        return Histogram(f"localrec_{name}", text, labels, buckets=buckets, registry=self.registry)

@@ -1,0 +1,68 @@
+"""Circuit breaker of one replica: a worker that keeps failing is left alone for a while.
+
+closed ──(N failures in a row)──▶ open ──(cool-down over)──▶ half-open ──(one trial: ok)──▶ closed
+                                   ▲────────────────────────(one trial: failed)─┘
+"""
+
+from collections.abc import Callable
+from enum import StrEnum
+
+
+class BreakerState(StrEnum):
+    """The three states."""
+
+    CLOSED = "closed"
+    OPEN = "open"
+    HALF_OPEN = "half_open"
+
+
+class Breaker:
+    """State machine with an injected clock. Every acquired call ends in exactly one of the three verdicts.
+
+    Args:
+        failures_to_open: failures in a row that open the breaker.
+        cooldown_seconds: how long it stays open before one trial.
+        clock: seconds, monotonic.
+    """
+
+    def __init__(self, failures_to_open: int, cooldown_seconds: float, clock: Callable[[], float]) -> None:
+        self._failures_to_open = failures_to_open
+        self._cooldown_seconds = cooldown_seconds
+        self._clock = clock
+        self._failures = 0
+        self._opened_at: float | None = None
+        self._trial_running = False
+
+    @property
+    def state(self) -> BreakerState:
+        if self._opened_at is None:
+            return BreakerState.CLOSED
+        cooling = self._clock() - self._opened_at < self._cooldown_seconds
+        return BreakerState.OPEN if cooling else BreakerState.HALF_OPEN
+
+    def acquire(self) -> bool:
+        """Whether a call may be made now. Half-open admits one at a time."""
+        state = self.state
+        if state is BreakerState.CLOSED:
+            return True
+        if state is BreakerState.OPEN or self._trial_running:
+            return False
+        self._trial_running = True
+        return True
+
+    def succeeded(self) -> None:
+        """The replica answered: close."""
+        self._failures = 0
+        self._opened_at = None
+        self._trial_running = False
+
+    def failed(self) -> None:
+        """The replica failed: open after the last allowed failure, and again after a failed trial."""
+        self._failures += 1
+        if self._opened_at is not None or self._failures >= self._failures_to_open:
+            self._opened_at = self._clock()
+        self._trial_running = False
+
+    def undecided(self) -> None:
+        """The call ended without a verdict on the replica (its client left, it was given no time)."""
+        self._trial_running = False

@@ -1,0 +1,136 @@
+"""HTTP client of one worker. Speaks the OpenAI API as stock vLLM serves it; nothing here is peculiar to our engine."""
+
+import aiohttp
+import msgspec
+import numpy as np
+import orjson
+
+from models.contract.types import RankedList, item_numbers
+from service.workers.types import Completion, Outcome, OutcomeKind, ServedModels
+
+_TOKEN_PREFIX = "token_id:"  # noqa: S105 - a token of a vocabulary
+_ALREADY_LOADED = b"already been loaded"
+_JSON = {"Content-Type": "application/json"}
+
+
+class WorkerError(Exception):
+    """A worker cannot be used. The message says why."""
+
+
+class _Logprobs(msgspec.Struct):
+    top_logprobs: list[dict[str, float] | None]
+
+
+class _Choice(msgspec.Struct):
+    logprobs: _Logprobs
+
+
+class _CompletionAnswer(msgspec.Struct):
+    choices: list[_Choice]
+
+
+class _Model(msgspec.Struct):
+    id: str
+    parent: str | None = None
+
+
+class _Models(msgspec.Struct):
+    data: list[_Model]
+
+
+_completion_decoder = msgspec.json.Decoder(_CompletionAnswer)
+_models_decoder = msgspec.json.Decoder(_Models)
+
+
+class WorkerClient:
+    """One worker at ``url``. The session is shared and belongs to the caller."""
+
+    def __init__(self, session: aiohttp.ClientSession, url: str) -> None:
+        self._session = session
+        self.url = url.rstrip("/")
+
+    async def complete(self, model: str, completion: Completion) -> Outcome:
+        """One token's log-probabilities, as a ranked list of items."""
+        try:
+            async with self._session.post(
+                f"{self.url}/v1/completions", data=completion.body(model), headers=_JSON
+            ) as response:
+                status, body = response.status, await response.read()
+        except aiohttp.ClientConnectionError as exc:
+            return Outcome(OutcomeKind.UNREACHABLE, detail=str(exc))
+        except aiohttp.ClientError as exc:
+            return Outcome(OutcomeKind.INVALID, detail=str(exc))
+        if status != 200:
+            return Outcome(_kind_of_status(status), detail=f"status {status}")
+        try:
+            return Outcome(OutcomeKind.OK, parse_ranking(body, completion))
+        except ValueError as exc:
+            return Outcome(OutcomeKind.INVALID, detail=str(exc))
+
+    async def served_models(self) -> ServedModels:
+        """What the worker serves now. Raises WorkerError where it is not healthy or does not say."""
+        await self._get("/health")
+        try:
+            models = _models_decoder.decode(await self._get("/v1/models")).data
+        except ValueError as exc:  # what msgspec raises on malformed JSON and on a wrong shape
+            raise WorkerError(f"/v1/models: {exc}") from exc
+        return ServedModels(
+            bases=frozenset(m.id for m in models if m.parent is None),
+            adapters=frozenset(m.id for m in models if m.parent is not None),
+        )
+
+    async def load_adapter(self, name: str, path: str) -> None:
+        """Load an adapter from a path on the worker's side. One that is there already counts as loaded."""
+        body = orjson.dumps({"lora_name": name, "lora_path": path})
+        status, answer = await self._request("POST", "/v1/load_lora_adapter", body)
+        if status != 200 and not (status == 400 and _ALREADY_LOADED in answer):
+            raise WorkerError(
+                f"{name}: not loaded from {path}: status {status}: {answer[:200].decode(errors='replace')}"
+            )
+
+    async def _get(self, path: str) -> bytes:
+        status, body = await self._request("GET", path, None)
+        if status != 200:
+            raise WorkerError(f"{path}: status {status}")
+        return body
+
+    async def _request(self, method: str, path: str, body: bytes | None) -> tuple[int, bytes]:
+        try:
+            async with self._session.request(method, self.url + path, data=body, headers=_JSON) as response:
+                return response.status, await response.read()
+        except aiohttp.ClientError as exc:
+            raise WorkerError(f"{path}: {exc}") from exc
+
+
+def _kind_of_status(status: int) -> OutcomeKind:
+    if status == 404:
+        return OutcomeKind.NOT_FOUND
+    return OutcomeKind.REFUSED if status in {429, 503} else OutcomeKind.INVALID
+
+
+def parse_ranking(body: bytes, completion: Completion) -> RankedList:
+    """Items of a completion answer, best first, ties by item number; nothing excluded, nothing that is no item.
+
+    Raises ValueError on anything but one position with finite log-probabilities of distinct token ids.
+    """
+    choices = _completion_decoder.decode(body).choices  # raises ValueError
+    if len(choices) != 1 or len(choices[0].logprobs.top_logprobs) != 1:
+        raise ValueError("expected one choice with one position")
+    logprobs = choices[0].logprobs.top_logprobs[0]
+    if not logprobs:
+        raise ValueError("no log-probabilities")
+    tokens = item_numbers([_token_id(token) for token in logprobs])
+    scores = np.fromiter(logprobs.values(), np.float32, len(logprobs))
+    if not np.isfinite(scores).all() or len(set(tokens.tolist())) != len(tokens):
+        raise ValueError("expected finite log-probabilities of distinct tokens")
+    keep = (tokens < completion.n_items) & ~np.isin(tokens, completion.excluded)
+    tokens, scores = tokens[keep], scores[keep]
+    order = np.lexsort((tokens, -scores))[: completion.candidates]
+    return RankedList(tokens[order], scores[order])
+
+
+def _token_id(token: str) -> int:
+    digits = token.removeprefix(_TOKEN_PREFIX)
+    if len(digits) == len(token) or not (digits.isascii() and digits.isdigit() and len(digits) < 10):
+        raise ValueError(f"expected {_TOKEN_PREFIX}<number>, got {token[:40]!r}")
+    return int(digits)

@@ -1,0 +1,94 @@
+"""Small untrained checkpoints whose vocabulary is a catalogue, and LoRA adapters: for engine, PEFT and vLLM."""
+
+import json
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import Whitespace
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+HEAD_SIZE = 32  # the smallest that vLLM's attention knows
+PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+
+
+def write_checkpoint(directory: Path, n_items: int, hidden: int = 64, layers: int = 2, seed: int = 0) -> Path:
+    """A random Llama checkpoint, untied head, word-level tokenizer; token ``n_items`` starts a history.
+
+    ``hidden`` must be a multiple of 64. Weights are large enough for logits to differ clearly between items.
+    """
+    heads = hidden // HEAD_SIZE
+    config = LlamaConfig(
+        vocab_size=n_items + 1,
+        hidden_size=hidden,
+        intermediate_size=2 * hidden,
+        num_hidden_layers=layers,
+        num_attention_heads=heads,
+        num_key_value_heads=heads // 2,
+        head_dim=HEAD_SIZE,
+        max_position_embeddings=128,
+        tie_word_embeddings=False,
+        bos_token_id=n_items,
+        eos_token_id=None,
+        pad_token_id=None,
+        initializer_range=0.2,
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        LlamaForCausalLM(config).save_pretrained(directory)
+    vocabulary = {f"i{number}": number for number in range(n_items)} | {"<s>": n_items}
+    tokenizer = Tokenizer(WordLevel(vocabulary, unk_token="<s>"))  # noqa: S106 - a token of text, not a secret
+    tokenizer.pre_tokenizer = Whitespace()
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token="<s>").save_pretrained(directory)  # noqa: S106
+    return directory
+
+
+def write_adapter(directory: Path, checkpoint: Path, seed: int, rank: int = 4, scale: float = 0.1) -> Path:
+    """A PEFT LoRA adapter on every projection of every layer; ``scale`` is the standard deviation of both factors."""
+    shapes = projection_shapes(checkpoint)
+    generator = torch.Generator().manual_seed(seed)
+    tensors = {}
+    for module, (n_out, n_in) in shapes.items():
+        prefix = f"base_model.model.{module}"
+        tensors[f"{prefix}.lora_A.weight"] = torch.randn(rank, n_in, generator=generator) * scale
+        tensors[f"{prefix}.lora_B.weight"] = torch.randn(n_out, rank, generator=generator) * scale
+    directory.mkdir(parents=True, exist_ok=True)
+    save_file(tensors, directory / "adapter_model.safetensors")
+    (directory / "adapter_config.json").write_text(json.dumps(adapter_config(checkpoint, rank)))
+    return directory
+
+
+def adapter_config(checkpoint: Path, rank: int) -> dict[str, object]:
+    """The ``adapter_config.json`` that PEFT would write."""
+    return {
+        "peft_type": "LORA",
+        "task_type": "CAUSAL_LM",
+        "base_model_name_or_path": str(checkpoint),
+        "r": rank,
+        "lora_alpha": 2 * rank,
+        "lora_dropout": 0.0,
+        "bias": "none",
+        "target_modules": list(PROJECTIONS),
+        "inference_mode": True,
+    }
+
+
+def projection_shapes(checkpoint: Path) -> dict[str, tuple[int, int]]:
+    """Shape (outputs, inputs) of every adapted projection, by module name."""
+    config = LlamaConfig.from_pretrained(checkpoint)
+    queries = config.num_attention_heads * config.head_dim
+    keys = config.num_key_value_heads * config.head_dim
+    hidden, inner = config.hidden_size, config.intermediate_size
+    shapes = {
+        "self_attn.q_proj": (queries, hidden),
+        "self_attn.k_proj": (keys, hidden),
+        "self_attn.v_proj": (keys, hidden),
+        "self_attn.o_proj": (hidden, queries),
+        "mlp.gate_proj": (inner, hidden),
+        "mlp.up_proj": (inner, hidden),
+        "mlp.down_proj": (hidden, inner),
+    }
+    layers = range(config.num_hidden_layers)
+    return {f"model.layers.{layer}.{name}": shape for layer in layers for name, shape in shapes.items()}
