@@ -21,7 +21,8 @@ FROM ${PYTHON_IMAGE}
 RUN useradd --uid 10001 --create-home localrec \
     && install --directory --owner=localrec --group=localrec /bundles /runs
 COPY --from=build /opt/localrec /opt/localrec
-ENV PATH=/opt/localrec/bin:$PATH PYTHONUNBUFFERED=1
+# Base models that are fetched from a hub stay with the runs.
+ENV PATH=/opt/localrec/bin:$PATH PYTHONUNBUFFERED=1 HF_HOME=/runs/huggingface
 USER 10001
 WORKDIR /runs
 # A command that ends has no health; its exit code says whether it did its work.

@@ -2,7 +2,7 @@
 
 Each simulated client sends one request a second as long as the service keeps up, so ``--users`` is the rate.
 
-    scripts/loadtest --users-file users.txt --users 20 --run-time 30s
+    scripts/loadtest --users-file users.txt --users 20 --duration 30s
 
 Exit code 0 where the run holds its thresholds, 1 where it does not, 2 where it could not start.
 """

@@ -1,16 +1,16 @@
 """A valid bundle without any training, and users for it: for benchmarks and tests. Needs numpy only."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
-import msgspec
 import numpy as np
 from redis import Redis
-from safetensors.numpy import save_file
+from safetensors.numpy import load_file, save_file
 
-from models.contract.affinity import affinities, memberships
+from models.contract.affinity import affinities, arccos_distance, memberships
 from models.contract.bundle import (
+    GLOBAL_ADAPTER,
     SCHEMA_VERSION,
     Bundle,
     CommunitySpec,
@@ -35,51 +35,88 @@ from models.contract.redis_schema import (
     profile_key,
     seen_key,
 )
-from models.contract.types import Floats, HistoryEvent, Ints, Profile
+from models.contract.types import Floats, HistoryEvent, Ints, ItemId, Profile
 
 HISTORY_EVENTS = 20
-DISTANCE_QUANTILE = 0.5  # the bandwidth lets in half of all pairs of user and community
 
 
 @dataclass(frozen=True)
 class SyntheticUsers:
-    """Users ``u0`` … with their histories (item numbers, oldest first) and (n, d) embeddings."""
+    """Users ``u0`` …: their histories (item numbers, oldest first) and (n, d) embeddings."""
 
     histories: tuple[Ints, ...]
     embeddings: Floats
-    ids: tuple[str, ...] = field(init=False)
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "ids", tuple(f"u{row}" for row in range(len(self.histories))))
+    @property
+    def ids(self) -> tuple[str, ...]:
+        return tuple(f"u{row}" for row in range(len(self.histories)))
 
 
 def make_bundle(
-    root: Path, n_items: int = 200, n_users: int = 50, communities: int = 4, seed: int = 0, embedding_size: int = 16
-) -> tuple[Bundle, SyntheticUsers]:
-    """Write a bundle of random parameters to ``root/<id>``, and draw users for it. The same seed gives the same bundle."""
+    root: Path, *, n_items: int = 200, n_users: int = 50, communities: int = 4, seed: int = 0, embedding_size: int = 16
+) -> Bundle:
+    """Write a bundle of random parameters to ``root/<id>``. The same arguments give the same bundle.
+
+    The first users are the anchors, and the bandwidth lets in half of all pairs of user and community.
+    """
     rng = np.random.default_rng(seed)
     cf = _random_cf(n_items, embedding_size, rng)
-    users = _random_users(cf, n_users, rng)
+    users = _draw_users(cf, n_users, seed)
     anchors = users.embeddings[:communities]
     bundle_id = f"synthetic-{n_items}-{n_users}-{communities}-{embedding_size}-{seed}"
+    adapters = tuple(community_adapter(number) for number in range(communities))
     directory = root / bundle_id
-    adapters = tuple(community_adapter(j) for j in range(communities))
-    _write_files(directory, cf, anchors, adapters, rng)
+    _write_files(directory, cf, anchors, (GLOBAL_ADAPTER, *adapters))
     manifest = Manifest(
         schema_version=SCHEMA_VERSION,
         bundle_id=bundle_id,
         created_at="2025-01-01T00:00:00Z",
         embedding_size=embedding_size,
-        bandwidth=_bandwidth(anchors, users.embeddings),
-        model=ModelSpec("item-token", HISTORY_EVENTS, n_items, 4, ("global", *adapters), "synthetic"),
+        bandwidth=float(np.median(arccos_distance(anchors, users.embeddings))),
+        model=ModelSpec("item-token", HISTORY_EVENTS, n_items, 4, (GLOBAL_ADAPTER, *adapters), "synthetic"),
         serving=ServingSpec(FusionMethod.RRF, 10.0, 100),
-        communities=tuple(CommunitySpec(a, n_users, f"community {j}") for j, a in enumerate(adapters)),
+        communities=tuple(CommunitySpec(name, n_users, f"community {at}") for at, name in enumerate(adapters)),
         files=hash_files(directory),
-        config={},
+        config={"n_users": n_users, "seed": seed},
         data_statistics={},
         metrics={},
     )
-    return write_manifest(directory, manifest), users
+    return write_manifest(directory, manifest)
+
+
+def users_of(bundle: Bundle) -> SyntheticUsers:
+    """The users that the bundle was made for."""
+    cf = CFModel.load(bundle.path("cf.safetensors"))
+    return _draw_users(cf, bundle.manifest.config["n_users"], bundle.manifest.config["seed"])
+
+
+def _write_files(directory: Path, cf: CFModel, anchors: Floats, adapters: tuple[str, ...]) -> None:
+    directory.mkdir(parents=True, exist_ok=True)
+    numbers = range(cf.n_items)
+    Catalogue(Item(f"i{number}", title=f"Item {number}") for number in numbers).save(directory / "items.jsonl")
+    np.save(directory / "popularity.npy", np.asarray([1_000 / (1 + number) for number in numbers], dtype=np.float32))
+    cf.save(directory / "cf.safetensors")
+    save_file({"anchors": np.ascontiguousarray(anchors)}, directory / "communities.safetensors")
+    for adapter in adapters:
+        path = directory / "adapters" / adapter / "adapter_config.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("{}\n")
+
+
+def _random_cf(n_items: int, embedding_size: int, rng: np.random.Generator) -> CFModel:
+    def normal(*shape: int) -> Floats:
+        return rng.standard_normal(shape, dtype=np.float32)
+
+    return CFModel(
+        normal(n_items, embedding_size), normal(embedding_size), normal(n_items, embedding_size), normal(n_items)
+    )
+
+
+def _draw_users(cf: CFModel, n_users: int, seed: int) -> SyntheticUsers:
+    rng = np.random.default_rng([seed, 1])
+    length = min(HISTORY_EVENTS, cf.n_items // 2)
+    histories = tuple(rng.choice(cf.n_items, length, replace=False).astype(np.int32) for _ in range(n_users))
+    return SyntheticUsers(histories, np.stack([cf.fold_in(history) for history in histories]))
 
 
 def publish(redis_url: str, bundle: Bundle, users: SyntheticUsers) -> None:
@@ -88,7 +125,7 @@ def publish(redis_url: str, bundle: Bundle, users: SyntheticUsers) -> None:
     for row, user_id in enumerate(users.ids):
         values |= user_values(bundle, user_id, users.histories[row], users.embeddings[row])
     with Redis.from_url(redis_url) as redis:
-        redis.mset(values)  # type: ignore[arg-type] # redis-py's Mapping is invariant in its key
+        redis.mset(values)
         activate(redis, bundle.id)
 
 
@@ -101,10 +138,10 @@ def activate(redis: "Redis", bundle_id: str) -> None:
 
 def user_values(bundle: Bundle, user_id: str, history: Ints, embedding: Floats) -> Mapping[str, bytes]:
     """The three Redis values of one user."""
-    anchors = _anchors(bundle)
+    anchors = load_file(bundle.path("communities.safetensors"))["anchors"]
     weights = affinities(anchors, embedding[None, :], bundle.manifest.bandwidth)[0]
-    item_ids = [item_id_of(number) for number in history.tolist()]
-    events = [HistoryEvent(item_id, 1_700_000_000 + at) for at, item_id in enumerate(item_ids)]
+    item_ids = [f"i{number}" for number in history.tolist()]
+    events = [HistoryEvent(ItemId(item_id), 1_700_000_000 + at) for at, item_id in enumerate(item_ids)]
     return {
         profile_key(user_id, bundle.id): encode_profile(Profile(embedding, memberships(weights))),
         history_key(user_id): encode_events(events),

@@ -24,7 +24,7 @@ class MultVAEConfig:
     """How the global model is trained."""
 
     embedding_size: int = option(128, "Dimensions of the space that users and items share", low=1)
-    dropout: float = option(0.5, "Share of a user's items hidden from the encoder while training", low=0.0, high=0.95)
+    dropout: float = option(0.2, "Share of a user's items hidden from the encoder while training", low=0.0, high=0.95)
     anneal_cap: float = option(0.2, "Largest weight of the KL term", low=0.0, high=1.0)
     anneal_steps: int = option(2000, "Updates until the KL term has its largest weight", low=1)
     learning_rate: float = option(1e-3, "Step size of Adam", low=1e-7, high=1.0)

@@ -17,8 +17,8 @@ def silent(epoch: int, ndcg: float) -> None:
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """torch's random numbers start at ``seed`` inside, and go on outside as if nothing had happened."""
-    with torch.random.fork_rng():
+    """torch's random numbers on the CPU start at ``seed`` inside, and go on outside as if nothing had happened."""
+    with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         yield
 

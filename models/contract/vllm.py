@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from models.contract.bundle import Bundle, open_bundle
+from models.contract.errors import BundleError
 
 Device = Literal["cpu", "cuda"]
 
@@ -94,14 +95,15 @@ def main() -> None:
     parser.add_argument("--dtype", default="auto", help="number format, default: auto")
     options = parser.parse_args()
     if options.environment:
-        lines = [f"{name}={value}" for name, value in server_environment(options.device).items()]
-    elif options.bundle is None:
+        print("\n".join(f"{name}={value}" for name, value in server_environment(options.device).items()))
+        return
+    if options.bundle is None:
         parser.error("BUNDLE_DIR is missing")
-    else:
+    try:
         bundle = open_bundle(options.bundle)
-        lines = server_arguments(
-            bundle, device=options.device, port=options.port, host=options.host, dtype=options.dtype
-        )
+    except BundleError as error:
+        parser.error(str(error))
+    lines = server_arguments(bundle, device=options.device, port=options.port, host=options.host, dtype=options.dtype)
     print("\n".join(lines))
 
 

@@ -5,6 +5,7 @@ Any other unknown field is refused: to ignore what a caller asked for is to answ
 """
 
 import base64
+import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -112,8 +113,8 @@ def decode(body: bytes, kind: type[R]) -> R:
     try:
         return msgspec.json.decode(body, type=kind)
     except (msgspec.DecodeError, UnicodeDecodeError) as exc:
-        path = str(exc).partition(" - at `$.")[2]
-        raise BadRequestError(str(exc), path.rstrip("`") or None) from exc
+        field = re.search(r"at `\$\.(\w+)", str(exc))
+        raise BadRequestError(str(exc), field and field[1]) from exc
 
 
 def token_ids(prompt: TokenIds, name: str, limits: Limits) -> Ints:

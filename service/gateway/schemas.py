@@ -78,7 +78,7 @@ class RecommendResponse(BaseModel):
 
 
 def render(answer: Answer, query: Query, snapshot: Snapshot, request_id: str, trace: Trace) -> bytes:
-    """JSON of :class:`RecommendResponse`, written directly: validating our own answer would cost more than making it."""
+    """JSON of :class:`RecommendResponse`, written directly: to validate our own answer would cost too much."""
     assignment = answer.assignment
     return orjson.dumps(
         {

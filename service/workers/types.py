@@ -8,6 +8,7 @@ from typing import Protocol
 import numpy as np
 import orjson
 
+from models.contract.prompts import start_token
 from models.contract.types import Ints, RankedList
 
 EXCLUDING_BIAS = -100.0  # the lowest the API allows: the item's probability becomes zero for every purpose
@@ -44,7 +45,7 @@ class Completion:
     Args:
         prompt: token ids of the history.
         candidates: how many items to rank.
-        excluded: item numbers that must not be ranked; they travel as ``logit_bias``.
+        excluded: item numbers that must not be ranked; they travel as ``logit_bias``, with the start token.
         n_items: token ids from here on are no items.
     """
 
@@ -66,7 +67,7 @@ class Completion:
             "temperature": 0,
             "logprobs": self.candidates,
             "return_tokens_as_token_ids": True,
-            "logit_bias": {str(item): EXCLUDING_BIAS for item in self.excluded.tolist()},
+            "logit_bias": dict.fromkeys(map(str, (*self.excluded.tolist(), start_token(self.n_items))), EXCLUDING_BIAS),
         }
         return orjson.dumps(fields)[1:]
 

@@ -1,7 +1,9 @@
+import json
 import re
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 import yaml
 
@@ -104,6 +106,19 @@ def test_gateway_settings_accept_the_file_with_the_containers_environment(monkey
     assert settings.redis_url == "redis://redis:6379/0"
     assert settings.bundle_root == Path("/bundles")
     assert [(pool.kind, pool.urls) for pool in settings.pools] == [("engine", ("http://engine:8001",))]
+
+
+@pytest.mark.parametrize("name", ["gateway", "engine", "trainer"])
+def test_container_command_is_one_that_the_command_line_has(name: str) -> None:
+    command = pytest.importorskip("localrec.cli").main
+    words = SERVICES[name].get("command") or json.loads(re.findall(r"^CMD (.*)$", dockerfile(name), re.MULTILINE)[-1])
+    words = list(words)
+    while isinstance(command, click.Group):
+        command = command.get_command(click.Context(command), words.pop(0))
+    known = {option for parameter in command.params for option in parameter.opts}
+    assert {word.split("=")[0] for word in words if word.startswith("--")} <= known
+    if name == "trainer":
+        assert (ROOT / EXAMPLE["LOCALREC_RUN_CONFIG"]).is_file()
 
 
 @pytest.mark.parametrize(

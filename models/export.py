@@ -1,0 +1,178 @@
+"""From the stages' results to a bundle: copied into one directory, hashed, named by its content, manifest last."""
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import polars as pl
+from safetensors.numpy import save_file
+
+from models.contract.bundle import (
+    GLOBAL_ADAPTER,
+    MANIFEST,
+    SCHEMA_VERSION,
+    Bundle,
+    CommunitySpec,
+    FileEntry,
+    Manifest,
+    ModelSpec,
+    ServingSpec,
+    community_adapter,
+    hash_files,
+    open_bundle,
+    write_manifest,
+)
+from models.contract.cf import CFModel
+from models.contract.errors import BundleError
+from models.contract.profile import build_profile
+from models.contract.redis_schema import encode_events, encode_profile, encode_seen
+from models.contract.types import Floats, HistoryEvent
+from models.data.dataset import Dataset
+from models.llm.tokenizer import write_tokenizer
+
+CATALOGUE = "items.jsonl"
+POPULARITY = "popularity.npy"
+CF_MODEL = "cf.safetensors"
+COMMUNITIES = "communities.safetensors"
+PROFILES = "profiles/users.parquet"
+CHECKPOINT = "checkpoint"
+
+STORED_HISTORY = 200  # events a user that are kept in Redis, the newest
+_ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
+
+
+@dataclass(frozen=True)
+class BundleParts:
+    """Everything that a bundle is made of.
+
+    Args:
+        name: start of the bundle's id, such as the data set's name.
+        dataset: catalogue and the users' full histories.
+        cf: the global model.
+        anchors: (q, d) embeddings of the anchor users.
+        bandwidth: h of equation 2 when serving.
+        popularity: (n_items,).
+        communities: one entry per anchor.
+        checkpoint: directory of the compiled base model.
+        adapters: PEFT directories by name, ``global`` and one per community.
+        model: what workers and gateway must know.
+        serving: defaults of the local pipeline.
+        config, data_statistics, metrics: for the reader.
+    """
+
+    name: str
+    dataset: Dataset
+    cf: CFModel
+    anchors: Floats
+    bandwidth: float
+    popularity: Floats
+    communities: Sequence[CommunitySpec]
+    checkpoint: Path
+    adapters: Mapping[str, Path]
+    model: ModelSpec
+    serving: ServingSpec
+    config: dict[str, Any]
+    data_statistics: dict[str, Any]
+    metrics: dict[str, Any]
+
+
+def build_bundle(parts: BundleParts, root: Path, progress: Callable[[range], Any] = iter) -> Bundle:
+    """Write a bundle below ``root`` and return it; a bundle of the same content that is there already is returned.
+
+    Args:
+        parts: see :class:`BundleParts`.
+        root: directory that holds all bundles.
+        progress: wraps the loop over users.
+    """
+    root.mkdir(parents=True, exist_ok=True)
+    building = root / f".building-{os.getpid()}"
+    shutil.rmtree(building, ignore_errors=True)
+    building.mkdir()
+    try:
+        _write_files(parts, building, progress)
+        files = hash_files(building)
+        bundle_id = f"{parts.name}-{_digest(files)}"
+        target = root / bundle_id
+        if (target / MANIFEST).exists():
+            return open_bundle(target)
+        shutil.rmtree(target, ignore_errors=True)
+        os.replace(building, target)
+        return write_manifest(target, _manifest(parts, bundle_id, files))
+    finally:
+        shutil.rmtree(building, ignore_errors=True)
+
+
+def _write_files(parts: BundleParts, directory: Path, progress: Callable[[range], Any]) -> None:
+    parts.dataset.catalogue.save(directory / CATALOGUE)
+    np.save(directory / POPULARITY, parts.popularity.astype(np.float32))
+    parts.cf.save(directory / CF_MODEL)
+    save_file({"anchors": np.ascontiguousarray(parts.anchors, np.float32)}, directory / COMMUNITIES)
+    shutil.copytree(parts.checkpoint, directory / CHECKPOINT)
+    write_tokenizer(directory / CHECKPOINT, parts.model.n_items)
+    for name, source in parts.adapters.items():
+        _copy_adapter(source, directory / "adapters" / name)
+    (directory / PROFILES).parent.mkdir()
+    _profiles(parts, progress).write_parquet(directory / PROFILES)
+
+
+def _copy_adapter(source: Path, target: Path) -> None:
+    """The two files that matter; the path of the training machine's base model stays behind."""
+    target.mkdir(parents=True)
+    for name in _ADAPTER_FILES:
+        if not (source / name).exists():
+            raise BundleError(f"adapter {source}: {name} is missing")
+        shutil.copyfile(source / name, target / name)
+    path = target / "adapter_config.json"
+    config = json.loads(path.read_text()) | {"base_model_name_or_path": None, "inference_mode": True}
+    path.write_text(json.dumps(config, indent=2, sort_keys=True))
+
+
+def _profiles(parts: BundleParts, progress: Callable[[range], Any]) -> pl.DataFrame:
+    """One row a user: the very bytes that go to Redis."""
+    dataset = parts.dataset
+    rows: dict[str, list[Any]] = {"user_id": [], "profile": [], "history": [], "seen": []}
+    for user in progress(range(len(dataset.user_ids))):
+        history = dataset.full[user]
+        times = dataset.full_timestamps[dataset.full.offsets[user] : dataset.full.offsets[user + 1]]
+        ids = [dataset.catalogue.ids[item] for item in history]
+        events = [HistoryEvent(i, int(t)) for i, t in zip(ids, times, strict=True)]
+        rows["user_id"].append(dataset.user_ids[user])
+        rows["profile"].append(encode_profile(build_profile(parts.cf, parts.anchors, parts.bandwidth, history)))
+        rows["history"].append(encode_events(events[-STORED_HISTORY:]))
+        rows["seen"].append(encode_seen(ids))
+    binary = {name: pl.Binary for name in ("profile", "history", "seen")}
+    return pl.DataFrame(rows, schema={"user_id": pl.String, **binary})
+
+
+def _digest(files: Mapping[str, FileEntry]) -> str:
+    return sha256(msgspec.json.encode(files, order="sorted")).hexdigest()[:10]
+
+
+def _manifest(parts: BundleParts, bundle_id: str, files: dict[str, FileEntry]) -> Manifest:
+    return Manifest(
+        schema_version=SCHEMA_VERSION,
+        bundle_id=bundle_id,
+        created_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        embedding_size=parts.cf.embedding_size,
+        bandwidth=parts.bandwidth,
+        model=parts.model,
+        serving=parts.serving,
+        communities=tuple(parts.communities),
+        files=files,
+        config=parts.config,
+        data_statistics=parts.data_statistics,
+        metrics=parts.metrics,
+    )
+
+
+def adapter_names(n_communities: int) -> tuple[str, ...]:
+    """Names of a bundle's adapters: the global one, then one per community."""
+    return (GLOBAL_ADAPTER, *(community_adapter(number) for number in range(n_communities)))

@@ -1,0 +1,116 @@
+"""What is batched, what is refused, what is dropped. The model is a function that waits until it is told to go on."""
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Sequence
+
+import pytest
+
+from service.engine.batcher import Batcher
+from service.engine.errors import OverloadedError
+
+
+class Gated:
+    """A model whose batches wait for ``gate``; doubles numbers, and fails on a negative one."""
+
+    def __init__(self) -> None:
+        self.gate = threading.Event()
+        self.entered = threading.Event()
+        self.batches: list[list[int]] = []
+        self.observed: list[int] = []
+
+    def run(self, queries: Sequence[int]) -> list[int]:
+        self.entered.set()
+        assert self.gate.wait(10)
+        self.batches.append(list(queries))
+        if min(queries) < 0:
+            raise ValueError("negative")
+        return [2 * query for query in queries]
+
+    def batch_done(self, size: int, seconds: float) -> None:
+        assert seconds >= 0
+        self.observed.append(size)
+
+
+@pytest.fixture
+def gated() -> Gated:
+    return Gated()
+
+
+@pytest.fixture
+async def batcher(gated: Gated) -> AsyncIterator[Batcher[int, int]]:
+    batcher: Batcher[int, int] = Batcher(gated.run, max_batch=4, max_queue=6, observer=gated)
+    batcher.start()
+    yield batcher
+    gated.gate.set()
+    await batcher.close()
+
+
+async def busy(batcher: Batcher[int, int], gated: Gated) -> asyncio.Future[int]:
+    """Occupy the model with one query."""
+    future = batcher.submit(100)
+    assert await asyncio.to_thread(gated.entered.wait, 10)
+    return future
+
+
+async def test_what_waits_goes_in_one_batch(batcher: Batcher[int, int], gated: Gated) -> None:
+    first = await busy(batcher, gated)
+    rest = [batcher.submit(number) for number in range(6)]
+    assert len(batcher) == 6
+    gated.gate.set()
+    assert await asyncio.gather(first, *rest) == [200, 0, 2, 4, 6, 8, 10]
+    assert gated.batches == [[100], [0, 1, 2, 3], [4, 5]]
+    assert gated.observed == [1, 4, 2]
+
+
+async def test_full_queue_refuses_at_once_and_recovers(batcher: Batcher[int, int], gated: Gated) -> None:
+    first = await busy(batcher, gated)
+    rest = [batcher.submit(number) for number in range(6)]
+    with pytest.raises(OverloadedError, match="6 requests wait"):
+        batcher.submit(7)
+    gated.gate.set()
+    await asyncio.gather(first, *rest)
+    assert await batcher.submit(7) == 14
+
+
+async def test_cancelled_query_never_reaches_the_model(batcher: Batcher[int, int], gated: Gated) -> None:
+    first = await busy(batcher, gated)
+    unwanted, wanted = batcher.submit(1), batcher.submit(2)
+    unwanted.cancel()
+    gated.gate.set()
+    assert await asyncio.gather(first, wanted) == [200, 4]
+    assert gated.batches == [[100], [2]]
+
+
+async def test_query_cancelled_while_its_batch_runs_hurts_nobody(batcher: Batcher[int, int], gated: Gated) -> None:
+    first = await busy(batcher, gated)
+    first.cancel()
+    gated.gate.set()
+    assert await batcher.submit(3) == 6
+
+
+async def test_failing_batch_fails_its_own_queries_only(batcher: Batcher[int, int], gated: Gated) -> None:
+    gated.gate.set()
+    with pytest.raises(ValueError, match="negative"):
+        await batcher.submit(-1)
+    assert await batcher.submit(1) == 2
+
+
+async def test_work_between_batches_waits_for_the_running_one(batcher: Batcher[int, int], gated: Gated) -> None:
+    first = await busy(batcher, gated)
+    seen = asyncio.create_task(batcher.between_batches(lambda: list(gated.batches)))
+    await asyncio.sleep(0.01)
+    assert not seen.done()
+    gated.gate.set()
+    assert await seen == [[100]]
+    await first
+
+
+async def test_close_answers_what_waits(gated: Gated) -> None:
+    batcher: Batcher[int, int] = Batcher(gated.run, 4, 6, gated)
+    batcher.start()
+    futures = [await busy(batcher, gated), batcher.submit(1)]
+    closing = asyncio.create_task(batcher.close())
+    gated.gate.set()
+    await closing
+    assert [future.result() for future in futures] == [200, 2]
