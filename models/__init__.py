@@ -1,1 +1,1 @@
-"""Offline half of LocalRec (data, training, evaluation, publishing) and the contract that it shares with the service."""
+"""Offline half of LocalRec (data, training, evaluation, publishing) and the contract that the service shares."""

@@ -21,16 +21,27 @@ def option(default: Any, help: str, *, low: float | None = None, high: float | N
 
 
 def make(cls: type[C], values: Mapping[str, Any], section: str) -> C:
-    """Build a configuration from untyped values. Raises ConfigError naming key, value and what is expected."""
+    """Build a configuration from untyped values; text is read as numbers, truth values and comma-separated lists.
+
+    Raises:
+        ConfigError: unknown key, wrong type or value out of bounds; names key, value and what is expected.
+    """
     fields = {f.name: f for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
-    for key, value in values.items():
+    for key in values:
         if key not in fields:
             raise ConfigError(f"{section}.{key}: unknown key; expected one of {', '.join(fields)}")
-        _check_bounds(fields[key], value, section)
     try:
-        return msgspec.convert(dict(values), cls)
+        made = msgspec.convert({key: _split(fields[key], value) for key, value in values.items()}, cls, strict=False)
     except msgspec.ValidationError as exc:
         raise ConfigError(f"{section}: {exc}") from exc
+    for field in fields.values():
+        _check_bounds(field, getattr(made, field.name), section)
+    return made
+
+
+def _split(field: "dataclasses.Field[Any]", value: Any) -> Any:
+    is_list = isinstance(field.default, tuple) and isinstance(value, str)
+    return [part.strip() for part in value.split(",")] if is_list else value
 
 
 def _check_bounds(field: "dataclasses.Field[Any]", value: Any, section: str) -> None:
@@ -38,11 +49,6 @@ def _check_bounds(field: "dataclasses.Field[Any]", value: Any, section: str) -> 
     if not isinstance(value, int | float):
         return
     if (low is not None and value < low) or (high is not None and value > high):
-        bounds = (
-            f"from {low} to {high}"
-            if high is not None and low is not None
-            else f"at least {low}"
-            if high is None
-            else f"at most {high}"
-        )
-        raise ConfigError(f"{section}.{field.name}: {value} is out of range; expected {bounds}")
+        limits = [f"at least {low}" if low is not None else "", f"at most {high}" if high is not None else ""]
+        expected = " and ".join(limit for limit in limits if limit)
+        raise ConfigError(f"{section}.{field.name}: {value} is out of range; expected {expected}")

@@ -45,6 +45,7 @@ COMMUNITIES = "communities.safetensors"
 PROFILES = "profiles/users.parquet"
 CHECKPOINT = "checkpoint"
 
+STORED_VALUES = ("profile", "history", "seen")
 STORED_HISTORY = 200  # events a user that are kept in Redis, the newest
 _ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
 
@@ -104,6 +105,7 @@ def build_bundle(parts: BundleParts, root: Path, progress: Callable[[range], Any
         if (target / MANIFEST).exists():
             return open_bundle(target)
         shutil.rmtree(target, ignore_errors=True)
+        _make_readable(building)
         os.replace(building, target)
         return write_manifest(target, _manifest(parts, bundle_id, files))
     finally:
@@ -121,6 +123,13 @@ def _write_files(parts: BundleParts, directory: Path, progress: Callable[[range]
         _copy_adapter(source, directory / "adapters" / name)
     (directory / PROFILES).parent.mkdir()
     _profiles(parts, progress).write_parquet(directory / PROFILES)
+
+
+def _make_readable(directory: Path) -> None:
+    """Let other accounts read: workers and gateway run as users of their own, and safetensors writes 0600."""
+    directory.chmod(0o755)
+    for path in directory.rglob("*"):
+        path.chmod(0o755 if path.is_dir() else 0o644)
 
 
 def _copy_adapter(source: Path, target: Path) -> None:
@@ -148,8 +157,7 @@ def _profiles(parts: BundleParts, progress: Callable[[range], Any]) -> pl.DataFr
         rows["profile"].append(encode_profile(build_profile(parts.cf, parts.anchors, parts.bandwidth, history)))
         rows["history"].append(encode_events(events[-STORED_HISTORY:]))
         rows["seen"].append(encode_seen(ids))
-    binary = {name: pl.Binary for name in ("profile", "history", "seen")}
-    return pl.DataFrame(rows, schema={"user_id": pl.String, **binary})
+    return pl.DataFrame(rows, schema={"user_id": pl.String} | dict.fromkeys(STORED_VALUES, pl.Binary))
 
 
 def _digest(files: Mapping[str, FileEntry]) -> str:

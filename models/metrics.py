@@ -140,7 +140,7 @@ def paired_bootstrap(values: Ranks, baseline: Ranks, seed: int, n_resamples: int
         raise ValueError(f"paired values: got {len(values)} and {len(baseline)}; expected the same examples twice")
     differences = values - baseline
     means = _resampled_means(differences, seed, n_resamples)
-    tail = min(np.count_nonzero(means <= 0), np.count_nonzero(means >= 0))
+    tail = min(int((means <= 0).sum()), int((means >= 0).sum()))
     p_value = min(1.0, 2.0 * (tail + 1) / (n_resamples + 1))
     return Difference(_interval(differences, means), p_value)
 

@@ -27,11 +27,11 @@ SCORING_BATCH = 256  # histories in one pass
 class SASRecConfig:
     """How SASRec is built and trained."""
 
-    embedding_size: int = option(64, "Dimensions of item embeddings and states", low=1)
+    embedding_size: int = option(128, "Dimensions of item embeddings and states", low=1)
     layers: int = option(2, "Self-attention blocks", low=1)
     heads: int = option(1, "Attention heads; they divide the embedding size", low=1)
     history_length: int = option(50, "Items in a window, the newest when scoring", low=1)
-    dropout: float = option(0.3, "Share of activations dropped while training", low=0.0, high=0.95)
+    dropout: float = option(0.4, "Share of activations dropped while training", low=0.0, high=0.95)
     learning_rate: float = option(1e-3, "Step size of Adam", low=1e-7, high=1.0)
     batch_size: int = option(64, "Windows in an update", low=1)
     epochs: int = option(100, "Passes over the interactions, at most", low=1)

@@ -6,6 +6,7 @@
 | lr:{<user>}:h                  | string | last events, oldest first, :func:`encode_events`; append-only, trimmed   |
 | lr:{<user>}:s                  | string | seen set: one 8-byte :func:`item_hash` an item; append-only              |
 | lr:bundle                      | string | id of the current bundle                                                 |
+| lr:bundle:previous             | string | id of the bundle that was current before                                 |
 | lr:bundle:changed              | pubsub | channel: id of the bundle that became current                            |
 | lr:bundles                     | set    | ids of the published bundles                                             |
 | lr:exposures                   | stream | what was shown, capped; one field, :func:`encode_exposure`               |
@@ -23,6 +24,7 @@ import numpy as np
 from models.contract.types import Array, HistoryEvent, ItemId, Membership, Profile
 
 CURRENT_BUNDLE = "lr:bundle"
+PREVIOUS_BUNDLE = "lr:bundle:previous"
 BUNDLE_CHANNEL = "lr:bundle:changed"
 PUBLISHED_BUNDLES = "lr:bundles"
 EXPOSURES = "lr:exposures"

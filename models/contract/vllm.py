@@ -16,6 +16,7 @@ from models.contract.errors import BundleError
 Device = Literal["cpu", "cuda"]
 
 LORA_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)  # what --max-lora-rank accepts
+DTYPES: dict[Device, str] = {"cpu": "float32", "cuda": "bfloat16"}
 MAX_LOGPROBS = 1024
 SHUTDOWN_TIMEOUT_SECONDS = 30
 
@@ -26,7 +27,7 @@ def server_arguments(
     device: Device,
     port: int,
     host: str = "127.0.0.1",
-    dtype: str = "auto",
+    dtype: str | None = None,
     max_loras: int | None = None,
     max_queued_requests: int = 1024,
 ) -> list[str]:
@@ -37,7 +38,7 @@ def server_arguments(
         device: what the server runs on.
         port: TCP port to listen on.
         host: address to listen on.
-        dtype: number format; ``auto`` is vLLM's choice by the checkpoint's.
+        dtype: number format; default: float32 on a CPU, bfloat16 on CUDA, as in our engine.
         max_loras: adapters that one batch can hold; default: all of the bundle's, as a working set above it thrashes.
         max_queued_requests: requests that wait at most; more are answered 503 at once.
     """
@@ -48,7 +49,7 @@ def server_arguments(
         *("--served-model-name", bundle.id),
         *("--host", host),
         *("--port", str(port)),
-        *("--dtype", dtype),
+        *("--dtype", dtype or DTYPES[device]),  # its own default turns float32 checkpoints into float16
         *("--max-model-len", str(max_prompt_tokens(bundle) + 1)),
         *("--generation-config", "vllm"),  # sampling defaults must not depend on files of the checkpoint
         "--enable-lora",
@@ -92,7 +93,7 @@ def main() -> None:
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cuda", help="default: cuda")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on, default: 127.0.0.1")
     parser.add_argument("--port", type=int, default=8001, help="port to listen on, default: 8001")
-    parser.add_argument("--dtype", default="auto", help="number format, default: auto")
+    parser.add_argument("--dtype", help="number format, default: float32 on a CPU, bfloat16 on CUDA")
     options = parser.parse_args()
     if options.environment:
         print("\n".join(f"{name}={value}" for name, value in server_environment(options.device).items()))

@@ -1,4 +1,4 @@
-"""A tokenizer for a vocabulary that is the catalogue: ``i0 i1 …`` and the start token. Servers want one; nobody calls it."""
+"""A tokenizer for a vocabulary that is the catalogue: ``i0 i1 …`` and the start token. Servers ask for one."""
 
 from pathlib import Path
 

@@ -1,5 +1,6 @@
 """Starting the engine: from a bundle, or from a bare checkpoint, to a process that listens."""
 
+import os
 import signal
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +25,7 @@ class ServeOptions:
         adapter_root: the directory that adapters must lie in; default: the bundle's or checkpoint's own.
         device: a torch device, or ``auto``: CUDA where there is one.
         dtype: ``auto`` is float32 on a CPU and bfloat16 elsewhere.
-        threads: of torch; None leaves torch's choice, one per core.
+        threads: of torch; default: one core less than there are, see :func:`default_threads`.
         max_batch: prompts in one forward pass at most.
         max_queue: requests that wait at most; more are answered 503 at once.
         max_logprobs: upper bound of ``logprobs`` in a request.
@@ -60,8 +61,7 @@ def serve(directory: Path, host: str, port: int, options: ServeOptions | None = 
     Raises BundleError where the directory holds nothing that can be served.
     """
     options = options or ServeOptions()
-    if options.threads is not None:
-        torch.set_num_threads(options.threads)
+    torch.set_num_threads(options.threads or default_threads())
     source = _source(directory)
     model = LanguageModel.load(source.checkpoint, _model_settings(source, options))
     app = create_app(model, _engine_settings(directory, source, model, options))
@@ -72,6 +72,11 @@ def serve(directory: Path, host: str, port: int, options: ServeOptions | None = 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.SIG_IGN)
     uvicorn.Server(config).run()
+
+
+def default_threads() -> int:
+    """One core less than there are. The rest answers HTTP: a torch thread that shares its core holds up all the others."""
+    return max((os.cpu_count() or 1) - 1, 1)
 
 
 def _source(directory: Path) -> _Source:

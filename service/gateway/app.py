@@ -19,7 +19,7 @@ def create_app(settings: Settings) -> FastAPI:
         async with running_gateway(settings) as gateway:
             yield {"gateway": gateway}
 
-    app = FastAPI(title="LocalRec", lifespan=lifespan)
+    app = FastAPI(title="LocalRec", lifespan=lifespan, openapi_url=None)
     # Plain routes: FastAPI's own would validate the body before its size is known, and cost 40 µs a request.
     app.add_route("/recommend", routes.recommend, methods=["POST"])
     app.add_route("/healthz", routes.healthz, methods=["GET"])

@@ -43,8 +43,8 @@ class ClientWatch:
         self._watcher = asyncio.get_running_loop().create_task(self._watch())
 
     async def _watch(self) -> None:
-        while (await self._receive())["type"] != "http.disconnect":
-            pass
+        if (await self._receive())["type"] != "http.disconnect":
+            return
         self._gone = True
         if self._task is not None:
             self._task.cancel()

@@ -22,6 +22,7 @@ def serve(settings: Settings, host: str, port: int) -> None:
         http="httptools",
         log_config=None,
         access_log=False,
+        proxy_headers=False,  # nothing here asks for the client's address
         timeout_graceful_shutdown=GRACE_SECONDS,
     )
     # uvicorn raises the signal again once it has stopped; a stop that was asked for is no failure.

@@ -88,7 +88,7 @@ class Settings(BaseSettings):
     )
 
     redis_url: str = Field(default="redis://127.0.0.1:6379/0", pattern=r"^(redis|rediss|unix)://")
-    redis_timeout_ms: int = Field(default=50, ge=1, le=10_000)
+    redis_timeout_ms: int = Field(default=100, ge=1, le=10_000)
     redis_grace_s: float = Field(default=5.0, ge=0, le=3_600)
     bundle_root: Path = Path("bundles")
     bundle_poll_ms: int = Field(default=1_000, ge=10, le=60_000)

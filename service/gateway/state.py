@@ -41,7 +41,7 @@ class RedisStore:
         # One immediate retry: after a restart of Redis every pooled connection is dead, and says so at its next use.
         # Timeouts are ours, because they are bounded by the request's deadline.
         self._redis = Redis.from_url(
-            url, socket_timeout=None, socket_connect_timeout=None, retry=Retry(NoBackoff(), 1), client_name="localrec"
+            url, socket_timeout=None, socket_connect_timeout=None, retry=Retry(NoBackoff(), 1)
         )
         self._timeout_seconds = timeout_seconds
         self.last_contact = time.monotonic()

@@ -1,5 +1,6 @@
 """Every metric of the gateway. ``labels()`` is slow, so children are looked up once and kept."""
 
+from collections import Counter as Counts
 from collections.abc import Callable
 from typing import NamedTuple, TypeVar, cast
 
@@ -120,8 +121,8 @@ class Telemetry:
     def answered(self, answer: Answer) -> None:
         """Observe what an answer says."""
         pipeline = answer.assignment.pipeline
-        for source in answer.selection.sources:
-            self._items[(source,)].inc()
+        for source, count in Counts(answer.selection.sources).items():
+            self._items[(source,)].inc(count)
         for experiment, variant in answer.assignment.experiments.items():
             self._variants[experiment, variant].inc()
         if answer.calls_asked:

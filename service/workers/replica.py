@@ -35,6 +35,7 @@ class Replica:
         self._pool = pool
         self._observer = observer
         self._loads: dict[str, asyncio.Task[bool]] = {}
+        self._loaded_meanwhile: set[str] = set()  # by requests, since the probe that is running began
         self._preparing = asyncio.Lock()
 
     async def prepare(self, bundles: Mapping[str, Bundle]) -> None:
@@ -65,13 +66,14 @@ class Replica:
         await asyncio.gather(*self._loads.values(), return_exceptions=True)
 
     async def _prepare(self, bundles: Mapping[str, Bundle]) -> Bundle:
+        self._loaded_meanwhile.clear()
         async with asyncio.timeout(PROBE_TIMEOUT_SECONDS):
             served = await self.client.served_models()
         bundle = next((bundles[base] for base in sorted(served.bases) if base in bundles), None)
         if bundle is None:
             raise WorkerError(f"serves {_names(served.bases)}, expected {_names(bundles)}")
         for adapter in bundle.manifest.model.adapters:
-            if bundle.adapter_name(adapter) in served.adapters:
+            if bundle.adapter_name(adapter) in served.adapters | self._loaded_meanwhile:
                 continue
             if not await self._load_once(bundle, adapter):
                 raise WorkerError(f"adapter {bundle.adapter_name(adapter)} could not be loaded")
@@ -105,6 +107,7 @@ class Replica:
         try:
             async with asyncio.timeout(LOAD_TIMEOUT_SECONDS):
                 await self.client.load_adapter(name, path)
+            self._loaded_meanwhile.add(name)
             ok = True
         except (WorkerError, TimeoutError) as exc:
             logger.warning("worker %s: %s", self.client.url, exc or f"{name}: not loaded in {LOAD_TIMEOUT_SECONDS} s")

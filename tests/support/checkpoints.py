@@ -1,6 +1,7 @@
 """Small untrained checkpoints whose vocabulary is a catalogue, and LoRA adapters: for engine, PEFT and vLLM."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -9,6 +10,17 @@ from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+from models.contract.bundle import (
+    SCHEMA_VERSION,
+    Bundle,
+    Manifest,
+    ModelSpec,
+    ServingSpec,
+    hash_files,
+    write_manifest,
+)
+from models.contract.fusion import FusionMethod
 
 HEAD_SIZE = 32  # the smallest that vLLM's attention knows
 PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
@@ -58,6 +70,28 @@ def write_adapter(directory: Path, checkpoint: Path, seed: int, rank: int = 4, s
     save_file(tensors, directory / "adapter_model.safetensors")
     (directory / "adapter_config.json").write_text(json.dumps(adapter_config(checkpoint, rank)))
     return directory
+
+
+def write_bundle(directory: Path, n_items: int, adapters: Sequence[str], rank: int, hidden: int = 64) -> Bundle:
+    """A bundle that holds what workers need and nothing else: checkpoint, adapters, manifest."""
+    checkpoint = write_checkpoint(directory / "checkpoint", n_items, hidden)
+    for seed, name in enumerate(adapters, start=1):
+        write_adapter(directory / "adapters" / name, checkpoint, seed, rank)
+    manifest = Manifest(
+        schema_version=SCHEMA_VERSION,
+        bundle_id=directory.name,
+        created_at="2026-01-01T00:00:00Z",
+        embedding_size=8,
+        bandwidth=1.0,
+        model=ModelSpec("item", 20, n_items, rank, tuple(adapters), "random"),
+        serving=ServingSpec(FusionMethod.RRF, 0.0, 100),
+        communities=(),
+        files=hash_files(directory),
+        config={},
+        data_statistics={},
+        metrics={},
+    )
+    return write_manifest(directory, manifest)
 
 
 def adapter_config(checkpoint: Path, rank: int) -> dict[str, object]:

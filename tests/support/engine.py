@@ -1,6 +1,7 @@
 """The engine behind a real socket, and a client that speaks JSON with it."""
 
 import asyncio
+import io
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -26,8 +27,8 @@ class Client:
         self.session = session
 
     async def post(self, path: str, body: Any) -> tuple[int, Any]:
-        """Status and decoded body; bytes are sent as they are."""
-        sent = {"data": body} if isinstance(body, bytes) else {"json": body}
+        """Status and decoded body; bytes and files are sent as they are."""
+        sent = {"data": body} if isinstance(body, bytes | io.BytesIO) else {"json": body}
         async with self.session.post(path, **sent) as response:
             is_json = response.content_type == "application/json"
             return response.status, await (response.json() if is_json else response.text())
@@ -37,6 +38,12 @@ class Client:
         async with self.session.get(path) as response:
             is_json = response.content_type == "application/json"
             return response.status, await (response.json() if is_json else response.text())
+
+    async def metric_line(self, line: str, seconds: float = 20.0) -> None:
+        """Wait until the metrics hold this line."""
+        async with asyncio.timeout(seconds):
+            while line not in (await self.get("/metrics"))[1].splitlines():
+                pass
 
     async def load(self, root: Path, *names: str) -> None:
         """Load adapters under their own names."""
@@ -60,6 +67,13 @@ def completion(model: str, prompt: Any, **others: Any) -> dict[str, Any]:
 Start = Callable[..., Awaitable[Client]]
 
 
+async def until(condition: Callable[[], bool], seconds: float = 20.0) -> None:
+    """Wait for something that announces itself to nobody."""
+    async with asyncio.timeout(seconds):
+        while not condition():  # noqa: ASYNC110 - there is no event to wait for
+            await asyncio.sleep(0.005)
+
+
 @asynccontextmanager
 async def running(model: LanguageModel, settings: EngineSettings) -> AsyncIterator[Client]:
     """An engine on a free port, ended with the context."""
@@ -67,13 +81,11 @@ async def running(model: LanguageModel, settings: EngineSettings) -> AsyncIterat
     server = uvicorn.Server(config)
     serving = asyncio.create_task(server.serve())
     try:
-        while not server.started:
-            await asyncio.sleep(0.005)
+        await until(lambda: server.started)
         port = server.servers[0].sockets[0].getsockname()[1]
         connector = aiohttp.TCPConnector(limit=0)
         async with aiohttp.ClientSession(f"http://127.0.0.1:{port}", connector=connector) as session:
             yield Client(session)
     finally:
         server.should_exit = True
-        with suppress(asyncio.CancelledError):
-            await serving
+        await serving

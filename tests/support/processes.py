@@ -1,15 +1,11 @@
 """Ports and waiting, for tests that start processes."""
 
-import socket
 import time
 from collections.abc import Callable
 
+from localrec.bench.processes import free_port
 
-def free_port() -> int:
-    """A port on loopback that nobody listens on."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
+__all__ = ["free_port", "wait_until"]
 
 
 def wait_until(condition: Callable[[], bool], seconds: float = 10.0, what: str = "condition") -> None:

@@ -1,0 +1,5 @@
+"""``python -m localrec`` is ``localrec``."""
+
+from localrec.cli import main
+
+main()

@@ -1,0 +1,175 @@
+"""``localrec bench gateway``: what the gateway itself costs.
+
+Throughput of pipeline ``cf`` beside the bare FastAPI service of :mod:`localrec.bench.reference`, in one run and
+alternating, so that the ratio does not hang on the machine. Then the stages of pipeline ``local`` before a stub worker
+that takes a fixed time: what is above the slowest call is the gateway's own.
+"""
+
+import json
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from localrec.bench.load import LoadResult, load
+from localrec.bench.processes import free_port, get, post, python_server
+from localrec.bench.report import print_table, report
+from localrec.bench.synthetic import make_bundle, publish, users_of
+from localrec.redis_server import redis_server
+from models.contract.errors import LocalRecError
+
+SAMPLED_REQUESTS = 200
+STAGES = ("state", "plan", "fan_out", "fuse", "fill")
+
+
+@dataclass(frozen=True)
+class GatewayBenchOptions:
+    """What is measured.
+
+    Args:
+        n_items: catalogue size.
+        n_users: users, drawn with ``seed``, asked for in turn.
+        communities: of the bundle; half of them hold a user on average.
+        connections: of the load, each with one request in flight.
+        seconds: length of one round.
+        rounds: pairs of rounds, reference and gateway in turn; the first pair is for warming up.
+        worker_seconds: what the stub worker takes for a call.
+        seed: of bundle and users.
+    """
+
+    n_items: int = 2_000
+    n_users: int = 500
+    communities: int = 10
+    connections: int = 32
+    seconds: float = 2.0
+    rounds: int = 5
+    worker_seconds: float = 0.01
+    seed: int = 0
+
+
+def run(options: GatewayBenchOptions | None = None) -> dict[str, Any]:
+    """Measure, print a table, and return ``{"bench", "commit", "hardware", "metrics"}``."""
+    options = options or GatewayBenchOptions()
+    with ExitStack() as stack:
+        directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="lr-")))
+        redis_url = stack.enter_context(redis_server(directory))
+        bundle = _bundle(directory, redis_url, options)
+        metrics = _throughput(redis_url, bundle, options) | _local(redis_url, bundle, options)
+    record = report("gateway", metrics)
+    print_table(record)
+    return record
+
+
+def _bundle(directory: Path, redis_url: str, options: GatewayBenchOptions) -> Path:
+    bundle = make_bundle(
+        directory / "bundles",
+        n_items=options.n_items,
+        n_users=options.n_users,
+        communities=options.communities,
+        seed=options.seed,
+        embedding_size=200,
+    )
+    publish(redis_url, bundle, users_of(bundle))
+    return bundle.directory
+
+
+def _throughput(redis_url: str, bundle: Path, options: GatewayBenchOptions) -> dict[str, float]:
+    reference: list[LoadResult] = []
+    gateway: list[LoadResult] = []
+    with _reference(redis_url) as reference_port, _gateway(redis_url, bundle, None) as gateway_port:
+        for _ in range(options.rounds):
+            reference.append(_load(reference_port, options))
+            gateway.append(_load(gateway_port, options))
+        memory_bytes = _metric(gateway_port, "process_resident_memory_bytes")
+        degraded = _metric(gateway_port, "localrec_degraded_total")
+    ratios = [g.requests_per_second / r.requests_per_second for g, r in zip(gateway[1:], reference[1:], strict=True)]
+    return {
+        "reference_requests_per_second": float(np.median([r.requests_per_second for r in reference[1:]])),
+        "cf_requests_per_second": float(np.median([r.requests_per_second for r in gateway[1:]])),
+        "cf_over_reference": float(np.median(ratios)),
+        "cf_p50_ms": float(np.median([r.percentile(50) for r in gateway[1:]])),
+        "cf_p99_ms": float(np.median([r.percentile(99) for r in gateway[1:]])),
+        "cf_degraded": degraded,
+        "failures": float(sum(r.failures for r in reference + gateway)),
+        "gateway_memory_mib": memory_bytes / 2**20,
+    }
+
+
+def _local(redis_url: str, bundle: Path, options: GatewayBenchOptions) -> dict[str, float]:
+    """One request at a time, so that nothing but the request itself is on the clock."""
+    worker_port = free_port()
+    call = f"serve_stub({bundle.name!r}, {options.n_items}, {worker_port})"
+    code = f"from localrec.bench.stub_worker import serve_stub; {call}"
+    with python_server(code, worker_port, "/health"), _gateway(redis_url, bundle, worker_port) as port:
+        _wait_for_workers(port)
+        bodies = [_ask(port, f"u{at % options.n_users}") for at in range(SAMPLED_REQUESTS)]
+        post(worker_port, "/stub", {"delay_seconds": options.worker_seconds})  # their rankings are cached by now
+        bodies = [_ask(port, f"u{at % options.n_users}") for at in range(SAMPLED_REQUESTS)]
+    local = [body["timings_ms"] for body in bodies if "slowest_call" in body["timings_ms"]]
+    own = [timings["total"] - timings["slowest_call"] for timings in local]
+    medians = {stage: float(np.median([timings[stage] for timings in local])) for stage in STAGES}
+    return {
+        "local_total_p50_ms": float(np.median([timings["total"] for timings in local])),
+        **{f"local_{stage}_p50_ms": value for stage, value in medians.items()},
+        "local_slowest_call_p50_ms": float(np.median([timings["slowest_call"] for timings in local])),
+        "local_own_share_p50_ms": float(np.median(own)),
+        "local_above_worker_p50_ms": float(np.median([t["total"] for t in local])) - options.worker_seconds * 1e3,
+        "local_degraded_share": float(np.mean([body["degraded"] for body in bodies])),
+    }
+
+
+def _load(port: int, options: GatewayBenchOptions) -> LoadResult:
+    bodies = [json.dumps({"user_id": f"u{row}", "n": 10}).encode() for row in range(options.n_users)]
+    return load(port, "/recommend", bodies, options.connections, options.seconds)
+
+
+@contextmanager
+def _reference(redis_url: str) -> Iterator[int]:
+    port = free_port()
+    code = f"from localrec.bench.reference import serve_reference; serve_reference({redis_url!r}, {port})"
+    with python_server(code, port, "/openapi.json"):
+        yield port
+
+
+@contextmanager
+def _gateway(redis_url: str, bundle: Path, worker_port: int | None) -> Iterator[int]:
+    """A gateway process: pipeline ``local`` where there is a worker, else ``cf``."""
+    port = free_port()
+    settings: dict[str, Any] = {"redis_url": redis_url, "bundle_root": str(bundle.parent), "default_deadline_ms": 1_000}
+    if worker_port is not None:
+        settings["pools"] = [{"name": "stub", "urls": [f"http://127.0.0.1:{worker_port}"]}]
+        settings["pipelines"] = {"local": {"kind": "local", "pool": "stub"}}
+        settings["default_pipeline"] = "local"
+    code = (
+        "from service.gateway.serve import serve; from service.gateway.settings import Settings; "
+        f"serve(Settings(**{settings!r}), '127.0.0.1', {port})"
+    )
+    with python_server(code, port, "/readyz"):
+        yield port
+
+
+def _wait_for_workers(port: int) -> None:
+    deadline = time.monotonic() + 30
+    while json.loads(get(port, "/readyz")[1])["warnings"]:
+        if time.monotonic() > deadline:
+            raise LocalRecError("the stub worker was not prepared within 30 s")
+        time.sleep(0.05)
+
+
+def _ask(port: int, user_id: str) -> dict[str, Any]:
+    status, body = post(port, "/recommend", {"user_id": user_id})
+    if status != 200:
+        raise LocalRecError(f"/recommend: status {status}: {body[:200]!r}")
+    answer: dict[str, Any] = json.loads(body)
+    return answer
+
+
+def _metric(port: int, name: str) -> float:
+    """Sum of a metric's samples."""
+    lines = get(port, "/metrics")[1].decode().splitlines()
+    return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith((f"{name} ", f"{name}{{")))

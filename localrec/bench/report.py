@@ -1,0 +1,45 @@
+"""What every benchmark says about itself: the commit, the machine, and a table."""
+
+import os
+import platform
+import subprocess
+from collections.abc import Mapping
+from typing import Any
+
+
+def report(bench: str, metrics: Mapping[str, float]) -> dict[str, Any]:
+    """The record of one run."""
+    return {"bench": bench, "commit": commit(), "hardware": hardware(), "metrics": dict(metrics)}
+
+
+def commit() -> str:
+    """Short hash of the checkout, ``unknown`` outside of one."""
+    command = ["git", "rev-parse", "--short", "HEAD"]
+    try:
+        found = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - fixed arguments
+    except OSError:
+        return "unknown"
+    return found.stdout.strip() or "unknown"
+
+
+def hardware() -> str:
+    """Processor, cores that this process may use, and Python's version."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return f"{_processor()}, {cores} cores, Python {platform.python_version()}"
+
+
+def print_table(record: Mapping[str, Any]) -> None:
+    """The metrics of a record, one a line."""
+    print(f"{record['bench']}  ({record['hardware']}, commit {record['commit']})")
+    width = max(len(name) for name in record["metrics"])
+    for name, value in record["metrics"].items():
+        print(f"  {name:<{width}}  {value:>12,.3f}")
+
+
+def _processor() -> str:
+    try:
+        with open("/proc/cpuinfo") as file:
+            names = [line.split(":", 1)[1].strip() for line in file if line.startswith("model name")]
+    except OSError:
+        names = []
+    return names[0] if names else platform.processor() or platform.machine()

@@ -1,0 +1,71 @@
+"""``localrec``: one word per stage. A command is imported when it is called, so that serving never loads torch."""
+
+import importlib
+import sys
+from typing import Any
+
+import click
+
+from models.contract.errors import LocalRecError, MissingExtraError
+
+# name: (where it is, what it needs beyond the base install, one line for the list)
+COMMANDS = {
+    "run": ("localrec.offline:run", "train", "All stages from the data to the bundle, in one run directory."),
+    "data": ("localrec.offline:data", "train", "Read, filter and split a data set."),
+    "train": ("localrec.offline:train", "train", "Train the global CF model or the local language models."),
+    "communities": ("localrec.offline:communities", "train", "Find overlapping communities of users."),
+    "bundle": ("localrec.offline:bundle", "train", "Build a bundle from a run, or verify one."),
+    "evaluate": ("localrec.offline:evaluate", "train", "HR and NDCG on held-out items, with baselines."),
+    "publish": ("localrec.publishing:publish", "train", "Write a bundle's profiles to Redis and make it current."),
+    "activate": ("localrec.publishing:activate", "train", "Make a published bundle the current one."),
+    "rollback": ("localrec.publishing:rollback", "train", "Make the bundle before the current one current again."),
+    "bundles": ("localrec.publishing:bundles", "train", "List the published bundles."),
+    "serve": ("localrec.serving:serve", "", "Start the gateway, or our engine (extra: engine)."),
+    "bench": ("localrec.benchmarks:bench", "", "Measure, against a reference in the same run."),
+    "demo": ("localrec.demo:demo", "train", "From nothing to a running service on MovieLens-100k."),
+}
+
+
+class LazyGroup(click.Group):
+    """A group that imports a command when it is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        place, extra, _ = COMMANDS[cmd_name]
+        module, attribute = place.split(":")
+        try:
+            command: click.Command = getattr(importlib.import_module(module), attribute)
+        except ModuleNotFoundError as exc:
+            if exc.name and exc.name.split(".")[0] in ("localrec", "models", "service"):
+                raise
+            raise MissingExtraError(f"{cmd_name} needs {exc.name}: pip install 'localrec[{extra or 'dev'}]'") from exc
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_, _, line) in COMMANDS.items()])
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(package_name="localrec")
+def cli() -> None:
+    """LocalRec: recommendations by many small local language models, fused.
+
+    \b
+    A model's life, one command per stage:
+      data prepare → train cf → communities build → train local → bundle build → evaluate → publish → serve
+    A stage runs again only where its configuration or its inputs have changed.
+    """
+
+
+def main(arguments: list[str] | None = None) -> Any:
+    """Entry point: an error that is meant for people is one line and exit code 1."""
+    try:
+        return cli.main(arguments, prog_name="localrec")
+    except LocalRecError as exc:
+        click.echo(f"localrec: {exc}", err=True)
+        return sys.exit(1)

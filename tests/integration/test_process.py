@@ -1,0 +1,82 @@
+"""The gateway as a process of its own: what it imports, how much memory it takes, how it stops."""
+
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+from support.gateway import RunningGateway
+from support.http import request
+from support.processes import free_port, wait_until
+from support.stub_worker import StubProcess
+
+from models.contract.bundle import Bundle
+
+MAX_BYTES = 400 * 2**20
+FORBIDDEN = ("torch", "transformers", "peft", "vllm", "polars", "models.llm", "models.data", "service.engine")
+SERVE = """
+import sys
+from pathlib import Path
+from service.gateway.serve import serve
+from service.gateway.settings import load_settings
+serve(load_settings(Path(sys.argv[1])), "127.0.0.1", int(sys.argv[2]))
+print(",".join(sorted(sys.modules)))
+"""
+
+
+@contextmanager
+def gateway_process(
+    directory: Path, bundle: Bundle, redis_url: str, url: str
+) -> Iterator[tuple[subprocess.Popen, int]]:
+    """A gateway started from a file, on a free port."""
+    config = directory / "gateway.toml"
+    config.write_text(
+        f'redis_url = "{redis_url}"\nbundle_root = "{bundle.directory.parent}"\ndefault_pipeline = "local"\n'
+        f'default_deadline_ms = 2000\n[[pools]]\nname = "w"\nurls = ["{url}"]\nprobe_interval_ms = 50\n'
+        '[pipelines.local]\nkind = "local"\npool = "w"\n'
+    )
+    port = free_port()
+    command = [sys.executable, "-c", SERVE, str(config), str(port)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        wait_until(lambda: _ready(port), 20, "gateway process")
+        yield process, port
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def _ready(port: int) -> bool:
+    try:
+        reply = request(port, "GET", "/readyz")
+    except OSError:
+        return False
+    return reply.status == 200 and reply.json["warnings"] == []
+
+
+def test_serves_small_without_torch_and_stops_in_order(
+    published: Bundle, stub: StubProcess, redis_url: str, tmp_path: Path
+):
+    with gateway_process(tmp_path, published, redis_url, stub.url) as (process, port):
+        gateway = RunningGateway(port)
+        for row in range(50):
+            gateway.recommend(f"u{row}")
+        assert psutil.Process(process.pid).memory_info().rss < MAX_BYTES
+        stub.order(delay_seconds=0.5)
+        bodies: list = []
+        last = threading.Thread(target=lambda: bodies.append(gateway.recommend("u0")))
+        last.start()
+        wait_until(lambda: gateway.metric("localrec_requests_in_flight") == 1)
+        process.send_signal(signal.SIGTERM)
+        output, log = process.communicate(timeout=15)
+        last.join()
+    assert process.returncode == 0, log
+    assert bodies[0]["degraded"] is False  # what was in flight was finished
+    assert "Traceback" not in log
+    modules = output.strip().splitlines()[-1].split(",")
+    assert not [name for name in modules if name.startswith(FORBIDDEN)]
+    assert "service.gateway.app" in modules

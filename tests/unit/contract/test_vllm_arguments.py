@@ -1,0 +1,71 @@
+"""The flags of a stock vLLM server, from the manifest alone."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from support.servers import ROOT
+
+from models.contract.bundle import Bundle, Manifest, ModelSpec, ServingSpec, write_manifest
+from models.contract.fusion import FusionMethod
+from models.contract.vllm import server_arguments, server_environment
+
+
+def bundle(directory: Path, *, n_items: int = 5000, rank: int = 16) -> Bundle:
+    model = ModelSpec("item", 20, n_items, rank, ("global", "c00", "c01"), "random")
+    serving = ServingSpec(FusionMethod.RRF, 0.0, 100)
+    return write_manifest(directory, Manifest(1, "b-1", "", 8, 1.0, model, serving, (), {}, {}, {}, {}))
+
+
+def flag(arguments: list[str], name: str) -> str:
+    return arguments[arguments.index(name) + 1]
+
+
+def test_flags_follow_the_manifest(tmp_path: Path) -> None:
+    arguments = server_arguments(bundle(tmp_path), device="cuda", port=8001)
+    assert flag(arguments, "--model") == str(tmp_path / "checkpoint")
+    assert flag(arguments, "--served-model-name") == "b-1"
+    assert flag(arguments, "--max-model-len") == "22"  # start token, 20 items, one generated
+    assert flag(arguments, "--max-loras") == "3"
+    assert flag(arguments, "--max-cpu-loras") == "6"
+    assert flag(arguments, "--max-logprobs") == "1024"
+    assert flag(arguments, "--logprobs-mode") == "processed_logprobs"
+    assert "--enable-lora" in arguments
+
+
+def test_logprobs_never_exceed_the_vocabulary(tmp_path: Path) -> None:
+    assert flag(server_arguments(bundle(tmp_path, n_items=60), device="cpu", port=1), "--max-logprobs") == "60"
+
+
+@pytest.mark.parametrize(("rank", "expected"), [(1, "1"), (4, "8"), (16, "16"), (17, "32")])
+def test_rank_is_rounded_up_to_one_that_vllm_knows(tmp_path: Path, rank: int, expected: str) -> None:
+    assert flag(server_arguments(bundle(tmp_path, rank=rank), device="cpu", port=1), "--max-lora-rank") == expected
+
+
+def test_devices_differ_in_little(tmp_path: Path) -> None:
+    cuda, cpu = (server_arguments(bundle(tmp_path), device=device, port=1) for device in ("cuda", "cpu"))
+    assert (flag(cpu, "--dtype"), flag(cuda, "--dtype")) == ("float32", "bfloat16")
+    assert [*cuda, "--enforce-eager"] == ["bfloat16" if argument == "float32" else argument for argument in cpu]
+    assert server_environment("cpu").items() - server_environment("cuda").items() == {("VLLM_CPU_KVCACHE_SPACE", "2")}
+
+
+def run(*arguments: str) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, "-m", "models.contract.vllm", *arguments]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+def test_module_prints_one_argument_a_line(tmp_path: Path) -> None:
+    result = run(str(bundle(tmp_path).directory), "--device", "cpu", "--port", "8123", "--dtype", "auto")
+    expected = server_arguments(bundle(tmp_path), device="cpu", port=8123, dtype="auto")
+    assert result.stdout.splitlines() == expected
+    assert run("--environment", "--device", "cuda").stdout.splitlines() == [
+        f"{name}={value}" for name, value in server_environment("cuda").items()
+    ]
+
+
+def test_module_names_what_is_wrong(tmp_path: Path) -> None:
+    result = run(str(tmp_path))
+    assert result.returncode == 2
+    assert "not a bundle" in result.stderr
+    assert "Traceback" not in result.stderr
