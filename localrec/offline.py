@@ -8,13 +8,13 @@ from typing import Any
 import click
 
 from localrec.options import config_flags, given
-from models import baselines
 from models.cf.multvae import MultVAEConfig
 from models.communities import CommunityConfig
 from models.config import make
 from models.contract.bundle import verify_bundle
 from models.data.prepare import DataConfig
-from models.evaluate import EvaluateConfig, as_json, as_text, evaluate_lists, evaluate_local
+from models.evaluate import EvaluateConfig, as_json, as_text, evaluate_lists
+from models.lists import ALL, QUICK, test_lists
 from models.papers.l3rec import L3RecConfig
 from models.pipeline import Pipeline
 from models.ranking import ServingConfig
@@ -133,10 +133,8 @@ def evaluate(directory: Path, with_baselines: bool, json_file: Path | None, **fl
     config = make(EvaluateConfig, given(flags), "evaluate")
     pipeline = _pipeline(directory, "serving", {})
     test, n = pipeline.dataset().examples("test"), max(config.cutoffs)
-    names = baselines.ALL if with_baselines else baselines.QUICK
-    rows = [
-        evaluate_lists(name, baselines.test_lists(pipeline, name, n), test.targets, config) for name in names
-    ] + evaluate_local(pipeline.system(), pipeline.fusion_settings(), test, config)
+    lists = test_lists(pipeline, ALL if with_baselines else QUICK, n)
+    rows = [evaluate_lists(name, items, test.targets, config) for name, items in lists.items()]
     click.echo(
         f"{len(test):,} test items, full ranking of {len(pipeline.dataset().catalogue):,}; mean and 95 % interval"
     )

@@ -44,7 +44,8 @@ def gateway(config: Path | None, host: str, port: int) -> None:
 def engine(bundle: Path, host: str, port: int, **flags: object) -> None:
     """Our worker: the bundle's base model with hot-swapped LoRA adapters, in vLLM's HTTP contract."""
     try:
-        from service.engine.serve import ServeOptions, serve as serve_engine
+        from service.engine.serve import ServeOptions
+        from service.engine.serve import serve as serve_engine
     except ModuleNotFoundError as exc:
         raise MissingExtraError(f"serve engine needs {exc.name}: pip install 'localrec[engine]'") from exc
 

@@ -8,15 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from models.config import option
-from models.contract.fusion import FusionMethod
-from models.contract.selection import FusionSettings
 from models.contract.types import Ints
-from models.metrics import Interval, bootstrap, hit_rate, ndcg, rank_scores, ranks_in_lists
-from models.ranking import FUSIONS, LocalRanker, LocalSystem, chunks, recommend_all
-from models.types import Examples
+from models.metrics import Interval, bootstrap, hit_rate, ndcg, ranks_in_lists
 
 
 @dataclass(frozen=True)
@@ -66,23 +60,3 @@ def as_text(rows: Sequence[Row]) -> str:
         for row in rows
     ]
     return "\n".join([header, *lines])
-
-
-def evaluate_local(system: LocalSystem, serving: FusionSettings, test: Examples, config: EvaluateConfig) -> list[Row]:
-    """Rows of the global adapter, and of the fused local adapters by every method, with k and candidates as served."""
-    n = max(config.cutoffs)
-    ranker = LocalRanker(system, serving.candidates)
-    settings = {method: FusionSettings(method, serving.k, serving.candidates) for method in FUSIONS}
-    lists: dict[str, list[Ints]] = {}
-    for part in chunks(test):
-        scores = ranker.global_scores(part.histories)
-        lists.setdefault("global adapter", []).append(rank_scores(scores, part.histories, n))
-        answers = ranker.answers(part.histories)
-        for method in FUSIONS:
-            lists.setdefault(_fusion_name(method), []).append(recommend_all(system, answers, settings[method], n))
-    return [evaluate_lists(name, np.concatenate(parts), test.targets, config) for name, parts in lists.items()]
-
-
-def _fusion_name(method: FusionMethod) -> str:
-    names = {FusionMethod.COUNT: "Count", FusionMethod.RRF: "RRF", FusionMethod.WRRF_CF: "wRRF(CF)"}
-    return f"local adapters, {names[method]}"

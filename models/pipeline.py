@@ -139,9 +139,7 @@ class Pipeline:
             document = {"serving": spec, "validation NDCG@10": table}
             (directory / "serving.json").write_bytes(msgspec.json.format(msgspec.json.encode(document)))
 
-        inputs = {name: self.directory / name for name in ("data", "cf", "communities", "global")}
-        locals_ = {name: self.directory / "local" / name for name in self._community_names()}
-        self.stage("serving", 1, self.config.serving, inputs | locals_, work)
+        self.stage("serving", 1, self.config.serving, self.ranking_inputs(), work)
         for name, ndcg in self._serving_document()["validation NDCG@10"].items():
             self._report(f"  validation NDCG@10 {ndcg:.4f}  {name}")
 
@@ -210,6 +208,11 @@ class Pipeline:
     def serving_spec(self) -> ServingSpec:
         """The chosen fusion settings."""
         return msgspec.convert(self._serving_document()["serving"], ServingSpec)
+
+    def ranking_inputs(self) -> dict[str, Path]:
+        """The stages that :meth:`system` reads, as inputs of a stage that ranks."""
+        shared = {name: self.directory / name for name in ("data", "cf", "communities", "global")}
+        return shared | {name: self.directory / "local" / name for name in self._community_names()}
 
     def fusion_settings(self) -> FusionSettings:
         """The chosen fusion settings, as fusion takes them."""

@@ -20,7 +20,7 @@ def arccos_distance(anchors: Floats, users: Floats) -> Floats:
 
 
 def epanechnikov(distance: Floats, bandwidth: float) -> Floats:
-    """Equation 2: (1 - s²) where s < bandwidth, else 0. Bandwidths above 1 act as 1: the kernel must not be negative."""
+    """Equation 2: (1 - s²) where s < bandwidth, else 0. A bandwidth above 1 acts as 1: no weight may be negative."""
     inside = distance < min(bandwidth, 1.0)
     return np.where(inside, 1.0 - np.square(distance), 0.0).astype(np.float32)
 

@@ -1,7 +1,7 @@
 """The global collaborative-filtering model as the service needs it: numpy only.
 
-MultVAE (Liang et al., WWW 2018) with one linear layer on either side: the encoder mean is the user embedding, the rows of
-the decoder are the item embeddings, and a score is their inner product plus the item's bias (L3Rec, equation 7). So
+MultVAE (Liang et al., WWW 2018) with one linear layer on either side: the encoder mean is the user embedding, the rows
+of the decoder are the item embeddings, and a score is their inner product plus the item's bias (L3Rec, equation 7). So
 a history that was never trained on is folded in by averaging a few rows.
 """
 

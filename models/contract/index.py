@@ -59,5 +59,6 @@ def top_n(scores: Floats, n: int, excluded: Ints) -> RankedList:
     threshold = np.partition(masked, len(masked) - n)[len(masked) - n]
     candidates = np.flatnonzero(masked >= threshold)
     order = candidates[np.argsort(-masked[candidates], kind="stable")][:n]
-    order = order[masked[order] > -np.inf]
+    if threshold == -np.inf:  # fewer than n are left
+        order = order[masked[order] > -np.inf]
     return RankedList(order.astype(np.int32), masked[order])

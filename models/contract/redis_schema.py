@@ -9,7 +9,7 @@
 | lr:bundle:previous             | string | id of the bundle that was current before                                 |
 | lr:bundle:changed              | pubsub | channel: id of the bundle that became current                            |
 | lr:bundles                     | set    | ids of the published bundles                                             |
-| lr:exposures                   | stream | what was shown, capped; one field, :func:`encode_exposure`               |
+| lr:exposures                   | stream | what was shown, capped; an entry is a batch, :func:`encode_exposures`    |
 
 A user's three keys share a hash tag, so one MGET brings them in one round trip, in a cluster too.
 """
@@ -104,14 +104,23 @@ def encode_events(events: Iterable[HistoryEvent]) -> bytes:
 
 def decode_events(value: bytes) -> list[HistoryEvent]:
     """Inverse of :func:`encode_events`. Raises FormatError on a cut or damaged value."""
-    events, at = [], 0
+    return [HistoryEvent(ItemId(item_id), timestamp) for item_id, timestamp in _split_events(value)]
+
+
+def decode_item_ids(value: bytes) -> tuple[ItemId, ...]:
+    """The item ids of a history, oldest first: :func:`decode_events` without the times, at half the cost."""
+    return tuple([ItemId(item_id) for item_id, _ in _split_events(value)])
+
+
+def _split_events(value: bytes) -> list[tuple[str, int]]:
+    events, at, end = [], 0, len(value)
     try:
-        while at < len(value):
+        while at < end:
             timestamp, length = _EVENT_HEADER.unpack_from(value, at)
             at += _EVENT_HEADER.size
-            if not 0 < length <= len(value) - at:
+            if not 0 < length <= end - at:
                 raise FormatError(f"history: cut at byte {at}")
-            events.append(HistoryEvent(ItemId(value[at : at + length].decode()), timestamp))
+            events.append((value[at : at + length].decode(), timestamp))
             at += length
     except (struct.error, UnicodeDecodeError) as exc:
         raise FormatError(f"history: {exc}") from exc
@@ -130,14 +139,14 @@ def decode_seen(value: bytes) -> Array:
     return np.frombuffer(value, "<u8")
 
 
-def encode_exposure(exposure: Exposure) -> dict[bytes, bytes]:
-    """Fields of the stream entry."""
-    return {_EXPOSURE_FIELD: msgspec.json.encode(exposure)}
+def encode_exposures(batch: Sequence[Exposure]) -> dict[bytes, bytes]:
+    """Fields of one stream entry, which holds what was shown within some milliseconds."""
+    return {_EXPOSURE_FIELD: msgspec.json.encode(batch)}
 
 
-def decode_exposure(fields: Mapping[bytes, bytes]) -> Exposure:
-    """Inverse of :func:`encode_exposure`. Raises FormatError."""
+def decode_exposures(fields: Mapping[bytes, bytes]) -> list[Exposure]:
+    """Inverse of :func:`encode_exposures`. Raises FormatError."""
     try:
-        return msgspec.json.decode(fields[_EXPOSURE_FIELD], type=Exposure)
+        return msgspec.json.decode(fields[_EXPOSURE_FIELD], type=list[Exposure])
     except (KeyError, ValueError) as exc:
         raise FormatError(f"exposure: {exc}") from exc

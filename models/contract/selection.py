@@ -28,7 +28,7 @@ class Voter:
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """The served list, best first. ``sources[i]`` names the stage that brought item i: ``local`` or a fallback's name."""
+    """The served list, best first. ``sources[i]`` says what brought item i: ``local`` or a fallback's name."""
 
     items: Ints
     scores: Floats
@@ -48,7 +48,7 @@ def without(ranking: RankedList, excluded: Ints) -> RankedList:
 
 
 def fuse_voters(voters: Sequence[Voter], excluded: Ints, settings: FusionSettings) -> RankedList:
-    """Fuse the voters' lists. Excluded items leave before ranks are counted: a rank is a rank among what may be shown."""
+    """Fuse the voters' lists. Excluded items leave before ranks are counted: ranks are among what may be shown."""
     lists = [without(voter.ranking, excluded).items[: settings.candidates] for voter in voters]
     weights = list_weights(settings.method, [voter.membership for voter in voters])
     return fuse(lists, weights, settings.method, settings.k)

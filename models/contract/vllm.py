@@ -50,7 +50,7 @@ def server_arguments(
         *("--host", host),
         *("--port", str(port)),
         *("--dtype", dtype or DTYPES[device]),  # its own default turns float32 checkpoints into float16
-        *("--max-model-len", str(max_prompt_tokens(bundle) + 1)),
+        *("--max-model-len", str(max_model_tokens(bundle))),
         *("--generation-config", "vllm"),  # sampling defaults must not depend on files of the checkpoint
         "--enable-lora",
         *("--max-loras", str(slots)),
@@ -76,9 +76,9 @@ def server_environment(device: Device) -> dict[str, str]:
     return environment | ({"VLLM_CPU_KVCACHE_SPACE": "2"} if device == "cpu" else {})  # GiB
 
 
-def max_prompt_tokens(bundle: Bundle) -> int:
-    """Tokens of the longest prompt: the start token and a full history."""
-    return bundle.manifest.model.history_length + 1
+def max_model_tokens(bundle: Bundle) -> int:
+    """Tokens of the longest sequence: the start token, a full history, and the token that is generated."""
+    return bundle.manifest.model.history_length + 2
 
 
 def _rank_flag(rank: int) -> int:

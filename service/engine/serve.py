@@ -9,6 +9,7 @@ import torch
 import uvicorn
 
 from models.contract.bundle import MANIFEST, open_bundle
+from models.contract.vllm import max_model_tokens
 from service.engine.app import EngineSettings, create_app
 from service.engine.model import DType, LanguageModel, ModelSettings
 
@@ -75,7 +76,7 @@ def serve(directory: Path, host: str, port: int, options: ServeOptions | None = 
 
 
 def default_threads() -> int:
-    """One core less than there are. The rest answers HTTP: a torch thread that shares its core holds up all the others."""
+    """One core less than there are, for HTTP: a torch thread that has to share its core holds up all the others."""
     return max((os.cpu_count() or 1) - 1, 1)
 
 
@@ -83,8 +84,7 @@ def _source(directory: Path) -> _Source:
     if not (directory / MANIFEST).exists():
         return _Source(directory.resolve().name, directory, DEFAULT_LORA_RANK, None)
     bundle = open_bundle(directory)
-    spec = bundle.manifest.model
-    return _Source(bundle.id, bundle.path("checkpoint"), spec.lora_rank, spec.history_length + 2)
+    return _Source(bundle.id, bundle.path("checkpoint"), bundle.manifest.model.lora_rank, max_model_tokens(bundle))
 
 
 def _model_settings(source: _Source, options: ServeOptions) -> ModelSettings:

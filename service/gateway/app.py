@@ -20,8 +20,9 @@ def create_app(settings: Settings) -> FastAPI:
             yield {"gateway": gateway}
 
     app = FastAPI(title="LocalRec", lifespan=lifespan, openapi_url=None)
-    # Plain routes: FastAPI's own would validate the body before its size is known, and cost 40 µs a request.
-    app.add_route("/recommend", routes.recommend, methods=["POST"])
+    # Plain routes: FastAPI's own would read a body before its size is known.
+    app.add_middleware(routes.RecommendFirst)
+    app.add_route(routes.RECOMMEND_PATH, routes.recommend, methods=["POST"])  # says 405 to other methods
     app.add_route("/healthz", routes.healthz, methods=["GET"])
     app.add_route("/readyz", routes.readyz, methods=["GET"])
     app.add_route("/metrics", routes.metrics, methods=["GET"])

@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 
-from models.contract.redis_schema import Exposure, encode_exposure
+from models.contract.redis_schema import Exposure, encode_exposures
 from service.gateway.state import RedisStore
 from service.gateway.types import StateUnavailableError
 
@@ -20,7 +20,7 @@ class ExposureLog:
 
     Args:
         store: where the stream is.
-        kept: entries that the stream keeps, about.
+        kept: batches that the stream keeps, about.
         count: told of each entry's end, ``written`` or ``dropped``, and how many.
     """
 
@@ -43,7 +43,7 @@ class ExposureLog:
         while len(batch) < BATCH and not self._queue.empty():
             batch.append(self._queue.get_nowait())
         try:
-            await self._store.append_exposures([encode_exposure(exposure) for exposure in batch], self._kept)
+            await self._store.append_exposures(encode_exposures(batch), self._kept)
             self._count("written", len(batch))
         except StateUnavailableError as exc:
             self._count("dropped", len(batch))

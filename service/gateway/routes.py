@@ -9,7 +9,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic import ValidationError
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.types import Receive
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from models.contract.redis_schema import Exposure
 from service.gateway.disconnect import ClientWatch
@@ -20,6 +20,7 @@ from service.gateway.snapshot import Snapshot
 from service.gateway.telemetry import RequestLabels
 from service.gateway.types import Answer, Query, Trace
 
+RECOMMEND_PATH = "/recommend"
 MAX_BODY_BYTES = 64 * 1024
 CLIENT_GONE_STATUS = 499  # nginx' number; nobody is there to read it
 
@@ -28,17 +29,18 @@ async def recommend(request: Request) -> Response:
     """``POST /recommend``: the top-n items of a user."""
     gateway, trace, request_id = _gateway(request), Trace(), new_request_id()
     now, started = asyncio.get_running_loop().time(), time.perf_counter()
-    labels = RequestLabels("/recommend")
+    labels = RequestLabels(RECOMMEND_PATH)
     try:
         query, deadline_ms = await _parse(request.receive)
         deadline = now + (deadline_ms or gateway.settings.default_deadline_ms) / 1e3
         with ClientWatch(request.receive):
             answer, snapshot = await _answer(gateway, query, deadline, trace)
-        trace.note("total", time.perf_counter() - started)
         gateway.telemetry.answered(answer)
         gateway.exposures.put(_exposure(answer, query, snapshot, request_id))
         labels = _labels(answer)
-        return Response(render(answer, query, snapshot, request_id, trace), media_type="application/json")
+        return Response(
+            render(answer, query, snapshot, request_id, _timings_ms(trace, started)), media_type="application/json"
+        )
     except ApiError as error:
         labels = labels._replace(outcome=error.code)
         return error_response(error, request_id)
@@ -47,6 +49,20 @@ async def recommend(request: Request) -> Response:
         return Response(status_code=CLIENT_GONE_STATUS)
     finally:
         gateway.telemetry.request_ended(labels, time.perf_counter() - started, trace)
+
+
+class RecommendFirst:
+    """ASGI middleware that takes ``POST /recommend`` past the router and its layers: 25 µs of a 200 µs request."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["path"] == RECOMMEND_PATH and scope["method"] == "POST":
+            response = await recommend(Request(scope, receive))
+            await response(scope, receive, send)
+        else:
+            await self._app(scope, receive, send)
 
 
 async def healthz(_: Request) -> Response:
@@ -111,9 +127,17 @@ async def read_body(receive: Receive) -> bytes:
     return bytes(body)
 
 
+def _timings_ms(trace: Trace, started: float) -> dict[str, float]:
+    timings = {stage: round(seconds * 1e3, 3) for stage, seconds in trace.seconds.items()}
+    timings["total"] = round((time.perf_counter() - started) * 1e3, 3)
+    return timings
+
+
 def _labels(answer: Answer) -> RequestLabels:
     assignment = answer.assignment
-    return RequestLabels("/recommend", assignment.pipeline, assignment.variant, "degraded" if answer.degraded else "ok")
+    return RequestLabels(
+        RECOMMEND_PATH, assignment.pipeline, assignment.variant, "degraded" if answer.degraded else "ok"
+    )
 
 
 def _exposure(answer: Answer, query: Query, snapshot: Snapshot, request_id: str) -> Exposure:

@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from models.contract.types import Membership
 from service.gateway.snapshot import Snapshot
-from service.gateway.types import Answer, Query, Trace, Vote
+from service.gateway.types import Answer, Query, Vote
 
 MAX_HISTORY = 1_000
 Id = Annotated[str, Field(min_length=1, max_length=256, pattern=r"^\P{Cc}*$")]  # no control characters
@@ -77,7 +77,7 @@ class RecommendResponse(BaseModel):
     timings_ms: dict[str, float]
 
 
-def render(answer: Answer, query: Query, snapshot: Snapshot, request_id: str, trace: Trace) -> bytes:
+def render(answer: Answer, query: Query, snapshot: Snapshot, request_id: str, timings_ms: dict[str, float]) -> bytes:
     """JSON of :class:`RecommendResponse`, written directly: to validate our own answer would cost too much."""
     assignment = answer.assignment
     return orjson.dumps(
@@ -90,7 +90,7 @@ def render(answer: Answer, query: Query, snapshot: Snapshot, request_id: str, tr
             "pipeline": assignment.pipeline,
             "degraded": answer.degraded,
             "reasons": [str(reason) for reason in answer.reasons],
-            "timings_ms": {stage: round(seconds * 1e3, 3) for stage, seconds in trace.seconds.items()},
+            "timings_ms": timings_ms,
         }
     )
 

@@ -28,13 +28,17 @@ class Query:
     explain: bool = False
 
 
+NO_HASHES: Array = np.empty(0, np.uint64)
+NO_HASHES.flags.writeable = False  # shared by all who have seen nothing
+
+
 @dataclass(frozen=True, slots=True)
 class UserState:
     """What Redis holds of a user. ``seen`` is (n,) uint64 item hashes; ``unreadable`` names damaged values."""
 
     profile: Profile | None = None
     history: tuple[ItemId, ...] = ()
-    seen: Array = field(default_factory=lambda: np.empty(0, np.uint64))
+    seen: Array = field(default_factory=lambda: NO_HASHES)
     unreadable: tuple[str, ...] = ()
 
 

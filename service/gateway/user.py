@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from models.contract.types import Ints, Profile
+from models.contract.types import Ints, Profile, item_numbers
 from service.gateway.snapshot import Snapshot
 from service.gateway.types import Query, Reason, UserState
 
@@ -40,10 +40,10 @@ def understand(query: Query, state: UserState, snapshot: Snapshot) -> User:
 
 
 def _excluded(query: Query, state: UserState, history: Ints, snapshot: Snapshot) -> Ints:
-    asked = snapshot.catalogue.numbers(query.exclude_items)
-    if not query.exclude_seen:
-        return asked
-    return np.concatenate([snapshot.items_of(state.seen), history, asked])
+    parts = [snapshot.items_of(state.seen), history] if query.exclude_seen else []
+    if query.exclude_items:
+        parts.append(snapshot.catalogue.numbers(query.exclude_items))
+    return np.concatenate(parts) if parts else item_numbers([])
 
 
 def _unknown_items(item_ids: Sequence[str], snapshot: Snapshot) -> list[Reason]:

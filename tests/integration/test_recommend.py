@@ -11,7 +11,7 @@ from localrec.bench.stub_worker import stub_scores
 from models.contract.bundle import Bundle
 from models.contract.index import top_n
 from models.contract.prompts import item_prompt
-from models.contract.redis_schema import EXPOSURES, decode_exposure, decode_profile, profile_key
+from models.contract.redis_schema import EXPOSURES, decode_exposures, decode_profile, profile_key
 from models.contract.selection import FusionSettings, Voter, fuse_voters, select
 from models.contract.types import Profile
 from service.gateway.schemas import RecommendResponse
@@ -174,7 +174,7 @@ def test_exposures_are_written_after_the_response(gateway: RunningGateway, redis
     body = gateway.recommend("u0", n=3)
     with Redis.from_url(redis_url) as redis:
         wait_until(lambda: redis.xlen(EXPOSURES) == 1)
-        exposure = decode_exposure(redis.xrange(EXPOSURES)[0][1])
+        exposure = decode_exposures(redis.xrange(EXPOSURES)[0][1])[0]
     assert exposure.request_id == body["request_id"]
     assert exposure.items == tuple(item["item_id"] for item in body["items"])
     assert (exposure.user_id, exposure.bundle_id, exposure.pipeline) == ("u0", published.id, "local")

@@ -1,0 +1,212 @@
+"""``localrec demo``: from nothing to a running service on MovieLens-100k, on one machine, on embedded defaults.
+
+Everything is real: the data, the language model, Redis, the worker (our engine or vLLM), the gateway. What was made
+before is reused where nothing it was made from has changed.
+"""
+
+import json
+import signal
+import sys
+import time
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+
+from localrec.processes import free_port, get, post, server
+from localrec.publishing import connect
+from localrec.redis_server import redis_server
+from models import publish as publisher
+from models.contract.bundle import Bundle, verify_bundle
+from models.contract.errors import LocalRecError
+from models.data.dataset import Dataset
+from models.evaluate import EvaluateConfig, as_text, evaluate_lists
+from models.fetch import ML_100K, SMOLLM2_135M, fetch
+from models.lists import QUICK, test_lists
+from models.pipeline import Pipeline
+from models.run import load_config, save_run
+
+CONFIG = Path("deploy/demo.toml")
+RUN = Path("runs/demo")
+GATEWAY_CONFIG = Path("deploy/gateway.toml")
+WORKER_SECONDS = 900.0  # vLLM is installed on the way, the first time
+NEW_USERS_FILMS = ("Toy Story", "Aladdin", "Lion King, The", "Beauty and the Beast", "Babe")
+DEADLINE_MS = 2_000  # the first calls of a cold worker; production's default is 200
+
+
+@dataclass(frozen=True)
+class Example:
+    """A request that the demo sends, and what it says of the user."""
+
+    description: str
+    body: dict[str, Any]
+
+
+@click.command()
+@click.option("--once", is_flag=True, help="Exit after the example requests instead of staying up.")
+@click.option("--workers", type=click.Choice(["engine", "vllm"]), default="engine", show_default=True)
+@click.option(
+    "--port", type=click.IntRange(0), default=None, help="Gateway's port. Default: 8080; with --once a free one."
+)
+def demo(once: bool, workers: str, port: int | None) -> None:
+    """Fetch, prepare, train, evaluate, publish and serve MovieLens-100k, then ask for three users.
+
+    The first time takes minutes, the second seconds. Run it from the repository's root; everything is kept below
+    runs/demo.
+    """
+    if not CONFIG.exists():
+        raise LocalRecError(f"{CONFIG}: not here; run the demo from the repository's root")
+    pipeline, bundle = _train()
+    verify_bundle(bundle.directory)
+    _print_evaluation(pipeline)
+    gateway_port = port or (free_port() if once else 8080)
+    with ExitStack() as stack:
+        redis_url = stack.enter_context(redis_server(RUN / "redis"))
+        redis = connect(redis_url)
+        n_users = publisher.publish(bundle, redis)
+        publisher.activate(bundle.id, redis)
+        click.echo(f"published {n_users} profiles to an embedded Redis")
+        worker_port = free_port()
+        click.echo(f"starting worker ({workers}) and gateway")
+        stack.enter_context(
+            server(
+                worker_command(workers, bundle, worker_port),
+                worker_port,
+                ready_path="/health",
+                start_seconds=WORKER_SECONDS,
+                log=RUN / "worker.log",
+            )
+        )
+        stack.enter_context(
+            server(
+                gateway_command(gateway_port),
+                gateway_port,
+                ready_path="/readyz",
+                environment=gateway_environment(redis_url, worker_port, workers),
+                log=RUN / "gateway.log",
+            )
+        )
+        _ask(gateway_port, bundle, pipeline.dataset())
+        if not once:
+            _stay(gateway_port, worker_port)
+
+
+def worker_command(workers: str, bundle: Bundle, port: int) -> list[str]:
+    """Command line of a worker for a bundle."""
+    if workers == "vllm":
+        return ["scripts/vllm-cpu", str(bundle.directory), "--port", str(port)]
+    return [sys.executable, "-m", "localrec", "serve", "engine", "--bundle", str(bundle.directory), "--port", str(port)]
+
+
+def gateway_command(port: int) -> list[str]:
+    """Command line of the gateway."""
+    command = [sys.executable, "-m", "localrec", "serve", "gateway"]
+    return [*command, "--config", str(GATEWAY_CONFIG), "--port", str(port)]
+
+
+def gateway_environment(redis_url: str, worker_port: int, workers: str) -> dict[str, str]:
+    """What differs from deploy/gateway.toml: where Redis, bundles and the worker are."""
+    pools = [{"name": "local", "kind": workers, "urls": [f"http://127.0.0.1:{worker_port}"]}]
+    return {
+        "LOCALREC_REDIS_URL": redis_url,
+        "LOCALREC_BUNDLE_ROOT": str((RUN / "bundles").resolve()),
+        "LOCALREC_POOLS": json.dumps(pools),
+    }
+
+
+def _train() -> tuple[Pipeline, Bundle]:
+    source = RUN / "source"
+    fetch(ML_100K, source, click.echo)
+    fetch(SMOLLM2_135M, source, click.echo)
+    config = load_config(CONFIG)
+    save_run(RUN, config)
+    pipeline = Pipeline(RUN, config, click.echo)
+    bundle = pipeline.run()
+    _write_users(pipeline.dataset())
+    return pipeline, bundle
+
+
+def _write_users(dataset: Dataset) -> None:
+    """User ids for the load test, the most active first."""
+    lengths = [len(dataset.full[row]) for row in range(len(dataset.user_ids))]
+    order = sorted(range(len(lengths)), key=lambda row: -lengths[row])
+    (RUN / "users.txt").write_text("".join(f"{dataset.user_ids[row]}\n" for row in order))
+
+
+def _print_evaluation(pipeline: Pipeline) -> None:
+    config, test = EvaluateConfig(), pipeline.dataset().examples("test")
+    lists = test_lists(pipeline, QUICK, max(config.cutoffs))
+    rows = [evaluate_lists(name, items, test.targets, config) for name, items in lists.items()]
+    click.echo(f"\n{len(test)} held-out items, full ranking, 95 % intervals (localrec evaluate --baselines: more rows)")
+    click.echo(as_text(rows) + "\n")
+
+
+def _wait_for_workers(port: int) -> None:
+    """Wait until the gateway has loaded the adapters; it answers without them meanwhile, from its fallbacks."""
+    deadline = time.monotonic() + WORKER_SECONDS
+    while time.monotonic() < deadline:
+        status, body = get(port, "/readyz")
+        if status == 200 and not json.loads(body)["warnings"]:
+            return
+        time.sleep(0.1)
+    raise LocalRecError(f"the gateway's workers are not ready after {WORKER_SECONDS:g} s: {body.decode()}")
+
+
+def _examples(dataset: Dataset) -> list[Example]:
+    """Two known users, and one whom nobody has seen before."""
+    first, second = (dataset.user_ids[row] for row in (0, len(dataset.user_ids) // 2))
+    titles = {item.title: item.item_id for item in dataset.catalogue.items}
+    history = [titles[title] for title in NEW_USERS_FILMS if title in titles]
+    return [
+        Example(f"user {first}, known", {"user_id": first}),
+        Example(f"user {second}, known", {"user_id": second}),
+        Example(f"a new user who liked {'; '.join(NEW_USERS_FILMS)}", {"user_id": "new-user", "history": history}),
+    ]
+
+
+def _ask(port: int, bundle: Bundle, dataset: Dataset) -> None:
+    _wait_for_workers(port)
+    for example in _examples(dataset):
+        body = example.body | {"n": 10, "explain": True, "deadline_ms": DEADLINE_MS}
+        status, answer = post(port, "/recommend", body)
+        if status != 200:
+            raise LocalRecError(f"POST /recommend for {example.description}: {status} {answer.decode()}")
+        click.echo(_as_text(example, json.loads(answer)))
+    click.echo("communities, by their most characteristic items:")
+    for number, community in enumerate(bundle.manifest.communities):
+        click.echo(f"  c{number:02d}  {community.n_users:4d} users  {community.name}")
+    _print_latency(port)
+
+
+def _as_text(example: Example, answer: dict[str, Any]) -> str:
+    lines = [f"{example.description}  ({answer['timings_ms']['total']:.1f} ms, pipeline {answer['pipeline']})"]
+    lines += [f"  {reason}" for reason in answer["reasons"]]
+    for item in answer["items"]:
+        votes = "  ".join(f"c{vote['community']:02d}:{vote['rank']}" for vote in item["explanation"])
+        lines.append(f"  {item['rank']:2d}. {item['title'] or item['item_id']:<44.44} {item['source']:<7} {votes}")
+    return "\n".join(lines) + "\n"
+
+
+def _print_latency(port: int) -> None:
+    click.echo("\nfrom /metrics:")
+    for line in get(port, "/metrics")[1].decode().splitlines():
+        if line.startswith(
+            ("localrec_request_seconds_sum", "localrec_request_seconds_count", "localrec_stage_seconds_sum")
+        ):
+            click.echo(f"  {line}")
+
+
+def _stay(gateway_port: int, worker_port: int) -> None:
+    click.echo(
+        f"""
+gateway  http://127.0.0.1:{gateway_port}   /recommend /healthz /readyz /metrics
+worker   http://127.0.0.1:{worker_port}
+  curl -s localhost:{gateway_port}/recommend -d '{{"user_id": "196", "n": 5, "explain": true}}'
+  scripts/loadtest --host http://127.0.0.1:{gateway_port}
+Ctrl-C ends everything."""
+    )
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with suppress(KeyboardInterrupt):
+        signal.pause()

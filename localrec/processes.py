@@ -1,0 +1,99 @@
+"""Servers that a command starts beside itself, on loopback, and ends."""
+
+import http.client
+import json
+import os
+import socket
+import subprocess
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from models.contract.errors import LocalRecError
+
+STOP_SECONDS = 30.0
+
+
+def free_port() -> int:
+    """A port on loopback that nobody listens on."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+@contextmanager
+def server(
+    command: Sequence[str],
+    port: int,
+    *,
+    ready_path: str,
+    start_seconds: float = 30.0,
+    environment: Mapping[str, str] | None = None,
+    log: Path | None = None,
+) -> Iterator["subprocess.Popen[bytes]"]:
+    """Run a server until the context ends; begins when ``GET ready_path`` says 200.
+
+    Args:
+        command: arguments of the process.
+        port: where it will listen.
+        ready_path: what says that it is ready.
+        start_seconds: how long that may take.
+        environment: variables beside this process's own.
+        log: file for its output; default: this process's output.
+
+    Raises:
+        LocalRecError: the process ended, or was not ready in time.
+    """
+    output = log.open("wb") if log is not None else None
+    try:
+        process = subprocess.Popen(command, env=os.environ | dict(environment or {}), stdout=output, stderr=output)  # noqa: S603 - our own commands
+    finally:
+        if output is not None:
+            output.close()
+    try:
+        _wait_ready(process, port, ready_path, start_seconds, log)
+        yield process
+    finally:
+        process.terminate()
+        try:
+            process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def get(port: int, path: str) -> tuple[int, bytes]:
+    """Status and body of a GET; status 0 where nobody listens."""
+    return _exchange(port, "GET", path, None)
+
+
+def post(port: int, path: str, body: Any) -> tuple[int, bytes]:
+    """Status and body of a POST of JSON; status 0 where nobody listens."""
+    return _exchange(port, "POST", path, json.dumps(body))
+
+
+def _wait_ready(
+    process: "subprocess.Popen[bytes]", port: int, path: str, start_seconds: float, log: Path | None
+) -> None:
+    deadline = time.monotonic() + start_seconds
+    while get(port, path)[0] != 200:
+        hint = f"; see {log}" if log is not None else ""
+        if process.poll() is not None:
+            raise LocalRecError(f"the server for port {port} ended with exit code {process.returncode}{hint}")
+        if time.monotonic() > deadline:
+            raise LocalRecError(f"no 200 from {path} on port {port} within {start_seconds:g} s{hint}")
+        time.sleep(0.05)
+
+
+def _exchange(port: int, method: str, path: str, body: str | None) -> tuple[int, bytes]:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    try:
+        connection.request(method, path, body)
+        answer = connection.getresponse()
+        return answer.status, answer.read()
+    except OSError:
+        return 0, b""
+    finally:
+        connection.close()

@@ -1,0 +1,104 @@
+"""The ranked lists that the evaluation table measures: baselines, the global adapter, the fused local adapters.
+
+What these stages leave in a run is lists for the test examples, not weights: nobody serves a baseline. Baselines are
+trained on the train part and stopped on validation.
+"""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors.numpy import load_file, save_file
+
+from models.cf.ease import train_ease
+from models.cf.multvae import MultVAEScorer
+from models.cf.popularity import train_popularity
+from models.cf.sasrec import train_sasrec
+from models.contract.fusion import FusionMethod
+from models.contract.selection import FusionSettings
+from models.contract.types import Ints
+from models.data.dataset import Dataset
+from models.metrics import evaluate_scorer, rank_scores
+from models.pipeline import Pipeline, epoch_bar
+from models.ranking import FUSIONS, LocalRanker, chunks, recommend_all
+from models.types import Examples, Scorer
+
+QUICK = ("popularity", "MultVAE")  # baselines that need no training of their own
+ALL = (*QUICK, "EASE", "SASRec")
+
+_LISTS = "lists.safetensors"
+_FUSION_NAMES = {FusionMethod.COUNT: "Count", FusionMethod.RRF: "RRF", FusionMethod.WRRF_CF: "wRRF(CF)"}
+
+
+def test_lists(pipeline: Pipeline, baselines: Sequence[str], n: int) -> dict[str, Ints]:
+    """Lists (n_examples, n) for the test examples by model, in the table's order; made where the run lacks them."""
+    lists = {name: _baseline_lists(pipeline, name, n) for name in baselines}
+    local = _local_lists(pipeline, n)
+    names = ["global adapter", *(_fused_name(method) for method in FUSIONS)]
+    return lists | {name: local[name] for name in names}
+
+
+def _baseline_lists(pipeline: Pipeline, name: str, n: int) -> Ints:
+    config, train = _baseline(pipeline, name)
+    dataset = pipeline.dataset()
+
+    def work(directory: Path) -> None:
+        lists = evaluate_scorer(train(dataset), dataset.examples("test"), n)
+        save_file({name: lists}, directory / _LISTS)
+
+    stage = f"lists/{name.lower()}"
+    inputs = {"data": pipeline.directory / "data"} | ({"cf": pipeline.directory / "cf"} if name == "MultVAE" else {})
+    pipeline.stage(stage, 1, {"n": n, "config": config}, inputs, work)
+    lists: Ints = load_file(pipeline.directory / stage / _LISTS)[name]
+    return lists
+
+
+def _local_lists(pipeline: Pipeline, n: int) -> dict[str, Ints]:
+    def work(directory: Path) -> None:
+        save_file(_rank_local(pipeline, pipeline.dataset().examples("test"), n), directory / _LISTS)
+
+    inputs = pipeline.ranking_inputs() | {"serving": pipeline.directory / "serving"}
+    pipeline.stage("lists/local", 1, {"n": n}, inputs, work)
+    lists: dict[str, Ints] = load_file(pipeline.directory / "lists" / "local" / _LISTS)
+    return lists
+
+
+def _rank_local(pipeline: Pipeline, test: Examples, n: int) -> dict[str, Ints]:
+    """Lists of the global adapter, and of the fused local adapters by every method, with k and candidates as served."""
+    system, serving = pipeline.system(), pipeline.fusion_settings()
+    ranker = LocalRanker(system, serving.candidates)
+    parts: dict[str, list[Ints]] = {}
+    for part in chunks(test):
+        scores = ranker.global_scores(part.histories)
+        parts.setdefault("global adapter", []).append(rank_scores(scores, part.histories, n))
+        answers = ranker.answers(part.histories)
+        for method in FUSIONS:
+            settings = FusionSettings(method, serving.k, serving.candidates)
+            parts.setdefault(_fused_name(method), []).append(recommend_all(system, answers, settings, n))
+    return {name: np.concatenate(lists) for name, lists in parts.items()}
+
+
+def _fused_name(method: FusionMethod) -> str:
+    return f"local adapters, {_FUSION_NAMES[method]}"
+
+
+def _baseline(pipeline: Pipeline, name: str) -> tuple[Any, Callable[[Dataset], Scorer]]:
+    """A baseline's configuration, and how it is trained on a data set."""
+    config = pipeline.config
+    baselines: dict[str, tuple[Any, Callable[[Dataset], Scorer]]] = {
+        "popularity": (None, lambda data: train_popularity(data.train, len(data.catalogue))),
+        "MultVAE": (config.cf, lambda data: MultVAEScorer(pipeline.cf_model())),
+        "EASE": (
+            config.ease,
+            lambda data: train_ease(data.train, data.examples("valid"), len(data.catalogue), config.ease),
+        ),
+        "SASRec": (config.sasrec, lambda data: _sasrec(data, pipeline)),
+    }
+    return baselines[name]
+
+
+def _sasrec(dataset: Dataset, pipeline: Pipeline) -> Scorer:
+    config = pipeline.config.sasrec
+    with epoch_bar("SASRec", config.epochs) as progress:
+        return train_sasrec(dataset.train, dataset.examples("valid"), len(dataset.catalogue), config, progress)
