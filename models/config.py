@@ -5,8 +5,9 @@ The command line makes one flag of each field, ``localrec run`` one key of a TOM
 """
 
 import dataclasses
+import math
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import msgspec
 
@@ -16,7 +17,7 @@ C = TypeVar("C")
 
 
 def option(default: Any, help: str, *, low: float | None = None, high: float | None = None) -> Any:
-    """A configuration field: default, one sentence with the unit, and inclusive bounds."""
+    """A configuration field: default, one sentence with the unit, and inclusive bounds (of every value of a list)."""
     return dataclasses.field(default=default, metadata={"help": help, "low": low, "high": high})
 
 
@@ -26,29 +27,35 @@ def make(cls: type[C], values: Mapping[str, Any], section: str) -> C:
     Raises:
         ConfigError: unknown key, wrong type or value out of bounds; names key, value and what is expected.
     """
+    if not isinstance(values, Mapping):
+        raise ConfigError(f"{section}: {values!r}; expected a section of keys and values")
     fields = {f.name: f for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
-    for key in values:
+    hints = get_type_hints(cls)
+    made = {}
+    for key, value in values.items():
         if key not in fields:
             raise ConfigError(f"{section}.{key}: unknown key; expected one of {', '.join(fields)}")
+        made[key] = _convert(value, hints[key], f"{section}.{key}")
+        _check_bounds(fields[key], made[key], section)
+    return cls(**made)
+
+
+def _convert(value: Any, hint: Any, key: str) -> Any:
+    is_list = get_origin(hint) is tuple and isinstance(value, str)
     try:
-        made = msgspec.convert({key: _split(fields[key], value) for key, value in values.items()}, cls, strict=False)
+        return msgspec.convert([part.strip() for part in value.split(",")] if is_list else value, hint, strict=False)
     except msgspec.ValidationError as exc:
-        raise ConfigError(f"{section}: {exc}") from exc
-    for field in fields.values():
-        _check_bounds(field, getattr(made, field.name), section)
-    return made
-
-
-def _split(field: "dataclasses.Field[Any]", value: Any) -> Any:
-    is_list = isinstance(field.default, tuple) and isinstance(value, str)
-    return [part.strip() for part in value.split(",")] if is_list else value
+        reason = f"expected one of {', '.join(get_args(hint))}" if get_origin(hint) is Literal else exc
+        raise ConfigError(f"{key}: {value!r}: {reason}") from exc
 
 
 def _check_bounds(field: "dataclasses.Field[Any]", value: Any, section: str) -> None:
-    low, high = field.metadata.get("low"), field.metadata.get("high")
-    if not isinstance(value, int | float):
-        return
-    if (low is not None and value < low) or (high is not None and value > high):
-        limits = [f"at least {low}" if low is not None else "", f"at most {high}" if high is not None else ""]
-        expected = " and ".join(limit for limit in limits if limit)
-        raise ConfigError(f"{section}.{field.name}: {value} is out of range; expected {expected}")
+    low, high = field.metadata["low"], field.metadata["high"]
+    for number in value if isinstance(value, tuple) else (value,):
+        if not isinstance(number, int | float):
+            continue
+        inside = (low is None or number >= low) and (high is None or number <= high)
+        if not inside or not math.isfinite(number):
+            limits = [f"at least {low}" if low is not None else "", f"at most {high}" if high is not None else ""]
+            expected = " and ".join(limit for limit in limits if limit) or "a finite number"
+            raise ConfigError(f"{section}.{field.name}: {number} is out of range; expected {expected}")

@@ -14,8 +14,12 @@ from typing import Any
 import msgspec
 
 from models.contract.bundle import hash_file
+from models.contract.errors import DataError
 
 RECORD = "stage.json"
+STARTED = ".started.json"
+_TEMPORARY = f".{RECORD}.tmp"
+_BOOKKEEPING = (RECORD, STARTED, _TEMPORARY)
 
 
 class StageRecord(msgspec.Struct, frozen=True):
@@ -53,26 +57,38 @@ def run_stage(
     Returns:
         True where work was done, False where the earlier result was reused.
     """
-    wanted = StageRecord(name, version, msgspec.to_builtins(config), {k: digest(p) for k, p in inputs.items()}, {})
+    wanted = _as_read(StageRecord(name, version, config, {k: digest(p) for k, p in inputs.items()}, {}))
     if _valid(directory, wanted):
         return False
-    started = directory / ".started.json"
+    started = directory / STARTED
     if not (resumable and not (directory / RECORD).exists() and _read(started) == wanted):
         shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir(parents=True, exist_ok=True)
     started.write_bytes(msgspec.json.encode(wanted))
     work(directory)
-    started.unlink()
     record = msgspec.structs.replace(wanted, outputs=_outputs(directory))
-    temporary = directory / f".{RECORD}.tmp"
+    temporary = directory / _TEMPORARY
     temporary.write_text(json.dumps(msgspec.to_builtins(record), indent=2) + "\n")
     os.replace(temporary, directory / RECORD)
+    started.unlink()
     return True
 
 
 def digest(path: Path) -> str:
-    """Digest of an input: a finished stage stands for its directory; else a file's own checksum."""
-    return hash_file(path / RECORD if path.is_dir() else path).sha256
+    """Digest of an input: a finished stage stands for its directory; else a file's own checksum.
+
+    Raises:
+        DataError: the stage is not finished, or there is no such file.
+    """
+    file = path / RECORD if path.is_dir() else path
+    if not file.is_file():
+        raise DataError(f"{path}: is missing or was not finished; run the stage that makes it first")
+    return hash_file(file).sha256
+
+
+def _as_read(record: StageRecord) -> StageRecord:
+    """The record as it comes back from its file: tuples are lists there, so a comparison needs the same."""
+    return msgspec.json.decode(msgspec.json.encode(record), type=StageRecord)
 
 
 def _valid(directory: Path, wanted: StageRecord) -> bool:
@@ -90,5 +106,5 @@ def _read(path: Path) -> StageRecord | None:
 
 
 def _outputs(directory: Path) -> dict[str, str]:
-    files = sorted(p for p in directory.rglob("*") if p.is_file() and p.name != RECORD)
-    return {str(p.relative_to(directory)): hash_file(p).sha256 for p in files}
+    names = sorted(str(p.relative_to(directory)) for p in directory.rglob("*") if p.is_file())
+    return {name: hash_file(directory / name).sha256 for name in names if name not in _BOOKKEEPING}

@@ -12,7 +12,7 @@ WATCH_AFTER_SECONDS = 0.005
 
 
 class ClientWatch:
-    """Async-free context manager around a request's work, entered once its body was read.
+    """Context manager around a request's work, entered once its body was read.
 
     Args:
         receive: the request's ASGI receive channel; after the body it says nothing but that the client is gone.

@@ -9,6 +9,7 @@ from models.contract.types import RankedList, item_numbers
 from service.workers.types import Completion, Outcome, OutcomeKind, ServedModels
 
 _TOKEN_PREFIX = "token_id:"  # noqa: S105 - a token of a vocabulary
+MAX_LOGPROB = 1e30  # beyond it is no log-probability; false for NaN too
 _ALREADY_LOADED = b"already been loaded"
 _JSON = {"Content-Type": "application/json"}
 
@@ -120,13 +121,13 @@ def parse_ranking(body: bytes, completion: Completion) -> RankedList:
     if not logprobs:
         raise ValueError("no log-probabilities")
     tokens = item_numbers([_token_id(token) for token in logprobs])
-    scores = np.fromiter(logprobs.values(), np.float32, len(logprobs))
-    if not np.isfinite(scores).all() or len(set(tokens.tolist())) != len(tokens):
+    scores = np.fromiter(logprobs.values(), np.float64, len(logprobs))
+    if not (np.abs(scores) < MAX_LOGPROB).all() or len(set(tokens.tolist())) != len(tokens):
         raise ValueError("expected finite log-probabilities of distinct tokens")
     keep = (tokens < completion.n_items) & ~np.isin(tokens, completion.excluded)
-    tokens, scores = tokens[keep], scores[keep]
-    order = np.lexsort((tokens, -scores))[: completion.candidates]
-    return RankedList(tokens[order], scores[order])
+    tokens, best = tokens[keep], np.asarray(scores[keep], dtype=np.float32)
+    order = np.lexsort((tokens, -best))[: completion.candidates]
+    return RankedList(tokens[order], best[order])
 
 
 def _token_id(token: str) -> int:

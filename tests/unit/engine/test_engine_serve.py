@@ -2,59 +2,61 @@
 
 import signal
 import sys
-import time
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
-from urllib.error import URLError
 
 import pytest
 from support.checkpoints import write_bundle
 from support.http import request
-from support.processes import free_port
+from support.processes import free_port, wait_until
 from support.servers import post, server
 
 from models.contract.errors import BundleError
 from service.engine.serve import serve
 
-SERVE = "import sys; from pathlib import Path; from service.engine.serve import serve; "
+# The model announces its first batch by one file and waits for another, so that a test knows what is in flight.
+SERVE_GATED = """
+import sys, time
+from pathlib import Path
+from service.engine.model import LanguageModel
+from service.engine.serve import serve
+gate, answer = Path(sys.argv[3]), LanguageModel.answer
+def gated(model, queries):
+    (gate / "entered").touch()
+    while not (gate / "open").exists():
+        time.sleep(0.01)
+    return answer(model, queries)
+LanguageModel.answer = gated
+serve(Path(sys.argv[1]), "127.0.0.1", int(sys.argv[2]))
+"""
 COMPLETION = {"model": "b-1-c00", "prompt": [50, 1], "max_tokens": 1, "logprobs": 5}
+N_USERS = 8
 
 
-def test_process_serves_a_bundle_and_ends_in_order(tmp_path: Path) -> None:
+def test_process_serves_a_bundle_and_answers_what_is_in_flight_before_it_ends(tmp_path: Path) -> None:
     bundle = write_bundle(tmp_path / "b-1", 50, ["c00"], rank=4)
     port = free_port()
     url = f"http://127.0.0.1:{port}"
-    command = [sys.executable, "-c", f"{SERVE} serve(Path(sys.argv[1]), '127.0.0.1', {port})", str(bundle.directory)]
-    with server(command, url, tmp_path / "log", start_seconds=60) as process, ThreadPoolExecutor(8) as users:
+    command = [sys.executable, "-c", SERVE_GATED, str(bundle.directory), str(port), str(tmp_path)]
+    with server(command, url, tmp_path / "log", start_seconds=60) as process, ThreadPoolExecutor(N_USERS) as users:
         card = request(port, "GET", "/v1/models").json["data"][0]
         assert (card["id"], card["max_model_len"]) == ("b-1", 22)
         adapter = {"lora_name": "b-1-c00", "lora_path": str(bundle.adapter_path("c00"))}
         assert "added" in post(f"{url}/v1/load_lora_adapter", adapter)
-        traffic = [users.submit(answered_until_refused, url) for _ in range(8)]
-        time.sleep(0.5)
+        answers = [users.submit(post, f"{url}/v1/completions", COMPLETION)]
+        wait_until((tmp_path / "entered").exists, what="the first request in the model")
+        answers += [users.submit(post, f"{url}/v1/completions", COMPLETION) for _ in range(N_USERS - 1)]
+        wait_until(lambda: waiting(port) == N_USERS - 1, what="the others in the queue")
         process.send_signal(signal.SIGTERM)
+        (tmp_path / "open").touch()
         assert process.wait(30) == 0
-        assert sum(answered(user) for user in traffic) > 8
+        assert all(answer.result()["choices"] for answer in answers)
 
 
-def answered_until_refused(url: str) -> int:
-    """Answers received before the server took no more connections. A connection cut in mid-answer is an error."""
-    n = 0
-    while True:
-        try:
-            answer: dict[str, Any] = post(f"{url}/v1/completions", COMPLETION)
-        except URLError as error:
-            if isinstance(error.reason, ConnectionRefusedError):
-                return n
-            raise
-        assert answer["choices"]
-        n += 1
-
-
-def answered(user: "Future[int]") -> int:
-    """What the user counted."""
-    return user.result(30)
+def waiting(port: int) -> int:
+    """Requests in the engine's queue."""
+    lines = request(port, "GET", "/metrics").body.decode().splitlines()
+    return int(float(next(line for line in lines if line.startswith("localrec_engine_queue_length ")).split()[1]))
 
 
 def test_directory_without_a_model_is_refused(tmp_path: Path) -> None:

@@ -1,0 +1,82 @@
+"""Settings: the manual is true, what is wrong is refused with its name."""
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from models.contract.errors import ConfigError
+from service.gateway.settings import CONFIG_VARIABLE, LocalPipeline, PoolSettings, Settings, load_settings
+
+MANUAL = Path(__file__).parents[3] / "deploy" / "gateway.toml"
+
+
+def write(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "gateway.toml"
+    path.write_text(text)
+    return path
+
+
+def test_manual_is_valid_and_names_every_key():
+    settings = load_settings(MANUAL)
+    assert isinstance(settings.pipelines["local"], LocalPipeline)
+    text = MANUAL.read_text()
+    for model in (Settings, PoolSettings, LocalPipeline):
+        assert [key for key in model.model_fields if not re.search(rf"^(# )?\[*(.*\.)?{key}\b", text, re.M)] == []
+
+
+def test_manual_states_the_defaults():
+    written = tomllib.loads(MANUAL.read_text())
+    changed = {"default_pipeline"}  # of what the manual's pipelines make sensible
+    for key, value in written.items():
+        if not isinstance(value, dict | list) and key not in changed:
+            assert str(Settings.model_fields[key].default) == str(value), key
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("surprise = 1", "surprise"),
+        ("default_deadline_ms = 0", "default_deadline_ms"),
+        ('redis_url = "http://x"', "redis_url"),
+        ('default_pipeline = "nope"', "'nope' is not configured"),
+        (
+            'default_pipeline = "local"\n[pipelines.local]\nkind = "local"\npool = "gone"',
+            "pipelines.local.pool: 'gone'",
+        ),
+        ('[pipelines.cf]\nkind = "magic"', "pipelines.cf"),
+        ('[pipelines.cf]\nkind = "cf"\nmax_communities = 3', "pipelines.cf"),
+        ('[[pools]]\nname = "w"\nurls = []', "pools.0.urls"),
+        ('[[pools]]\nname = "w"\nurls = ["http://a/path"]', "pools.0.urls.0"),
+        (
+            '[[experiments]]\nname = "e"\nsalt = "s"\nvariants = [{name = "a", weight = 0}]',
+            "experiments.0.variants.0.weight",
+        ),
+        ("not toml", "gateway.toml"),
+    ],
+)
+def test_what_is_wrong_is_named(tmp_path: Path, text: str, named: str):
+    with pytest.raises(ConfigError, match=re.escape(named)):
+        load_settings(write(tmp_path, text))
+
+
+def test_missing_file_is_named(tmp_path: Path):
+    with pytest.raises(ConfigError, match="nowhere"):
+        load_settings(tmp_path / "nowhere.toml")
+
+
+def test_environment_overrides_the_file_key_by_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    path = write(tmp_path, '[[pools]]\nname = "w"\nurls = ["http://a"]\n[pipelines.cf]\nkind = "cf"\n')
+    monkeypatch.setenv(CONFIG_VARIABLE, str(path))
+    monkeypatch.setenv("LOCALREC_REDIS_URL", "redis://other:1/2")
+    monkeypatch.setenv("LOCALREC_PIPELINES__CF__FALLBACKS", "[]")
+    settings = load_settings()
+    assert settings.redis_url == "redis://other:1/2"
+    assert settings.pipelines["cf"].kind == "cf"
+    assert settings.pipelines["cf"].fallbacks == ()
+    assert settings.pools[0].urls == ("http://a",)
+
+
+def test_without_a_file_the_global_model_serves():
+    assert load_settings().pipelines[load_settings().default_pipeline].kind == "cf"
