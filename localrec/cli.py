@@ -17,11 +17,11 @@ COMMANDS = {
     "bundle": ("localrec.offline:bundle", "train", "Build a bundle from a run, or verify one."),
     "evaluate": ("localrec.offline:evaluate", "train", "HR and NDCG on held-out items, with baselines."),
     "publish": ("localrec.publishing:publish", "train", "Write a bundle's profiles to Redis and make it current."),
-    "activate": ("localrec.publishing:activate", "train", "Make a published bundle the current one."),
-    "rollback": ("localrec.publishing:rollback", "train", "Make the bundle before the current one current again."),
-    "bundles": ("localrec.publishing:bundles", "train", "List the published bundles."),
+    "activate": ("localrec.pointing:activate", "", "Make a published bundle the current one."),
+    "rollback": ("localrec.pointing:rollback", "", "Make the bundle before the current one current again."),
+    "bundles": ("localrec.pointing:bundles", "", "List the published bundles."),
     "serve": ("localrec.serving:serve", "", "Start the gateway, or our engine (extra: engine)."),
-    "bench": ("localrec.benchmarks:bench", "", "Measure, against a reference in the same run."),
+    "bench": ("localrec.bench.commands:bench", "", "Measure, against a reference in the same run."),
     "demo": ("localrec.demo:demo", "train", "From nothing to a running service on MovieLens-100k."),
 }
 

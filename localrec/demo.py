@@ -15,10 +15,10 @@ from typing import Any
 
 import click
 
+from localrec.pointing import connect
 from localrec.processes import free_port, get, post, server
-from localrec.publishing import connect
 from localrec.redis_server import redis_server
-from models import publish as publisher
+from models import pointer
 from models.contract.bundle import Bundle, verify_bundle
 from models.contract.errors import LocalRecError
 from models.data.dataset import Dataset
@@ -26,6 +26,7 @@ from models.evaluate import EvaluateConfig, as_text, evaluate_lists
 from models.fetch import ML_100K, SMOLLM2_135M, fetch
 from models.lists import QUICK, test_lists
 from models.pipeline import Pipeline
+from models.publish import publish
 from models.run import load_config, save_run
 
 CONFIG = Path("deploy/demo.toml")
@@ -65,8 +66,8 @@ def demo(once: bool, workers: str, port: int | None) -> None:
     with ExitStack() as stack:
         redis_url = stack.enter_context(redis_server(RUN / "redis"))
         redis = connect(redis_url)
-        n_users = publisher.publish(bundle, redis)
-        publisher.activate(bundle.id, redis)
+        n_users = publish(bundle, redis)
+        pointer.activate(bundle.id, redis)
         click.echo(f"published {n_users} profiles to an embedded Redis")
         worker_port = free_port()
         click.echo(f"starting worker ({workers}) and gateway")

@@ -32,7 +32,7 @@ def given(values: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in values.items() if value is not None}
 
 
-def _click_type(hint: Any) -> click.ParamType[Any]:
+def _click_type(hint: Any) -> "click.ParamType[Any]":
     if get_origin(hint) is Literal:
         return click.Choice(get_args(hint))
     if hint is bool:

@@ -44,8 +44,10 @@ def server(
         log: file for its output; default: this process's output.
 
     Raises:
-        LocalRecError: the process ended, or was not ready in time.
+        LocalRecError: somebody listens on the port already, or the process ended, or was not ready in time.
     """
+    if _listens(port):
+        raise LocalRecError(f"port {port} is taken: another process listens there")
     output = log.open("wb") if log is not None else None
     try:
         process = subprocess.Popen(command, env=os.environ | dict(environment or {}), stdout=output, stderr=output)  # noqa: S603 - our own commands
@@ -65,13 +67,18 @@ def server(
 
 
 def get(port: int, path: str) -> tuple[int, bytes]:
-    """Status and body of a GET; status 0 where nobody listens."""
+    """Status and body of a GET; status 0 where nobody listens or the answer is no HTTP."""
     return _exchange(port, "GET", path, None)
 
 
 def post(port: int, path: str, body: Any) -> tuple[int, bytes]:
-    """Status and body of a POST of JSON; status 0 where nobody listens."""
+    """Status and body of a POST of JSON; status 0 where nobody listens or the answer is no HTTP."""
     return _exchange(port, "POST", path, json.dumps(body))
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as connection:
+        return connection.connect_ex(("127.0.0.1", port)) == 0
 
 
 def _wait_ready(
@@ -93,7 +100,7 @@ def _exchange(port: int, method: str, path: str, body: str | None) -> tuple[int,
         connection.request(method, path, body)
         answer = connection.getresponse()
         return answer.status, answer.read()
-    except OSError:
+    except (OSError, http.client.HTTPException):
         return 0, b""
     finally:
         connection.close()

@@ -1,5 +1,6 @@
 """Commands that start a server. The gateway's process never imports torch, the engine's does."""
 
+import os
 from pathlib import Path
 
 import click
@@ -26,6 +27,9 @@ def serve() -> None:
 @click.option("--port", default=8080, show_default=True, help="TCP port to listen on; 0 takes a free one.")
 def gateway(config: Path | None, host: str, port: int) -> None:
     """The HTTP service: POST /recommend, /healthz, /readyz, /metrics."""
+    os.environ.setdefault(
+        "OPENBLAS_NUM_THREADS", "1"
+    )  # products are small; a pool of threads only takes the cores away
     from service.gateway.serve import serve as serve_gateway
     from service.gateway.settings import load_settings
 

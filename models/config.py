@@ -50,12 +50,11 @@ def _convert(value: Any, hint: Any, key: str) -> Any:
 
 
 def _check_bounds(field: "dataclasses.Field[Any]", value: Any, section: str) -> None:
-    low, high = field.metadata["low"], field.metadata["high"]
-    for number in value if isinstance(value, tuple) else (value,):
-        if not isinstance(number, int | float):
-            continue
+    numbers = [v for v in (value if isinstance(value, tuple) else (value,)) if isinstance(v, int | float)]
+    low, high = field.metadata.get("low"), field.metadata.get("high")
+    for number in numbers:
         inside = (low is None or number >= low) and (high is None or number <= high)
-        if not inside or not math.isfinite(number):
+        if not (inside and abs(number) < math.inf):  # NaN is on no side of any bound
             limits = [f"at least {low}" if low is not None else "", f"at most {high}" if high is not None else ""]
             expected = " and ".join(limit for limit in limits if limit) or "a finite number"
             raise ConfigError(f"{section}.{field.name}: {number} is out of range; expected {expected}")

@@ -17,7 +17,7 @@ from models.metrics import Interval, bootstrap, hit_rate, ndcg, ranks_in_lists
 class EvaluateConfig:
     """What is measured."""
 
-    cutoffs: tuple[int, ...] = option((5, 10), "Lengths at which HR and NDCG are cut off.")
+    cutoffs: tuple[int, ...] = option((5, 10), "Lengths at which HR and NDCG are cut off.", low=1)
     seed: int = option(0, "Seed of the bootstrap.", low=0)
 
 
@@ -53,7 +53,7 @@ def as_text(rows: Sequence[Row]) -> str:
         return ""
     names = list(rows[0].metrics)
     width = max(len(row.name) for row in rows)
-    header = f"{'':{width}}  " + "  ".join(f"{name:^24}" for name in names)
+    header = f"{'':{width}}  " + "  ".join(f"{name:^23}" for name in names)
     lines = [
         f"{row.name:{width}}  "
         + "  ".join(f"{row.metrics[m].mean:.4f} [{row.metrics[m].low:.4f}, {row.metrics[m].high:.4f}]" for m in names)

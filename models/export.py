@@ -16,8 +16,14 @@ import polars as pl
 from safetensors.numpy import save_file
 
 from models.contract.bundle import (
+    CATALOGUE,
+    CF_MODEL,
+    CHECKPOINT,
+    COMMUNITIES,
     GLOBAL_ADAPTER,
     MANIFEST,
+    POPULARITY,
+    PROFILES,
     SCHEMA_VERSION,
     Bundle,
     CommunitySpec,
@@ -37,13 +43,6 @@ from models.contract.redis_schema import encode_events, encode_profile, encode_s
 from models.contract.types import Floats, HistoryEvent
 from models.data.dataset import Dataset
 from models.llm.tokenizer import write_tokenizer
-
-CATALOGUE = "items.jsonl"
-POPULARITY = "popularity.npy"
-CF_MODEL = "cf.safetensors"
-COMMUNITIES = "communities.safetensors"
-PROFILES = "profiles/users.parquet"
-CHECKPOINT = "checkpoint"
 
 STORED_VALUES = ("profile", "history", "seen")
 STORED_HISTORY = 200  # events a user that are kept in Redis, the newest
@@ -99,15 +98,15 @@ def build_bundle(parts: BundleParts, root: Path, progress: Callable[[range], Any
     building.mkdir()
     try:
         _write_files(parts, building, progress)
-        files = hash_files(building)
-        bundle_id = f"{parts.name}-{_digest(files)}"
-        target = root / bundle_id
-        if (target / MANIFEST).exists():
+        manifest = _manifest(parts, hash_files(building))
+        target = root / manifest.bundle_id
+        if (target / MANIFEST).exists() and hash_files(target) == manifest.files:
             return open_bundle(target)
         shutil.rmtree(target, ignore_errors=True)
+        write_manifest(building, manifest)
         _make_readable(building)
         os.replace(building, target)
-        return write_manifest(target, _manifest(parts, bundle_id, files))
+        return open_bundle(target)
     finally:
         shutil.rmtree(building, ignore_errors=True)
 
@@ -141,6 +140,7 @@ def _copy_adapter(source: Path, target: Path) -> None:
         shutil.copyfile(source / name, target / name)
     path = target / "adapter_config.json"
     config = json.loads(path.read_text()) | {"base_model_name_or_path": None, "inference_mode": True}
+    config["target_modules"] = sorted(config["target_modules"])  # PEFT writes a set, in another order every time
     path.write_text(json.dumps(config, indent=2, sort_keys=True))
 
 
@@ -160,14 +160,13 @@ def _profiles(parts: BundleParts, progress: Callable[[range], Any]) -> pl.DataFr
     return pl.DataFrame(rows, schema={"user_id": pl.String} | dict.fromkeys(STORED_VALUES, pl.Binary))
 
 
-def _digest(files: Mapping[str, FileEntry]) -> str:
-    return sha256(msgspec.json.encode(files, order="sorted")).hexdigest()[:10]
-
-
-def _manifest(parts: BundleParts, bundle_id: str, files: dict[str, FileEntry]) -> Manifest:
+def _manifest(parts: BundleParts, files: dict[str, FileEntry]) -> Manifest:
+    """The id stands for all that is served; what is there for the reader only has no part in it."""
+    served = (SCHEMA_VERSION, parts.bandwidth, parts.model, parts.serving, tuple(parts.communities), files)
+    digest = sha256(msgspec.json.encode(served, order="sorted")).hexdigest()[:10]
     return Manifest(
         schema_version=SCHEMA_VERSION,
-        bundle_id=bundle_id,
+        bundle_id=f"{parts.name}-{digest}",
         created_at=datetime.now(UTC).isoformat(timespec="seconds"),
         embedding_size=parts.cf.embedding_size,
         bandwidth=parts.bandwidth,
@@ -175,10 +174,17 @@ def _manifest(parts: BundleParts, bundle_id: str, files: dict[str, FileEntry]) -
         serving=parts.serving,
         communities=tuple(parts.communities),
         files=files,
-        config=parts.config,
+        config=_without_directories(parts.config),
         data_statistics=parts.data_statistics,
         metrics=parts.metrics,
     )
+
+
+def _without_directories(value: Any) -> Any:
+    """Where the training machine kept its files is nobody's business: of a path, the last part is left."""
+    if isinstance(value, dict):
+        return {key: _without_directories(inner) for key, inner in value.items()}
+    return (Path(value).name or value) if isinstance(value, str) and Path(value).is_absolute() else value
 
 
 def adapter_names(n_communities: int) -> tuple[str, ...]:

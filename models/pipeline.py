@@ -17,19 +17,29 @@ import msgspec
 import numpy as np
 from safetensors.numpy import load_file, save_file
 from tqdm import tqdm
+from transformers.utils.logging import disable_progress_bar
 
 from models import communities as discovery
 from models.cf.multvae import embed, train_multvae
 from models.cf.popularity import recency_popularity
 from models.contract.affinity import affinities
-from models.contract.bundle import GLOBAL_ADAPTER, Bundle, CommunitySpec, ModelSpec, ServingSpec, community_adapter
+from models.contract.bundle import (
+    CF_MODEL,
+    COMMUNITIES,
+    GLOBAL_ADAPTER,
+    Bundle,
+    CommunitySpec,
+    ModelSpec,
+    ServingSpec,
+    community_adapter,
+)
 from models.contract.cf import CFModel
 from models.contract.selection import FusionSettings
 from models.contract.types import Floats
 from models.data import prepare
 from models.data.dataset import Dataset
 from models.data.statistics import Statistics
-from models.export import CF_MODEL, COMMUNITIES, BundleParts, adapter_names, build_bundle
+from models.export import BundleParts, adapter_names, build_bundle
 from models.llm.training import FitState
 from models.papers import l3rec
 from models.ranking import LocalSystem, choose_serving
@@ -55,6 +65,7 @@ class Pipeline:
         self.directory = directory
         self.config = config
         self._report = report
+        disable_progress_bar()  # transformers' own, which says nothing that the stages do not say
 
     def run(self) -> Bundle:
         """All stages, in order."""
@@ -118,7 +129,7 @@ class Pipeline:
 
         def work(directory: Path) -> None:
             state = l3rec.train_global(
-                self.config.local, self.dataset(), self.directory / "items", directory, self._report
+                self.config.local, self.dataset(), self.directory / "items", directory, self._prefixed("global")
             )
             _write_training(directory, state)
 
@@ -147,6 +158,7 @@ class Pipeline:
         """Put the bundle together; its id follows from its content, so unchanged stages give the same bundle."""
         dataset, system = self.dataset(), self.system()
         document = json.loads((self.directory / "communities" / "communities.json").read_text())
+        statistics = Statistics.load(self.directory / "data").as_dict()  # its samples of the files' rows stay here
         parts = BundleParts(
             name=self.config.name,
             dataset=dataset,
@@ -160,11 +172,13 @@ class Pipeline:
             model=self._model_spec(len(dataset.catalogue)),
             serving=self.serving_spec(),
             config=msgspec.to_builtins(self.config),
-            data_statistics=Statistics.load(self.directory / "data").as_dict(),
+            data_statistics={key: value for key, value in statistics.items() if key != "files"},
             metrics={"validation": self._serving_document()["validation NDCG@10"]},
         )
         bundle = build_bundle(
-            parts, self.directory / "bundles", lambda rows: tqdm(rows, "profiles", unit="user", leave=False)
+            parts,
+            self.directory / "bundles",
+            lambda rows: tqdm(rows, "profiles", unit="user", leave=False, disable=None),
         )
         (self.directory / "bundle.json").write_text(json.dumps({"bundle_id": bundle.id}) + "\n")
         self._report(f"bundle {bundle.id}")
@@ -241,7 +255,12 @@ class Pipeline:
 
         def work(directory: Path) -> None:
             state = l3rec.train_local(
-                self.config.local, self.dataset(), affinity, self.directory / "global", directory, report=self._report
+                self.config.local,
+                self.dataset(),
+                affinity,
+                self.directory / "global",
+                directory,
+                report=self._prefixed(name),
             )
             _write_training(directory, state)
 
@@ -250,13 +269,17 @@ class Pipeline:
             f"local/{name}", 1, {"community": community, "local": self.config.local}, inputs, work, resumable=True
         )
 
+    def _prefixed(self, name: str) -> Report:
+        return lambda line: self._report(f"  {name}: {line}")
+
     def _say(self, name: str, ran: bool) -> None:
         self._report(f"{name}: {'done' if ran else 'unchanged, reused'}")
 
     def _backbone_inputs(self) -> dict[str, Path]:
-        inputs = {"data": self.directory / "data"}
+        """The data, and every file of a backbone on this machine; a hub's is known by its id."""
         path = Path(self.config.local.backbone)
-        return inputs | ({"backbone": path} if path.is_file() else {})
+        files = [path] if path.is_file() else [p for p in path.glob("*") if p.is_file()]
+        return {"data": self.directory / "data"} | {f"backbone/{file.name}": file for file in files}
 
     def _global_config(self) -> dict[str, Any]:
         config: dict[str, Any] = msgspec.to_builtins(self.config.local)
@@ -300,7 +323,7 @@ class Pipeline:
 @contextmanager
 def epoch_bar(name: str, epochs: int) -> Iterator[Callable[[int, float], None]]:
     """A progress bar for a trainer that tells epoch and validation NDCG@10."""
-    with tqdm(total=epochs, desc=name, unit="epoch", leave=False) as bar:
+    with tqdm(total=epochs, desc=name, unit="epoch", leave=False, disable=None) as bar:
 
         def progress(epoch: int, ndcg: float) -> None:
             bar.set_postfix_str(f"validation NDCG@10 {ndcg:.4f}")

@@ -101,7 +101,7 @@ class LocalRanker:
         ]
 
     def _adapter_scores(self, adapter: str, histories: Sequences) -> Floats:
-        self._model.use_adapter(self._system.adapters[adapter])
+        self._model.use_adapter(adapter, self._system.adapters[adapter])
         return self._scorer.scores(histories)
 
 

@@ -27,7 +27,11 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9.-]{0,39}")
 
 @dataclass(frozen=True)
 class RunConfig:
-    """All stages' configurations: one TOML section each, and the ``name`` that bundle ids begin with."""
+    """All stages' configurations: one TOML section each, and the ``name`` that bundle ids begin with.
+
+    Raises:
+        ConfigError: the name cannot begin a bundle's id.
+    """
 
     name: str
     data: DataConfig = field(default_factory=DataConfig)
@@ -38,21 +42,24 @@ class RunConfig:
     ease: EASEConfig = field(default_factory=EASEConfig)
     sasrec: SASRecConfig = field(default_factory=SASRecConfig)
 
+    def __post_init__(self) -> None:
+        if not isinstance(self.name, str) or not _NAME.fullmatch(self.name):
+            raise ConfigError(f"name: {self.name!r}; expected up to 40 of a-z, 0-9, '.' and '-'")
+
 
 def make_run(document: Mapping[str, Any], source: str) -> RunConfig:
     """Build a run's configuration. Raises ConfigError on an unknown section or key, or a value that cannot be used."""
+    if not isinstance(document, Mapping):
+        raise ConfigError(f"{source}: expected name and sections")
     sections = {f.name: f.default_factory for f in fields(RunConfig) if f.name != "name"}
     for key in document:
         if key != "name" and key not in sections:
             raise ConfigError(f"{source}: {key}: unknown section; expected name, {', '.join(sections)}")
-    name = document.get("name")
-    if not isinstance(name, str) or not _NAME.fullmatch(name):
-        raise ConfigError(f"{source}: name: {name!r}; expected up to 40 of a-z, 0-9, '.' and '-'")
     made: dict[str, Any] = {
         key: make(cls, document.get(key, {}), key)  # type: ignore[arg-type]  # a section's factory is its class
         for key, cls in sections.items()
     }
-    return RunConfig(name, **made)
+    return RunConfig(document.get("name", ""), **made)
 
 
 def load_config(path: Path) -> RunConfig:

@@ -101,7 +101,7 @@ def _valid(directory: Path, wanted: StageRecord) -> bool:
 def _read(path: Path) -> StageRecord | None:
     try:
         return msgspec.json.decode(path.read_bytes(), type=StageRecord)
-    except (FileNotFoundError, msgspec.MsgspecError):
+    except (FileNotFoundError, msgspec.MsgspecError, UnicodeDecodeError):
         return None
 
 

@@ -6,10 +6,12 @@ that takes a fixed time: what is above the slowest call is the gateway's own.
 """
 
 import json
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,13 +19,15 @@ from typing import Any
 import numpy as np
 
 from localrec.bench.load import LoadResult, load
-from localrec.bench.processes import free_port, get, post, python_server
 from localrec.bench.report import print_table, report
 from localrec.bench.synthetic import make_bundle, publish, users_of
+from localrec.processes import free_port, get, post, server
 from localrec.redis_server import redis_server
 from models.contract.errors import LocalRecError
 
 SAMPLED_REQUESTS = 200
+# numpy's pool of threads would fight with the other processes for the cores.
+ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
 STAGES = ("state", "plan", "fan_out", "fuse", "fill")
 
 
@@ -105,7 +109,7 @@ def _local(redis_url: str, bundle: Path, options: GatewayBenchOptions) -> dict[s
     worker_port = free_port()
     call = f"serve_stub({bundle.name!r}, {options.n_items}, {worker_port})"
     code = f"from localrec.bench.stub_worker import serve_stub; {call}"
-    with python_server(code, worker_port, "/health"), _gateway(redis_url, bundle, worker_port) as port:
+    with _python_server(code, worker_port, "/health"), _gateway(redis_url, bundle, worker_port) as port:
         _wait_for_workers(port)
         bodies = [_ask(port, f"u{at % options.n_users}") for at in range(SAMPLED_REQUESTS)]
         post(worker_port, "/stub", {"delay_seconds": options.worker_seconds})  # their rankings are cached by now
@@ -132,7 +136,7 @@ def _load(port: int, options: GatewayBenchOptions) -> LoadResult:
 def _reference(redis_url: str) -> Iterator[int]:
     port = free_port()
     code = f"from localrec.bench.reference import serve_reference; serve_reference({redis_url!r}, {port})"
-    with python_server(code, port, "/openapi.json"):
+    with _python_server(code, port, "/openapi.json"):
         yield port
 
 
@@ -149,8 +153,12 @@ def _gateway(redis_url: str, bundle: Path, worker_port: int | None) -> Iterator[
         "from service.gateway.serve import serve; from service.gateway.settings import Settings; "
         f"serve(Settings(**{settings!r}), '127.0.0.1', {port})"
     )
-    with python_server(code, port, "/readyz"):
+    with _python_server(code, port, "/readyz"):
         yield port
+
+
+def _python_server(code: str, port: int, ready_path: str) -> AbstractContextManager["subprocess.Popen[bytes]"]:
+    return server([sys.executable, "-c", code], port, ready_path=ready_path, environment=ONE_THREAD)
 
 
 def _wait_for_workers(port: int) -> None:

@@ -10,7 +10,11 @@ from safetensors.numpy import load_file, save_file
 
 from models.contract.affinity import affinities, arccos_distance, memberships
 from models.contract.bundle import (
+    CATALOGUE,
+    CF_MODEL,
+    COMMUNITIES,
     GLOBAL_ADAPTER,
+    POPULARITY,
     SCHEMA_VERSION,
     Bundle,
     CommunitySpec,
@@ -25,9 +29,6 @@ from models.contract.catalogue import Catalogue, Item
 from models.contract.cf import CFModel
 from models.contract.fusion import FusionMethod
 from models.contract.redis_schema import (
-    BUNDLE_CHANNEL,
-    CURRENT_BUNDLE,
-    PUBLISHED_BUNDLES,
     encode_events,
     encode_profile,
     encode_seen,
@@ -36,6 +37,7 @@ from models.contract.redis_schema import (
     seen_key,
 )
 from models.contract.types import Floats, HistoryEvent, Ints, ItemId, Profile
+from models.pointer import activate, mark_published
 
 HISTORY_EVENTS = 20
 
@@ -86,17 +88,17 @@ def make_bundle(
 
 def users_of(bundle: Bundle) -> SyntheticUsers:
     """The users that the bundle was made for."""
-    cf = CFModel.load(bundle.path("cf.safetensors"))
+    cf = CFModel.load(bundle.path(CF_MODEL))
     return _draw_users(cf, bundle.manifest.config["n_users"], bundle.manifest.config["seed"])
 
 
 def _write_files(directory: Path, cf: CFModel, anchors: Floats, adapters: tuple[str, ...]) -> None:
     directory.mkdir(parents=True, exist_ok=True)
     numbers = range(cf.n_items)
-    Catalogue(Item(f"i{number}", title=f"Item {number}") for number in numbers).save(directory / "items.jsonl")
-    np.save(directory / "popularity.npy", np.asarray([1_000 / (1 + number) for number in numbers], dtype=np.float32))
-    cf.save(directory / "cf.safetensors")
-    save_file({"anchors": np.ascontiguousarray(anchors)}, directory / "communities.safetensors")
+    Catalogue(Item(f"i{number}", title=f"Item {number}") for number in numbers).save(directory / CATALOGUE)
+    np.save(directory / POPULARITY, np.asarray([1_000 / (1 + number) for number in numbers], dtype=np.float32))
+    cf.save(directory / CF_MODEL)
+    save_file({"anchors": np.ascontiguousarray(anchors)}, directory / COMMUNITIES)
     for adapter in adapters:
         path = directory / "adapters" / adapter / "adapter_config.json"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -126,19 +128,13 @@ def publish(redis_url: str, bundle: Bundle, users: SyntheticUsers) -> None:
         values |= user_values(bundle, user_id, users.histories[row], users.embeddings[row])
     with Redis.from_url(redis_url) as redis:
         redis.mset(values)
-        activate(redis, bundle.id)
-
-
-def activate(redis: "Redis", bundle_id: str) -> None:
-    """Make a bundle the current one."""
-    redis.sadd(PUBLISHED_BUNDLES, bundle_id)
-    redis.set(CURRENT_BUNDLE, bundle_id)
-    redis.publish(BUNDLE_CHANNEL, bundle_id)
+        mark_published(bundle.id, redis)
+        activate(bundle.id, redis)
 
 
 def user_values(bundle: Bundle, user_id: str, history: Ints, embedding: Floats) -> Mapping[str, bytes]:
     """The three Redis values of one user."""
-    anchors = load_file(bundle.path("communities.safetensors"))["anchors"]
+    anchors = load_file(bundle.path(COMMUNITIES))["anchors"]
     weights = affinities(anchors, embedding[None, :], bundle.manifest.bandwidth)[0]
     item_ids = [f"i{number}" for number in history.tolist()]
     events = [HistoryEvent(ItemId(item_id), 1_700_000_000 + at) for at, item_id in enumerate(item_ids)]

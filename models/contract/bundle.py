@@ -30,6 +30,12 @@ from models.contract.fusion import FusionMethod
 
 SCHEMA_VERSION = 1
 MANIFEST = "manifest.json"
+CATALOGUE = "items.jsonl"
+POPULARITY = "popularity.npy"
+CF_MODEL = "cf.safetensors"
+COMMUNITIES = "communities.safetensors"
+PROFILES = "profiles/users.parquet"
+CHECKPOINT = "checkpoint"
 GLOBAL_ADAPTER = "global"
 
 
@@ -138,8 +144,10 @@ def open_bundle(directory: Path) -> Bundle:
     path = directory / MANIFEST
     try:
         document = json.loads(path.read_bytes())
-    except FileNotFoundError as exc:
+    except (FileNotFoundError, NotADirectoryError) as exc:
         raise BundleError(f"{directory}: no {MANIFEST}: not a bundle, or one that was not finished") from exc
+    except OSError as exc:
+        raise BundleError(f"{path}: cannot be read: {exc.strerror}") from exc
     except ValueError as exc:
         raise BundleError(f"{path}: not JSON: {exc}") from exc
     version = document.get("schema_version") if isinstance(document, dict) else None

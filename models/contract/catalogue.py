@@ -57,5 +57,5 @@ class Catalogue:
         """Read ``items.jsonl``. Raises BundleError on a malformed line."""
         try:
             return cls(msgspec.json.Decoder(Item).decode_lines(path.read_bytes()))
-        except msgspec.MsgspecError as exc:
+        except (msgspec.MsgspecError, UnicodeDecodeError) as exc:
             raise BundleError(f"{path}: {exc}") from exc

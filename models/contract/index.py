@@ -30,7 +30,10 @@ class ExactIndex:
 
 
 class FaissIndex:
-    """faiss flat inner-product index. Asks for as many more items as are excluded, so that ``n`` remain."""
+    """faiss flat inner-product index. Asks for as many more items as are excluded, so that ``n`` remain.
+
+    Items of exactly equal score come in faiss's order, which is always the same.
+    """
 
     def __init__(self, vectors: Floats) -> None:
         self._index = faiss.IndexFlatIP(vectors.shape[1])
@@ -40,7 +43,7 @@ class FaissIndex:
         """See :class:`ItemIndex`."""
         wanted = min(n + len(excluded), self._index.ntotal)
         scores, items = self._index.search(query[None, :].astype(np.float32), wanted)
-        keep = ~np.isin(items[0], excluded)
+        keep = ~np.isin(items[0], excluded) & (items[0] >= 0)  # -1: a score that is no number
         return RankedList(items[0][keep][:n].astype(np.int32), scores[0][keep][:n])
 
 

@@ -33,8 +33,6 @@ PROFILE_VERSION = 1
 _PROFILE_HEADER = struct.Struct("<BHH")  # version, embedding size, number of memberships
 _MEMBERSHIP = np.dtype([("community", "<u2"), ("cf_weight", "<f2"), ("llm_weight", "<f2")])
 _EVENT_HEADER = struct.Struct("<IB")  # seconds since 1970, bytes of the item id
-
-
 _EXPOSURE_FIELD = b"e"
 
 
@@ -79,7 +77,7 @@ def encode_profile(profile: Profile) -> bytes:
 
 
 def decode_profile(value: bytes) -> Profile:
-    """Inverse of :func:`encode_profile`. Raises FormatError on another version or a wrong length."""
+    """Inverse of :func:`encode_profile`. Raises FormatError on another version, a wrong length, or a NaN."""
     if len(value) < _PROFILE_HEADER.size or value[0] != PROFILE_VERSION:
         raise FormatError(f"profile: expected version {PROFILE_VERSION}, got {value[:1].hex() or 'nothing'}")
     _, size, count = _PROFILE_HEADER.unpack_from(value)
@@ -88,6 +86,8 @@ def decode_profile(value: bytes) -> Profile:
         raise FormatError(f"profile: {len(value)} bytes do not hold {size} dimensions and {count} memberships")
     embedding = np.frombuffer(value, "<f2", size, start).astype(np.float32)
     rows = np.frombuffer(value, _MEMBERSHIP, count, start + 2 * size)
+    if not all(np.isfinite(numbers).all() for numbers in (embedding, rows["cf_weight"], rows["llm_weight"])):
+        raise FormatError("profile: holds values that are not finite")
     return Profile(embedding, tuple(Membership(int(c), float(w), float(v)) for c, w, v in rows.tolist()))
 
 
@@ -98,6 +98,8 @@ def encode_events(events: Iterable[HistoryEvent]) -> bytes:
         item_id = event.item_id.encode()
         if not 0 < len(item_id) <= 255:
             raise FormatError(f"item id: expected 1 to 255 bytes, got {len(item_id)}")
+        if not 0 <= event.timestamp < 2**32:
+            raise FormatError(f"timestamp: expected seconds since 1970, below 2**32, got {event.timestamp}")
         parts.append(_EVENT_HEADER.pack(event.timestamp, len(item_id)) + item_id)
     return b"".join(parts)
 

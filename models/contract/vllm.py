@@ -10,7 +10,7 @@ import argparse
 from pathlib import Path
 from typing import Literal
 
-from models.contract.bundle import Bundle, open_bundle
+from models.contract.bundle import CHECKPOINT, Bundle, open_bundle
 from models.contract.errors import BundleError
 
 Device = Literal["cpu", "cuda"]
@@ -45,7 +45,7 @@ def server_arguments(
     model = bundle.manifest.model
     slots = max_loras if max_loras is not None else max(len(model.adapters), 1)
     return [
-        *("--model", str(bundle.path("checkpoint"))),
+        *("--model", str(bundle.path(CHECKPOINT))),
         *("--served-model-name", bundle.id),
         *("--host", host),
         *("--port", str(port)),

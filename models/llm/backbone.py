@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from torch import nn
 from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
@@ -36,7 +37,7 @@ def load_backbone(name: str) -> Backbone:
         name: a hub id, a directory with an ordinary checkpoint, or a ``.gguf`` file (dequantized).
 
     Raises:
-        ConfigError: nothing loadable is found there.
+        ConfigError: nothing loadable is found there, or a model that is not built like Llama.
     """
     path = Path(name)
     gguf = path.suffix == ".gguf"
@@ -46,8 +47,10 @@ def load_backbone(name: str) -> Backbone:
     try:
         model = AutoModelForCausalLM.from_pretrained(source, dtype=torch.float32, **quantization, **options)
         tokenizer = AutoTokenizer.from_pretrained(source, **options)
-    except (OSError, ValueError) as exc:
+    except (OSError, ValueError, SafetensorError) as exc:
         raise ConfigError(f"backbone: {name!r} is no hub id, checkpoint or .gguf file that loads: {exc}") from exc
+    if not hasattr(getattr(model, "model", None), "layers"):
+        raise ConfigError(f"backbone: {name!r} is a {type(model).__name__}; expected a decoder with model.layers")
     tokenizer.padding_side = "right"
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token

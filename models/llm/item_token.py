@@ -29,10 +29,11 @@ LORA_TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", 
 class NextItemModel(Protocol):
     """What the next-item task trains and the evaluation scores with."""
 
-    def logits(self, tokens: Tensor, mask: Tensor, where: Tensor) -> Tensor:
+    def logits(self, tokens: Tensor, where: Tensor) -> Tensor:
         """Scores (m, n_items) at the m positions where ``where`` (b, length) is true.
 
-        ``tokens`` (b, length) are token ids, ``mask`` (b, length) is 1 on real tokens, which stand on the left.
+        ``tokens`` (b, length) are token ids, padded on the right: attention is causal, so no position that counts sees
+        the padding, and no mask is needed.
         """
         ...
 
@@ -44,6 +45,7 @@ class CatalogueModel(nn.Module):
         super().__init__()
         self.language_model = language_model
         self.dropout = nn.Dropout(dropout)
+        self._adapter_names: dict[Path, str] = {}
 
     @classmethod
     def load(cls, checkpoint: Path, adapter: Path, dropout: float = 0.0, trainable: bool = False) -> Self:
@@ -56,18 +58,17 @@ class CatalogueModel(nn.Module):
     def n_items(self) -> int:
         return int(self.language_model.get_base_model().config.vocab_size) - 1
 
-    def use_adapter(self, adapter: Path) -> None:
-        """Load another adapter where it is not loaded yet, and answer with it from now on."""
-        name = adapter.name
+    def use_adapter(self, name: str, directory: Path) -> None:
+        """Answer with another adapter from now on; it is read from its PEFT directory where ``name`` is new."""
         if name not in self.language_model.peft_config:
-            self.language_model.load_adapter(str(adapter), adapter_name=name)
+            self.language_model.load_adapter(str(directory), adapter_name=name)
         self.language_model.set_adapter(name)
 
-    def logits(self, tokens: Tensor, mask: Tensor, where: Tensor) -> Tensor:
+    def logits(self, tokens: Tensor, where: Tensor) -> Tensor:
         """See :class:`NextItemModel`."""
         base = self.language_model.get_base_model()
         inputs = self.dropout(base.get_input_embeddings()(tokens))
-        states = _final_states(base, inputs, mask)[where].float()
+        states = _final_states(base, inputs)[where].float()
         scores: Tensor = base.get_output_embeddings()(states)
         return scores[:, : self.n_items]
 
@@ -113,11 +114,11 @@ class ItemTokenModel(nn.Module):
         """What each token id looks like to the layers: (n_items + 1, hidden), the start token last."""
         return torch.cat([self.input_projection(table), self.start.unsqueeze(0)])
 
-    def logits(self, tokens: Tensor, mask: Tensor, where: Tensor) -> Tensor:
+    def logits(self, tokens: Tensor, where: Tensor) -> Tensor:
         """See :class:`NextItemModel`."""
         table = self.table()
         inputs = self.dropout(self.input_vectors(table)[tokens])
-        states = _final_states(self.language_model.get_base_model(), inputs, mask)[where].float()
+        states = _final_states(self.language_model.get_base_model(), inputs)[where].float()
         scores: Tensor = self.output_projection(states) @ table.T
         return scores
 
@@ -153,18 +154,17 @@ def lora_config(rank: int, alpha: float, dropout: float) -> LoraConfig:
 
 
 def prompt_batch(histories: Sequence[Ints], n_items: int, history_length: int) -> tuple[Tensor, Tensor]:
-    """Prompts of some histories, padded on the right with the start token: token ids and mask, both (b, length)."""
+    """Prompts of some histories, padded on the right: token ids, and where each prompt ends, both (b, length)."""
     prompts = [item_prompt(history, n_items, history_length) for history in histories]
-    length = max(len(prompt) for prompt in prompts)
-    tokens = torch.full((len(prompts), length), start_token(n_items))
-    mask = torch.zeros((len(prompts), length), dtype=torch.long)
+    tokens = torch.full((len(prompts), max(map(len, prompts))), start_token(n_items))
+    ends = torch.zeros_like(tokens, dtype=torch.bool)
     for row, prompt in enumerate(prompts):
         tokens[row, : len(prompt)] = torch.tensor(prompt)
-        mask[row, : len(prompt)] = 1
-    return tokens, mask
+        ends[row, len(prompt) - 1] = True
+    return tokens, ends
 
 
-def _final_states(causal_model: Any, inputs: Tensor, mask: Tensor) -> Tensor:
+def _final_states(causal_model: Any, inputs: Tensor) -> Tensor:
     """(b, length, hidden) states after the final norm, from input vectors (b, length, hidden)."""
-    states: Tensor = causal_model.model(inputs_embeds=inputs, attention_mask=mask, use_cache=False).last_hidden_state
+    states: Tensor = causal_model.model(inputs_embeds=inputs, use_cache=False).last_hidden_state
     return states

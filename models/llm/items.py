@@ -3,17 +3,19 @@
 This is the intra-item attention of HatLLM's shallow layers: what comes out for an item does not depend on the user.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
+from tqdm import tqdm
 
 from models.contract.catalogue import Item
 from models.llm.backbone import Backbone, trunk
 
 BATCH_SIZE = 64  # items; small because titles are short and memory is shared
+ROUNDING = 1e-6  # of float32 states that went through some layers, relative to their norm
 
 
 def item_text(item: Item) -> str:
@@ -23,15 +25,13 @@ def item_text(item: Item) -> str:
 
 
 @torch.inference_mode()
-def item_states(
-    backbone: Backbone, texts: Sequence[str], depth: int, max_tokens: int, progress: Iterable[Any] | None = None
-) -> Tensor:
+def item_states(backbone: Backbone, texts: Sequence[str], depth: int, max_tokens: int) -> Tensor:
     """Mean hidden state of each text after ``depth`` layers: (n, hidden) float32.
 
     The first token is left out of the mean: in decoder-only models it is an attention sink, the same for all texts.
     """
     shallow = trunk(backbone, depth)
-    starts = range(0, len(texts), BATCH_SIZE) if progress is None else progress
+    starts = tqdm(range(0, len(texts), BATCH_SIZE), "items", unit="batch", leave=False)
     return torch.cat([_mean_states(backbone, shallow, texts[s : s + BATCH_SIZE], max_tokens) for s in starts])
 
 
@@ -60,9 +60,13 @@ class Whitening:
 
 
 def fit_whitening(states: Tensor, dimensions: int) -> Whitening:
-    """PCA whitening of item states (n, hidden) to at most ``dimensions`` directions."""
-    mean = states.mean(dim=0)
-    _, singular, directions = torch.linalg.svd(states - mean, full_matrices=False)
-    k = min(dimensions, int((singular > 1e-6 * singular[0]).sum()))
+    """PCA whitening of item states (n, hidden) to at most ``dimensions`` directions.
+
+    Directions in which the states differ by no more than their rounding are left out: scaled up, they would be noise.
+    """
+    exact = states.double()
+    mean = exact.mean(dim=0)
+    _, singular, directions = torch.linalg.svd(exact - mean, full_matrices=False)
+    k = min(dimensions, int((singular > ROUNDING * exact.norm()).sum()))
     scale = (len(states) ** 0.5) / singular[:k]
-    return Whitening(mean, directions[:k].T * scale)
+    return Whitening(mean.float(), (directions[:k].T * scale).float())

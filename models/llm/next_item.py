@@ -79,7 +79,7 @@ class NextItemTask:
         """Weighted mean cross-entropy of the next item over all positions of the batch."""
         where = batch["targets"] != IGNORED
         with mixed_precision(where.device):
-            logits = self._model.logits(batch["tokens"], batch["mask"], where)
+            logits = self._model.logits(batch["tokens"], where)
         losses = F.cross_entropy(logits.float(), batch["targets"][where], reduction="none")
         weights = batch["weights"].unsqueeze(1).expand_as(where)[where]
         return (losses * weights).sum() / weights.sum()
@@ -89,13 +89,11 @@ class NextItemTask:
         return self._validate()
 
     def _windows(self, user: int, rng: np.random.Generator) -> Iterator[tuple[int, Ints]]:
-        """Consecutive windows of ``history_length`` + 1 items, one item shared; two items at least."""
-        items, length = self._sequences[user], self._config.history_length
-        offset = int(rng.integers(length)) if len(items) > length else 0
-        for start in range(-offset, len(items) - 1, length):
-            window = items[max(start, 0) : start + length + 1]
-            if len(window) > 1:
-                yield user, window
+        """Consecutive windows of at most ``history_length`` + 1 items: each item is the target of exactly one."""
+        items, size = self._sequences[user], self._config.history_length + 1
+        offset = int(rng.integers(size)) if len(items) > size else 0
+        for start in range(-offset, len(items), size):
+            yield user, items[max(start, 0) : start + size]
 
     def _batch(self, windows: list[tuple[int, Ints]]) -> Batch:
         length = max(len(window) for _, window in windows)
@@ -107,7 +105,6 @@ class NextItemTask:
         return {
             "tokens": torch.from_numpy(tokens),
             "targets": torch.from_numpy(targets),
-            "mask": torch.from_numpy((targets != IGNORED).astype(np.int64)),
             "weights": torch.from_numpy(self._weights[[user for user, _ in windows]]),
         }
 
@@ -130,10 +127,8 @@ class NextItemScorer:
 
     def _batch_scores(self, histories: Sequences, start: int) -> Floats:
         rows = [histories[i] for i in range(start, min(start + SCORING_BATCH, len(histories)))]
-        tokens, mask = prompt_batch(rows, self.n_items, self.history_length)
-        last = torch.zeros_like(mask, dtype=torch.bool)
-        last[torch.arange(len(rows)), mask.sum(dim=1) - 1] = True
+        tokens, ends = prompt_batch(rows, self.n_items, self.history_length)
         with mixed_precision(self.device, enabled=not self.exact):
-            logits = self.model.logits(tokens.to(self.device), mask.to(self.device), last.to(self.device))
+            logits = self.model.logits(tokens.to(self.device), ends.to(self.device))
         scores: Floats = logits.float().cpu().numpy()
         return scores

@@ -13,11 +13,14 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from tqdm import tqdm
 
 from models.contract.errors import LocalRecError
+
+_MODULE, _ADAM, _STATE = "module.", "adam.", "state"  # names in the file of an unfinished run
 
 Batch = Mapping[str, Tensor]
 Report = Callable[[str], None]
@@ -134,7 +137,9 @@ def _train_epoch(
     device = parameters[0].device
     batches = task.batches(rates.epoch)
     total = 0.0
-    for number, batch in enumerate(tqdm(batches, desc=f"epoch {rates.epoch + 1}", unit="batch", leave=False)):
+    for number, batch in enumerate(
+        tqdm(batches, desc=f"epoch {rates.epoch + 1}", unit="batch", leave=False, disable=None)
+    ):
         rates.set(number, len(batches))
         loss = task.loss({name: value.to(device) for name, value in batch.items()})
         _check_finite(loss, batch, directory)
@@ -163,43 +168,50 @@ class _RunFiles:
     """The files of an unfinished run: parameters of the last and the best epoch, Adam's moments, the counters."""
 
     def __init__(self, directory: Path) -> None:
-        self._state = directory / "fit.json"
         self._last = directory / "fit_last.safetensors"
         self._best = directory / "fit_best.safetensors"
-        self._adam = directory / "fit_adam.safetensors"
 
     def save_best(self, module: nn.Module) -> None:
-        _save({name: p.detach() for name, p in _trainable(module).items()}, self._best)
+        _save(_parameters(module), self._best)
 
     def load_best(self, module: nn.Module) -> None:
         module.load_state_dict(load_file(self._best), strict=False)
 
     def save(self, module: nn.Module, optimizer: torch.optim.Optimizer, state: FitState) -> None:
-        """Counters come last: they stand for a complete set of files."""
-        _save({name: p.detach() for name, p in _trainable(module).items()}, self._last)
-        moments = optimizer.state_dict()["state"]
-        _save({f"{i}.{key}": value for i, values in moments.items() for key, value in values.items()}, self._adam)
-        temporary = self._state.with_suffix(".tmp")
-        temporary.write_text(json.dumps(asdict(state)))
-        os.replace(temporary, self._state)
+        """One file, replaced at once: parameters, moments and counters are always of the same epoch."""
+        tensors = {f"{_MODULE}{name}": value for name, value in _parameters(module).items()}
+        for number, moments in optimizer.state_dict()["state"].items():
+            tensors |= {f"{_ADAM}{number}.{key}": value for key, value in moments.items()}
+        _save(tensors, self._last, {_STATE: json.dumps(asdict(state))})
 
     def restore(self, module: nn.Module, optimizer: torch.optim.Optimizer) -> FitState | None:
-        if not self._state.exists():
+        if not self._last.exists():
             return None
-        module.load_state_dict(load_file(self._last), strict=False)
+        with safe_open(self._last, framework="pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
+            state = FitState(**json.loads(file.metadata()[_STATE]))
+        module.load_state_dict(_below(_MODULE, tensors), strict=False)
         moments: dict[int, dict[str, Tensor]] = {}
-        for name, value in load_file(self._adam).items():
+        for name, value in _below(_ADAM, tensors).items():
             number, key = name.split(".")
             moments.setdefault(int(number), {})[key] = value
         optimizer.load_state_dict({"state": moments, "param_groups": optimizer.state_dict()["param_groups"]})
-        return FitState(**json.loads(self._state.read_text()))
+        return state
 
     def remove(self) -> None:
-        for path in (self._state, self._last, self._best, self._adam):
+        for path in (self._last, self._best):
             path.unlink(missing_ok=True)
 
 
-def _save(tensors: Mapping[str, Tensor], path: Path) -> None:
+def _parameters(module: nn.Module) -> dict[str, Tensor]:
+    return {name: parameter.detach() for name, parameter in _trainable(module).items()}
+
+
+def _below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+
+
+def _save(tensors: Mapping[str, Tensor], path: Path, metadata: dict[str, str] | None = None) -> None:
     temporary = path.with_suffix(".tmp")
-    save_file({name: value.contiguous() for name, value in tensors.items()}, temporary)
+    save_file({name: value.contiguous() for name, value in tensors.items()}, temporary, metadata)
     os.replace(temporary, path)

@@ -9,11 +9,11 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
-from models.contract.affinity import affinities, memberships
-from models.contract.bundle import Bundle, verify_bundle
+from models.contract.bundle import CATALOGUE, CF_MODEL, COMMUNITIES, POPULARITY, Bundle, verify_bundle
 from models.contract.catalogue import Catalogue
 from models.contract.cf import CFModel
 from models.contract.errors import BundleError
+from models.contract.profile import build_profile
 from models.contract.types import Array, Floats, Ints, Membership, Profile, RankedList
 
 ANCHORS = "anchors"
@@ -49,9 +49,7 @@ class Snapshot:
 
     def fold_in(self, history: Ints) -> Profile:
         """Profile of a user known by history only: CF encoder, then affinities to the anchors (equations 1 and 2)."""
-        embedding = self.cf.fold_in(history)
-        weights = affinities(self.anchors, embedding[None, :], self.bundle.manifest.bandwidth)[0]
-        return Profile(embedding, memberships(weights))
+        return build_profile(self.cf, self.anchors, self.bundle.manifest.bandwidth, history)
 
     def most_popular(self, n: int, excluded: Ints) -> RankedList:
         """The ``n`` most popular items, none of ``excluded``."""
@@ -88,10 +86,10 @@ def load_snapshot(directory: Path) -> Snapshot:
     try:
         snapshot = Snapshot(
             bundle=bundle,
-            catalogue=Catalogue.load(bundle.path("items.jsonl")),
-            cf=CFModel.load(bundle.path("cf.safetensors")),
-            anchors=load_file(bundle.path("communities.safetensors"))[ANCHORS],
-            popularity=np.load(bundle.path("popularity.npy"), allow_pickle=False),
+            catalogue=Catalogue.load(bundle.path(CATALOGUE)),
+            cf=CFModel.load(bundle.path(CF_MODEL)),
+            anchors=load_file(bundle.path(COMMUNITIES))[ANCHORS],
+            popularity=np.load(bundle.path(POPULARITY), allow_pickle=False),
         )
     except (OSError, KeyError, ValueError, SafetensorError) as exc:
         raise BundleError(f"{bundle.id}: {exc}") from exc
@@ -103,10 +101,10 @@ def _check_shapes(snapshot: Snapshot) -> None:
     manifest = snapshot.bundle.manifest
     n_items, d = manifest.model.n_items, manifest.embedding_size
     found = [
-        ("items.jsonl", (len(snapshot.catalogue),), (n_items,)),
-        ("cf.safetensors", snapshot.cf.item_factors.shape, (n_items, d)),
-        ("popularity.npy", snapshot.popularity.shape, (n_items,)),
-        ("communities.safetensors", snapshot.anchors.shape, (len(manifest.communities), d)),
+        (CATALOGUE, (len(snapshot.catalogue),), (n_items,)),
+        (CF_MODEL, snapshot.cf.item_factors.shape, (n_items, d)),
+        (POPULARITY, snapshot.popularity.shape, (n_items,)),
+        (COMMUNITIES, snapshot.anchors.shape, (len(manifest.communities), d)),
     ]
     _refuse_unequal(snapshot.id, found)
     if unknown := {community.adapter for community in manifest.communities} - set(manifest.model.adapters):

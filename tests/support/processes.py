@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable
 
-from localrec.bench.processes import free_port
+from localrec.processes import free_port
 
 __all__ = ["free_port", "wait_until"]
 

@@ -1,0 +1,31 @@
+"""``localrec bench``: one command a benchmark."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from localrec.bench.gateway import GatewayBenchOptions
+from localrec.bench.gateway import run as run_gateway
+
+JSON = click.option("--json", "json_file", type=click.Path(path_type=Path), help="Also write the record to this file.")
+
+
+@click.group()
+def bench() -> None:
+    """Measure, against a reference in the same run."""
+
+
+@bench.command()
+@click.option("--seconds", default=2.0, show_default=True, help="Length of one round.")
+@click.option("--rounds", default=5, show_default=True, help="Pairs of rounds; the first warms up.")
+@JSON
+def gateway(seconds: float, rounds: int, json_file: Path | None) -> None:
+    """Throughput of pipeline cf against a bare FastAPI service with one Redis GET; the gateway's own share of local."""
+    _keep(run_gateway(GatewayBenchOptions(seconds=seconds, rounds=rounds)), json_file)
+
+
+def _keep(record: dict[str, Any], json_file: Path | None) -> None:
+    if json_file is not None:
+        json_file.write_text(json.dumps(record, indent=2) + "\n")

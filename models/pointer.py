@@ -1,0 +1,47 @@
+"""The pointer to the current bundle, in Redis: moved forward, moved back. Needs the base install only."""
+
+from typing import cast
+
+from redis import Redis
+
+from models.contract.errors import BundleError
+from models.contract.redis_schema import BUNDLE_CHANNEL, CURRENT_BUNDLE, PREVIOUS_BUNDLE, PUBLISHED_BUNDLES
+
+
+def activate(bundle_id: str, redis: Redis) -> None:
+    """Make a published bundle the current one. Raises BundleError where it was not published."""
+    if not redis.sismember(PUBLISHED_BUNDLES, bundle_id):
+        known = ", ".join(sorted(bundles(redis))) or "none"
+        raise BundleError(f"{bundle_id}: is not published; published are: {known}")
+    current = current_bundle(redis)
+    with redis.pipeline(transaction=True) as pipe:
+        if current is not None and current != bundle_id:
+            pipe.set(PREVIOUS_BUNDLE, current)
+        pipe.set(CURRENT_BUNDLE, bundle_id)
+        pipe.publish(BUNDLE_CHANNEL, bundle_id)
+        pipe.execute()
+
+
+def rollback(redis: Redis) -> str:
+    """Make the bundle before the current one current again, and return its id. Raises BundleError without one."""
+    previous = cast("bytes | None", redis.get(PREVIOUS_BUNDLE))
+    if previous is None:
+        raise BundleError("no bundle was current before this one")
+    activate(previous.decode(), redis)
+    return previous.decode()
+
+
+def current_bundle(redis: Redis) -> str | None:
+    """Id of the current bundle."""
+    value = cast("bytes | None", redis.get(CURRENT_BUNDLE))
+    return None if value is None else value.decode()
+
+
+def bundles(redis: Redis) -> set[str]:
+    """Ids of all published bundles."""
+    return {value.decode() for value in cast("set[bytes]", redis.smembers(PUBLISHED_BUNDLES))}
+
+
+def mark_published(bundle_id: str, redis: Redis) -> None:
+    """Say that all profiles of a bundle are in place: from now on it may become the current one."""
+    redis.sadd(PUBLISHED_BUNDLES, bundle_id)

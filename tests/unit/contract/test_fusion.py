@@ -1,0 +1,114 @@
+"""Fusion against equations 5 and 6 of L3Rec and Count of its Table 6, written down literally."""
+
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from models.contract.fusion import FusionMethod, fuse, list_weights
+from models.contract.types import Ints, Membership, item_numbers
+
+rankings = st.lists(st.lists(st.integers(0, 12), unique=True, max_size=10), max_size=6)
+affinities = st.sampled_from([0.0, 0.125, 0.25, 0.5, 1.0])  # exact in binary, so that ties are exact ties
+dampings = st.sampled_from([0, 1, 10, 40])
+
+
+def literal_scores(
+    lists: list[list[int]], weights: list[float], method: FusionMethod, k: int, depth: int
+) -> dict[int, Fraction]:
+    """Exact sums: equation 5 with weights 1, equation 6 with w_u^(j), Count as occurrences."""
+    scores: dict[int, Fraction] = {}
+    for ranking, weight in zip(lists, weights, strict=True):
+        for rank, item in enumerate(ranking, start=1):
+            counted = Fraction(int(rank <= depth))
+            vote = counted if method is FusionMethod.COUNT else Fraction(weight) / (k + rank)
+            scores[item] = scores.get(item, Fraction(0)) + vote
+    return scores
+
+
+def literal_order(lists: list[list[int]], scores: dict[int, Fraction]) -> list[int]:
+    """Best score first; ties by the best rank in any list, then by item number."""
+    best = {item: min(ranking.index(item) for ranking in lists if item in ranking) for item in scores}
+    return sorted(scores, key=lambda item: (-scores[item], best[item], item))
+
+
+def arrays(lists: list[list[int]]) -> list[Ints]:
+    return [item_numbers(ranking) for ranking in lists]
+
+
+@pytest.mark.parametrize("method", list(FusionMethod))
+@given(data=st.data(), lists=rankings, k=dampings)
+def test_fusion_is_the_literal_equation(
+    method: FusionMethod, data: st.DataObject, lists: list[list[int]], k: int
+) -> None:
+    weights = [1.0] * len(lists)
+    if method in (FusionMethod.WRRF_CF, FusionMethod.WRRF_LLM):
+        weights = data.draw(st.lists(affinities, min_size=len(lists), max_size=len(lists)))
+    depth = data.draw(st.integers(1, 10))
+
+    fused = fuse(arrays(lists), weights, method, k, depth)
+
+    expected = literal_scores(lists, weights, method, k, depth)
+    order = literal_order(lists, expected)
+    assert fused.items.tolist() == order
+    np.testing.assert_allclose(fused.scores, [float(expected[item]) for item in order], rtol=1e-6)
+    assert (fused.items.dtype, fused.scores.dtype) == (np.int32, np.float32)
+
+
+@given(lists=rankings, k=dampings, seed=st.integers(0, 99))
+def test_the_order_in_which_communities_answer_does_not_matter(lists: list[list[int]], k: int, seed: int) -> None:
+    weights = [0.1 * (number + 1) for number in range(len(lists))]
+    order = np.random.default_rng(seed).permutation(len(lists))
+
+    there = fuse(arrays(lists), weights, FusionMethod.WRRF_CF, k)
+    back = fuse(arrays([lists[i] for i in order]), [weights[i] for i in order], FusionMethod.WRRF_CF, k)
+
+    assert there.items.tolist() == back.items.tolist()
+
+
+def test_equation_5_by_hand() -> None:
+    fused = fuse(arrays([[7, 3], [3, 9]]), [1.0, 1.0], FusionMethod.RRF, k=10)
+
+    assert fused.items.tolist() == [3, 7, 9]
+    np.testing.assert_allclose(fused.scores, [1 / 12 + 1 / 11, 1 / 11, 1 / 12], rtol=1e-6)
+
+
+def test_equation_6_lets_the_nearer_community_win() -> None:
+    lists = arrays([[1, 2], [2, 1]])
+
+    assert fuse(lists, [0.9, 0.2], FusionMethod.WRRF_CF, k=0).items.tolist() == [1, 2]
+    assert fuse(lists, [0.2, 0.9], FusionMethod.WRRF_CF, k=0).items.tolist() == [2, 1]
+
+
+def test_count_sees_the_head_of_each_list_only() -> None:
+    fused = fuse(arrays([[5, 6, 7], [7, 5, 8]]), [1.0, 1.0], FusionMethod.COUNT, k=0, count_depth=2)
+
+    assert fused.items.tolist() == [5, 7, 6, 8]
+    assert fused.scores.tolist() == [2.0, 1.0, 1.0, 0.0]
+
+
+def test_sums_that_differ_by_rounding_only_are_ties() -> None:
+    lists = [[1, 2, 4], [5, 1, 2], [6, 7, 1], [2, 8, 9]]  # 1: 1 + 1/2 + 1/3, 2: 1/2 + 1/3 + 1: equal, best rank equal
+
+    fused = fuse(arrays(lists), [1.0] * 4, FusionMethod.RRF, k=0)
+
+    assert fused.items[:2].tolist() == [1, 2]
+
+
+@pytest.mark.parametrize("method", list(FusionMethod))
+@pytest.mark.parametrize("lists", [[], [[]], [[], []]])
+def test_nothing_fuses_to_nothing(method: FusionMethod, lists: list[list[int]]) -> None:
+    fused = fuse(arrays(lists), [1.0] * len(lists), method, k=0)
+
+    assert len(fused) == 0
+    assert (fused.items.dtype, fused.scores.dtype) == (np.int32, np.float32)
+
+
+def test_weights_come_from_the_membership_that_the_method_names() -> None:
+    members = [Membership(0, 0.9, 0.3), Membership(4, 0.4, 0.7)]
+
+    assert list_weights(FusionMethod.WRRF_CF, members) == [0.9, 0.4]
+    assert list_weights(FusionMethod.WRRF_LLM, members) == [0.3, 0.7]
+    assert list_weights(FusionMethod.RRF, members) == list_weights(FusionMethod.COUNT, members) == [1.0, 1.0]

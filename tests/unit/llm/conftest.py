@@ -1,0 +1,16 @@
+from pathlib import Path
+
+import pytest
+
+from models.llm.backbone import Backbone, load_backbone
+
+
+@pytest.fixture(autouse=True)
+def _one_thread(one_thread: None) -> None:
+    pass
+
+
+@pytest.fixture(scope="session")
+def backbone(backbone_directory: Path) -> Backbone:
+    """The random Llama, loaded. Read only."""
+    return load_backbone(str(backbone_directory))

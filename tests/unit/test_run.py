@@ -1,0 +1,116 @@
+"""A run's settings: from TOML or from what the run directory remembers."""
+
+import dataclasses
+import re
+from pathlib import Path
+
+import pytest
+
+from models.cf.multvae import MultVAEConfig
+from models.contract.errors import ConfigError
+from models.run import SETTINGS, RunConfig, load_config, load_run, make_run, save_run, with_flags
+
+TOML = """
+name = "ml-100k"
+
+[data]
+source = "movielens-csv"
+interactions = "ratings.csv"
+min_rating = 4
+
+[cf]
+epochs = 5
+
+[ease]
+regs = [10, 20.5]
+"""
+
+
+@pytest.fixture
+def config_file(tmp_path: Path) -> Path:
+    """A TOML file with some keys of some sections."""
+    path = tmp_path / "run.toml"
+    path.write_text(TOML)
+    return path
+
+
+def test_sections_of_a_file(config_file: Path) -> None:
+    config = load_config(config_file)
+
+    assert config.name == "ml-100k"
+    assert (config.data.source, config.data.min_rating) == ("movielens-csv", 4.0)
+    assert config.cf == MultVAEConfig(epochs=5)
+    assert config.ease.regs == (10.0, 20.5)
+    assert config.sasrec == RunConfig("x").sasrec
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "name: ''; expected up to 40 of a-z"),
+        ("name = 3", "name: 3; expected up to 40 of a-z"),
+        ('name = "Demo"', "name: 'Demo'; expected up to 40 of a-z"),
+        ('name = "../x"', "name: '../x'; expected up to 40 of a-z"),
+        ('name = "a"\n[cfs]', "cfs: unknown section; expected name, data, cf, communities"),
+        ('name = "a"\ncf = 3', "cf: 3; expected a section of keys and values"),
+        ('name = "a"\n[cf]\nepochs = 0', "cf.epochs: 0 is out of range; expected at least 1"),
+        ('name = "a"\n[cf]\nepoch = 1', "cf.epoch: unknown key"),
+        ('name = "a"\n[cf]\nepochs = 2020-01-01', "cf.epochs: "),
+        ("name = ", "run.toml: Invalid value"),
+        ('name = "\udcff"', "run.toml: "),
+    ],
+)
+def test_a_file_that_cannot_be_used(config_file: Path, text: str, message: str) -> None:
+    config_file.write_bytes(text.encode(errors="surrogateescape"))
+
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        load_config(config_file)
+
+
+def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"none\.toml"):
+        load_config(tmp_path / "none.toml")
+
+
+class TestRunDirectory:
+    def test_what_was_kept_is_what_comes_back(self, config_file: Path, tmp_path: Path) -> None:
+        config = load_config(config_file)
+
+        save_run(tmp_path / "new" / "run", config)
+
+        assert load_run(tmp_path / "new" / "run") == config
+
+    def test_a_new_directory_has_none(self, tmp_path: Path) -> None:
+        assert load_run(tmp_path) is None
+
+    @pytest.mark.parametrize("content", ["", "{", "[]", "3", '{"name": "a", "other": {}}', '{"name": "A"}'])
+    def test_an_altered_file_is_refused(self, tmp_path: Path, content: str) -> None:
+        (tmp_path / SETTINGS).write_text(content)
+
+        with pytest.raises(ConfigError):
+            load_run(tmp_path)
+
+
+class TestWithFlags:
+    def test_given_keys_replace_and_others_stay(self) -> None:
+        config = make_run({"name": "a", "cf": {"epochs": 5, "dropout": 0.3}}, "test")
+
+        changed = with_flags(config, "cf", {"epochs": "9"})
+
+        assert changed.cf == MultVAEConfig(epochs=9, dropout=0.3)
+        assert dataclasses.replace(changed, cf=config.cf) == config
+
+    def test_lists_survive(self) -> None:
+        config = with_flags(RunConfig("a"), "ease", {"regs": "1,2"})
+
+        assert with_flags(config, "ease", {}).ease.regs == (1.0, 2.0)
+
+    def test_values_are_checked(self) -> None:
+        with pytest.raises(ConfigError, match=r"communities\.bandwidth: 1\.5 is out of range; .* at most 1"):
+            with_flags(RunConfig("a"), "communities", {"bandwidth": "1.5"})
+
+
+@pytest.mark.parametrize("name", ["", "A", "-a", ".a", "a b", "a/b", "a\n", "a" * 41])
+def test_a_name_that_cannot_begin_a_bundles_id(name: str) -> None:
+    with pytest.raises(ConfigError, match=r"^name: "):
+        dataclasses.replace(RunConfig("a"), name=name)
