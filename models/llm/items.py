@@ -31,7 +31,7 @@ def item_states(backbone: Backbone, texts: Sequence[str], depth: int, max_tokens
     The first token is left out of the mean: in decoder-only models it is an attention sink, the same for all texts.
     """
     shallow = trunk(backbone, depth)
-    starts = tqdm(range(0, len(texts), BATCH_SIZE), "items", unit="batch", leave=False)
+    starts = tqdm(range(0, len(texts), BATCH_SIZE), "items", unit="batch", leave=False, disable=None)
     return torch.cat([_mean_states(backbone, shallow, texts[s : s + BATCH_SIZE], max_tokens) for s in starts])
 
 

@@ -188,8 +188,13 @@ class TestInterrupted:
         assert not (stage.directory / "half.txt").exists()
 
     def test_a_finished_stage_that_was_altered_is_not_resumed(self, stage: Stage) -> None:
+        with pytest.raises(RuntimeError):
+            stage.run(work=failing, resumable=True)
+        started = (stage.directory / STARTED).read_bytes()
         stage.run(resumable=True)
-        (stage.directory / "half.txt").write_text("half")
+        (stage.directory / STARTED).write_bytes(started)  # as if cut off right after the record
+        assert stage.run(resumable=True) is False
+        (stage.directory / "deep" / "copy.txt").unlink()
 
         stage.run(resumable=True)
 

@@ -160,6 +160,8 @@ class TestOpen:
         [
             (lambda d: d.update(extra=1), "unknown field `extra`"),
             (lambda d: d["model"].update(temperature=1), r"unknown field `temperature` - at `\$.model`"),
+            (lambda d: d["serving"].update(depth=10), r"unknown field `depth` - at `\$.serving`"),
+            (lambda d: d["communities"][0].update(q=1), "unknown field `q`"),
             (lambda d: d["files"]["items.jsonl"].update(mode="r"), "unknown field `mode`"),
             (lambda d: d.pop("model"), "missing required field `model`"),
             (lambda d: d.update(embedding_size="8"), "Expected `int`, got `str` - at `\\$.embedding_size`"),

@@ -90,11 +90,21 @@ def test_count_sees_the_head_of_each_list_only() -> None:
 
 
 def test_sums_that_differ_by_rounding_only_are_ties() -> None:
-    lists = [[1, 2, 4], [5, 1, 2], [6, 7, 1], [2, 8, 9]]  # 1: 1 + 1/2 + 1/3, 2: 1/2 + 1/3 + 1: equal, best rank equal
+    ranks_of_1, ranks_of_2 = (2, 6, 1), (1, 2, 6)
+    assert sum(1 / rank for rank in ranks_of_1) < sum(1 / rank for rank in ranks_of_2)  # as computers add
+    lists = [
+        _with_ranks({a: 1, b: 2}, list_number)
+        for list_number, (a, b) in enumerate(zip(ranks_of_1, ranks_of_2, strict=True))
+    ]
 
-    fused = fuse(arrays(lists), [1.0] * 4, FusionMethod.RRF, k=0)
+    fused = fuse(arrays(lists), [1.0] * 3, FusionMethod.RRF, k=0)
 
-    assert fused.items[:2].tolist() == [1, 2]
+    assert [item for item in fused.items.tolist() if item in (1, 2)] == [1, 2]
+
+
+def _with_ranks(items: dict[int, int], list_number: int) -> list[int]:
+    """A ranking that has some items at given ranks, and others that no other list has."""
+    return [items.get(rank, 100 * (list_number + 1) + rank) for rank in range(1, max(items) + 1)]
 
 
 @pytest.mark.parametrize("method", list(FusionMethod))

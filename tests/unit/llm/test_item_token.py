@@ -151,7 +151,7 @@ def test_so_do_plain_transformers_and_peft_from_token_ids(exported: Exported) ->
     for row, history in enumerate(HISTORIES):
         logits = plain(input_ids=torch.tensor([[N_ITEMS, *history]])).logits[0, -1]
         torch.testing.assert_close(logits[:N_ITEMS], exported.logits[row], atol=1e-4, rtol=1e-4)
-        assert logits[N_ITEMS] == logits[N_ITEMS - 1]  # the start token never has a score of its own
+        torch.testing.assert_close(logits[N_ITEMS], logits[N_ITEMS - 1])  # the start token never has a score of its own
 
 
 def test_without_the_adapter_the_checkpoint_answers_otherwise(exported: Exported) -> None:
@@ -191,7 +191,7 @@ def test_adapters_are_told_apart_by_their_names_not_by_their_directories(exporte
         torch.manual_seed(seed)
         randomize(other.language_model)
         directories[name] = tmp_path / name / "adapter"  # the last part of the path is the same
-        other.language_model.save_pretrained(str(directories[name]))
+        other.language_model.save_pretrained(str(directories[name]), save_embedding_layers=False)
         expected[name] = last_logits(other)
     assert not torch.allclose(expected["c00"], expected["c01"], atol=1e-2)
     for name in ("c00", "c01", "c00"):

@@ -1,0 +1,101 @@
+"""A whole service for a bundle on one machine: embedded Redis, one worker, one gateway. For demo and tests."""
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from localrec.pointing import connect
+from localrec.processes import free_port, get, server
+from localrec.redis_server import redis_server
+from models import pointer
+from models.contract.bundle import Bundle
+from models.contract.errors import LocalRecError
+from models.publish import publish
+
+ROOT = Path(__file__).parents[1]
+GATEWAY_CONFIG = ROOT / "deploy" / "gateway.toml"
+WORKER_SECONDS = 900.0  # vLLM is installed on the way, the first time
+ADAPTERS_SECONDS = 180.0
+
+WorkerKind = Literal["engine", "vllm"]
+
+
+@dataclass(frozen=True)
+class Stack:
+    """Where the parts of a running service are. ``worker`` is its process."""
+
+    redis_url: str
+    worker: "subprocess.Popen[bytes]"
+    worker_port: int
+    gateway_port: int
+
+
+@contextmanager
+def running_stack(
+    bundle: Bundle, directory: Path, *, workers: WorkerKind = "engine", gateway_port: int | None = None
+) -> Iterator[Stack]:
+    """Publish a bundle to a Redis of its own and serve it while the context lasts; begins when adapters are loaded.
+
+    Args:
+        bundle: what is served.
+        directory: for Redis and the logs.
+        workers: our engine, or vLLM.
+        gateway_port: default: a free one.
+    """
+    worker_port, gateway_port = free_port(), gateway_port or free_port()
+    with ExitStack() as parts:
+        redis_url = parts.enter_context(redis_server(directory))
+        with connect(redis_url) as redis:
+            publish(bundle, redis)
+            pointer.activate(bundle.id, redis)
+        worker = parts.enter_context(running_worker(bundle, directory, workers, worker_port))
+        environment = gateway_environment(bundle, redis_url, worker_port, workers)
+        command = [sys.executable, "-m", "localrec", "serve", "gateway"]
+        command += ["--config", str(GATEWAY_CONFIG), "--port", str(gateway_port)]
+        log = directory / "gateway.log"
+        parts.enter_context(server(command, gateway_port, ready_path="/readyz", environment=environment, log=log))
+        wait_for_workers(gateway_port)
+        yield Stack(redis_url, worker, worker_port, gateway_port)
+
+
+@contextmanager
+def running_worker(
+    bundle: Bundle, directory: Path, workers: WorkerKind, port: int
+) -> Iterator["subprocess.Popen[bytes]"]:
+    """A worker for a bundle while the context lasts. Its log is ``worker.log`` in ``directory``."""
+    if workers == "vllm":
+        command = [str(ROOT / "scripts" / "vllm-cpu"), str(bundle.directory), "--port", str(port)]
+    else:
+        command = [sys.executable, "-m", "localrec", "serve", "engine"]
+        command += ["--bundle", str(bundle.directory), "--port", str(port)]
+    log = directory / "worker.log"
+    with server(command, port, ready_path="/health", start_seconds=WORKER_SECONDS, log=log) as process:
+        yield process
+
+
+def gateway_environment(bundle: Bundle, redis_url: str, worker_port: int, workers: WorkerKind) -> dict[str, str]:
+    """What differs from deploy/gateway.toml: where Redis, bundles and the worker are."""
+    pools = [{"name": "local", "kind": workers, "urls": [f"http://127.0.0.1:{worker_port}"]}]
+    return {
+        "LOCALREC_REDIS_URL": redis_url,
+        "LOCALREC_BUNDLE_ROOT": str(bundle.directory.resolve().parent),
+        "LOCALREC_POOLS": json.dumps(pools),
+    }
+
+
+def wait_for_workers(gateway_port: int) -> None:
+    """Wait until the gateway has loaded the adapters; meanwhile it answers without them, from its fallbacks."""
+    deadline = time.monotonic() + ADAPTERS_SECONDS
+    while True:
+        status, body = get(gateway_port, "/readyz")
+        if status == 200 and not json.loads(body)["warnings"]:
+            return
+        if time.monotonic() > deadline:
+            raise LocalRecError(f"workers are not ready after {ADAPTERS_SECONDS:g} s: {body.decode()}")
+        time.sleep(0.1)

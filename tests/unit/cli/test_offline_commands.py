@@ -1,0 +1,149 @@
+"""The commands of the offline half, as far as they go without training: settings, checks, messages."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+from support.bundles import make_bundle
+
+from localrec.cli import cli
+from models.contract.errors import LocalRecError
+from models.run import SETTINGS
+
+
+@pytest.fixture
+def run_directory(tmp_path: Path) -> Path:
+    """A run directory that does not exist yet."""
+    return tmp_path / "first"
+
+
+@pytest.fixture
+def interactions(tmp_path: Path) -> Path:
+    """Eight users with six interactions each."""
+    path = tmp_path / "interactions.csv"
+    rows = [f"u{user},i{(user + step) % 9},{100 * user + step}" for user in range(8) for step in range(6)]
+    path.write_text("\n".join(["user_id,item_id,timestamp", *rows]) + "\n")
+    return path
+
+
+def localrec(*arguments: object) -> Result:
+    return CliRunner().invoke(cli, [str(argument) for argument in arguments])
+
+
+def remembered(directory: Path) -> dict[str, Any]:
+    document: dict[str, Any] = json.loads((directory / SETTINGS).read_text())
+    return document
+
+
+def failure(answer: Result) -> str:
+    """The message of the LocalRecError that ended a command."""
+    assert isinstance(answer.exception, LocalRecError), answer
+    return str(answer.exception)
+
+
+class TestSettings:
+    def test_a_run_remembers_the_flags_of_each_command(self, run_directory: Path, interactions: Path) -> None:
+        prepared = localrec(
+            "data", "prepare", "--run", run_directory, "--source", "table", "--interactions", interactions
+        )
+        assert prepared.exit_code == 0, prepared.output
+        assert "data: done" in prepared.output
+        localrec("train", "cf", "--run", run_directory / "other", "--epochs", 7)
+
+        settings = remembered(run_directory)
+        assert settings["name"] == "first"
+        assert (settings["data"]["source"], settings["data"]["interactions"]) == ("table", str(interactions))
+        assert remembered(run_directory / "other")["cf"]["epochs"] == 7
+
+    def test_the_next_time_they_need_not_be_given(self, run_directory: Path, interactions: Path) -> None:
+        localrec("data", "prepare", "--run", run_directory, "--source", "table", "--interactions", interactions)
+
+        again = localrec("data", "prepare", "--run", run_directory)
+
+        assert again.exit_code == 0
+        assert "data: unchanged, reused" in again.output
+
+    def test_a_flag_replaces_one_key_and_the_stage_runs_again(self, run_directory: Path, interactions: Path) -> None:
+        localrec("data", "prepare", "--run", run_directory, "--source", "table", "--interactions", interactions)
+
+        changed = localrec("data", "prepare", "--run", run_directory, "--core-items", 2, "--name", "second")
+
+        assert "data: done" in changed.output
+        settings = remembered(run_directory)
+        assert (settings["name"], settings["data"]["core_items"], settings["data"]["source"]) == ("second", 2, "table")
+
+    @pytest.mark.parametrize("existing", [False, True])
+    def test_a_name_that_cannot_be_used_is_not_remembered(
+        self, run_directory: Path, interactions: Path, existing: bool
+    ) -> None:
+        arguments = ["data", "prepare", "--run", run_directory, "--source", "table", "--interactions", interactions]
+        if existing:
+            localrec(*arguments)
+
+        assert "name: 'Two Words'" in failure(localrec(*arguments, "--name", "Two Words"))
+
+        assert (run_directory / SETTINGS).exists() is existing
+        assert localrec(*arguments).exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["train", "cf", "--epochs", "0"], "cf.epochs: 0 is out of range; expected at least 1"),
+        (["train", "cf", "--dropout", "1"], "cf.dropout: 1.0 is out of range; expected at least 0.0 and at most 0.95"),
+        (["train", "cf", "--dropout", "nan"], "cf.dropout: nan is out of range"),
+        (["train", "local", "--lora-rank", "x"], "local.lora_rank: 'x': Expected `int`"),
+        (["communities", "build", "--bandwidth", "2"], "communities.bandwidth: 2.0 is out of range"),
+        (["bundle", "build", "--candidates", "5"], "serving.candidates: 5 is out of range; expected at least 10"),
+        (["data", "prepare", "--window", "1"], "data.window: 1 is out of range; expected at least 2"),
+        (["evaluate", "--cutoffs", "0"], "evaluate.cutoffs: 0 is out of range; expected at least 1"),
+    ],
+)
+def test_a_flag_out_of_range_names_key_value_and_bound_and_is_not_remembered(
+    run_directory: Path, arguments: list[str], message: str
+) -> None:
+    assert message in failure(localrec(*arguments, "--run", run_directory))
+    assert not (run_directory / SETTINGS).exists()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["train", "cf"], ["train", "local"], ["communities", "build"], ["bundle", "build"], ["evaluate"]],
+)
+def test_a_stage_whose_input_is_not_there_says_so(run_directory: Path, arguments: list[str]) -> None:
+    assert f"{run_directory}/" in failure(localrec(*arguments, "--run", run_directory))
+
+
+class TestRun:
+    def test_the_file_is_remembered_before_work_starts(self, run_directory: Path, tmp_path: Path) -> None:
+        config = tmp_path / "run.toml"
+        config.write_text('name = "demo"\n[data]\ninteractions = "nowhere.inter"\n')
+
+        assert "nowhere.inter" in failure(localrec("run", config, "--run", run_directory))
+        assert remembered(run_directory)["name"] == "demo"
+
+    def test_a_file_that_cannot_be_used_leaves_nothing(self, run_directory: Path, tmp_path: Path) -> None:
+        config = tmp_path / "run.toml"
+        config.write_text('name = "demo"\n[cf]\nepochs = "many"\n')
+
+        assert "cf.epochs: 'many'" in failure(localrec("run", config, "--run", run_directory))
+        assert not run_directory.exists()
+
+
+class TestVerify:
+    def test_a_good_bundle(self, tmp_path: Path) -> None:
+        bundle = make_bundle(tmp_path)
+
+        answer = localrec("bundle", "verify", bundle.directory)
+
+        assert answer.exit_code == 0
+        assert answer.output == f"{bundle.id}: {len(bundle.manifest.files)} files match their checksums\n"
+
+    def test_an_altered_one(self, tmp_path: Path) -> None:
+        bundle = make_bundle(tmp_path)
+        with bundle.path("items.jsonl").open("a") as file:
+            file.write("\n")
+
+        assert "items.jsonl does not match" in failure(localrec("bundle", "verify", bundle.directory))

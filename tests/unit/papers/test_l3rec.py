@@ -1,0 +1,203 @@
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+from support.backbones import N_ITEMS, tiny_config, walk_dataset, walks
+from torch import Tensor
+
+from models.contract.errors import ConfigError
+from models.contract.types import Floats, item_numbers
+from models.data.dataset import Dataset
+from models.llm.item_token import CatalogueModel
+from models.llm.next_item import NextItemScorer
+from models.llm.training import FitState
+from models.metrics import mean_ndcg
+from models.papers.l3rec import (
+    ADAPTER,
+    CHECKPOINT,
+    ITEM_TABLE,
+    ITEM_VECTORS,
+    L3RecConfig,
+    embed_items,
+    train_global,
+    train_local,
+)
+from models.types import Sequences
+
+RED, BLUE = ((np.arange(40) % 2 == colour).astype(np.float32) for colour in (0, 1))
+
+
+@dataclass(frozen=True)
+class Trained:
+    """Item vectors and global model, on disk, and how training went."""
+
+    config: L3RecConfig
+    dataset: Dataset
+    items: Path
+    directory: Path
+    state: FitState
+    reports: list[str]
+
+
+def train(config: L3RecConfig, dataset: Dataset, root: Path) -> Trained:
+    items, directory, reports = root / "items", root / "global", []
+    items.mkdir(parents=True)
+    directory.mkdir()
+    embed_items(config, dataset, items)
+    state = train_global(config, dataset, items, directory, reports.append)
+    return Trained(config, dataset, items, directory, state, reports)
+
+
+@pytest.fixture(scope="module")
+def trained(backbone_directory: Path, tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    return train(tiny_config(backbone_directory), walk_dataset(), tmp_path_factory.mktemp("l3rec"))
+
+
+def local_tensors(
+    trained: Trained,
+    affinity: Floats,
+    directory: Path,
+    dataset: Dataset | None = None,
+    config: L3RecConfig | None = None,
+) -> dict[str, Tensor]:
+    directory.mkdir()
+    train_local(
+        config or trained.config,
+        dataset or trained.dataset,
+        affinity,
+        trained.directory,
+        directory,
+        report=lambda line: None,
+    )
+    return adapter_tensors(directory)
+
+
+def adapter_tensors(directory: Path) -> dict[str, Tensor]:
+    return load_file(directory / ADAPTER / "adapter_model.safetensors")
+
+
+def same(a: dict[str, Tensor], b: dict[str, Tensor]) -> bool:
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+def scorer(checkpoint: Path, adapter: Path, config: L3RecConfig) -> NextItemScorer:
+    return NextItemScorer(
+        CatalogueModel.load(checkpoint, adapter), N_ITEMS, config.history_length, torch.device("cpu"), exact=True
+    )
+
+
+def test_item_vectors_are_white_and_one_an_item(trained: Trained) -> None:
+    tensors = load_file(trained.items / ITEM_VECTORS)
+    text = tensors["text"]
+    assert text.shape == (N_ITEMS, trained.config.text_size)
+    torch.testing.assert_close(text.T @ text / N_ITEMS, torch.eye(trained.config.text_size), atol=1e-3, rtol=0)
+    assert tensors["components"].shape == (64, trained.config.text_size)
+    assert tensors["mean"].shape == (64,)
+
+
+def test_global_training_learns_what_follows_what(trained: Trained) -> None:
+    untrained = float(trained.reports[0].split()[-1])
+    assert trained.state.best > untrained + 0.3
+    assert trained.state.best_epoch > 0
+
+
+def test_what_was_saved_is_the_best_epoch(trained: Trained) -> None:
+    saved = scorer(trained.directory / CHECKPOINT, trained.directory / ADAPTER, trained.config)
+    best = mean_ndcg(saved, trained.dataset.examples("valid"))
+    assert best == pytest.approx(trained.state.best, abs=0.02)  # validation may have rounded to bfloat16
+
+
+def test_trained_for_long_it_ranks_what_follows_first(trained: Trained, tmp_path: Path) -> None:
+    long = train(replace(trained.config, epochs=20, patience=20), trained.dataset, tmp_path / "long")
+    saved = scorer(long.directory / CHECKPOINT, long.directory / ADAPTER, long.config)
+    assert mean_ndcg(saved, trained.dataset.examples("test")) > 0.85
+
+
+def test_the_run_leaves_checkpoint_adapter_and_table_only(trained: Trained) -> None:
+    assert {path.name for path in trained.directory.iterdir()} == {CHECKPOINT, ADAPTER, ITEM_TABLE}
+
+
+def test_the_vocabulary_is_the_item_table_projected(trained: Trained) -> None:
+    parts = load_file(trained.directory / ITEM_TABLE)
+    text = load_file(trained.items / ITEM_VECTORS)["text"]
+    table = parts["learned.weight"] + text @ parts["text_projection.weight"].T
+    vocabulary = load_file(trained.directory / CHECKPOINT / "model.safetensors")
+    inputs, head = vocabulary["model.embed_tokens.weight"], vocabulary["lm_head.weight"]
+    torch.testing.assert_close(inputs[:N_ITEMS], table @ parts["input_projection.weight"].T, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(inputs[N_ITEMS], parts["start"])
+    torch.testing.assert_close(head[:N_ITEMS], table @ parts["output_projection.weight"], atol=1e-5, rtol=1e-4)
+
+
+def test_the_same_seed_gives_the_same_model(trained: Trained, tmp_path: Path) -> None:
+    torch.manual_seed(54321)
+    again = train(trained.config, trained.dataset, tmp_path / "again")
+    other = train(replace(trained.config, seed=1), trained.dataset, tmp_path / "other")
+    table = load_file(trained.directory / ITEM_TABLE)
+    assert same(load_file(again.directory / ITEM_TABLE), table)
+    assert same(adapter_tensors(again.directory), adapter_tensors(trained.directory))
+    assert not same(load_file(other.directory / ITEM_TABLE), table)
+
+
+def test_too_many_layers_are_refused(trained: Trained, tmp_path: Path) -> None:
+    config = replace(trained.config, trunk_layers=3, top_layers=2)
+    with pytest.raises(ConfigError, match="layers 3 to 5"):
+        train_global(config, trained.dataset, trained.items, tmp_path, lambda line: None)
+
+
+def test_a_local_adapter_improves_on_its_own_users(trained: Trained, tmp_path: Path) -> None:
+    checkpoint, valid = trained.directory / CHECKPOINT, trained.dataset.examples("valid")
+    members = valid.take(np.flatnonzero(RED[valid.users] > 0))
+    local_tensors(trained, RED, tmp_path / "red")
+    ndcg = {
+        name: mean_ndcg(scorer(checkpoint, directory / ADAPTER, trained.config), members)
+        for name, directory in (("global", trained.directory), ("red", tmp_path / "red"))
+    }
+    assert ndcg["red"] > ndcg["global"]
+
+
+def test_local_training_changes_the_adapter_and_nothing_else(trained: Trained, tmp_path: Path) -> None:
+    files = [trained.directory / CHECKPOINT / "model.safetensors", trained.directory / ITEM_TABLE]
+    before, start = [file.read_bytes() for file in files], adapter_tensors(trained.directory)
+    local = local_tensors(trained, RED, tmp_path / "red")
+    assert [file.read_bytes() for file in files] == before
+    assert same(adapter_tensors(trained.directory), start)
+    assert local.keys() == start.keys()
+    assert all("lora_" in name for name in local)
+    assert all(not torch.equal(local[name], start[name]) for name in local)
+    assert {path.name for path in (tmp_path / "red").iterdir()} == {ADAPTER}
+
+
+def test_adapters_of_different_communities_differ(trained: Trained, tmp_path: Path) -> None:
+    red, blue = (
+        local_tensors(trained, affinity, tmp_path / name) for name, affinity in (("red", RED), ("blue", BLUE))
+    )
+    assert not any(torch.equal(red[name], blue[name]) for name in red)
+
+
+def with_other_walks(users: Floats) -> Dataset:
+    """The data set in which the given users walk backwards."""
+    full = walks()
+    return walk_dataset(Sequences.of([full[u][::-1] if users[u] > 0 else full[u] for u in range(len(full))]))
+
+
+def test_members_train_and_nobody_else(trained: Trained, tmp_path: Path) -> None:
+    red = local_tensors(trained, RED, tmp_path / "red")
+    assert same(local_tensors(trained, RED, tmp_path / "others changed", with_other_walks(BLUE)), red)
+    assert not same(local_tensors(trained, RED, tmp_path / "members changed", with_other_walks(RED)), red)
+
+
+def test_members_count_by_their_affinity(trained: Trained, tmp_path: Path) -> None:
+    uneven = RED * np.linspace(0.01, 1.0, len(RED)).astype(np.float32)
+    weighted = local_tensors(trained, uneven, tmp_path / "weighted")
+    assert not same(weighted, local_tensors(trained, RED, tmp_path / "even"))
+    plain = replace(trained.config, affinity_weighted=False)
+    unweighted = [local_tensors(trained, a, tmp_path / f"plain {a.sum()}", config=plain) for a in (uneven, RED)]
+    assert same(*unweighted)
+
+
+def test_a_community_without_users_is_refused(trained: Trained, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no users; expected a larger bandwidth"):
+        local_tensors(trained, np.zeros(40, np.float32), tmp_path / "empty")

@@ -1,0 +1,153 @@
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from support.runs import N_COMMUNITIES, FinishedRun
+
+from models.contract.bundle import Bundle, verify_bundle
+from models.data.prepare import DataConfig
+from models.papers.l3rec import L3RecConfig
+from models.pipeline import Pipeline
+from models.run import RunConfig
+
+LOCAL = tuple(f"local/c{number:02d}" for number in range(N_COMMUNITIES))
+STAGES = ("data", "cf", "communities", "items", "global", *LOCAL, "serving")
+
+
+@pytest.fixture
+def directory(finished_run: FinishedRun, tmp_path: Path) -> Path:
+    """A copy of the finished run."""
+    return shutil.copytree(finished_run.directory, tmp_path / "run")
+
+
+def run(directory: Path, config: RunConfig) -> tuple[list[str], list[str], Bundle]:
+    """Stages that worked, stages that were reused, and the bundle."""
+    lines: list[str] = []
+    bundle = Pipeline(directory, config, lines.append).run()
+    worked = [stage for stage in STAGES if f"{stage}: done" in lines]
+    reused = [stage for stage in STAGES if f"{stage}: unchanged, reused" in lines]
+    return worked, reused, bundle
+
+
+def with_local(config: RunConfig, **changes: float) -> RunConfig:
+    local: L3RecConfig = replace(config.local, **changes)
+    return replace(config, local=local)
+
+
+def test_a_run_goes_from_csv_files_to_a_verified_bundle(finished_run: FinishedRun) -> None:
+    done = [line for line in finished_run.reports if line.endswith(": done")]
+    assert done == [f"{stage}: done" for stage in STAGES]
+    assert finished_run.reports[-1] == f"bundle {finished_run.bundle.id}"
+    bundle = verify_bundle(finished_run.bundle.directory)
+    assert bundle.manifest.model.adapters == ("global", "c00", "c01")
+    assert bundle.manifest.data_statistics["n_users"] == 40
+    assert bundle.manifest.config["local"]["text_size"] == 16
+    assert set(bundle.manifest.metrics["validation"]) == {
+        "count, k = 0",
+        "rrf, k = 0",
+        "rrf, k = 10",
+        "wrrf_cf, k = 0",
+        "wrrf_cf, k = 10",
+    }
+
+
+def test_a_second_run_reuses_every_stage(finished_run: FinishedRun, directory: Path) -> None:
+    worked, reused, bundle = run(directory, finished_run.config)
+    assert worked == []
+    assert reused == list(STAGES)
+    assert bundle.id == finished_run.bundle.id
+    assert [path.name for path in (directory / "bundles").iterdir()] == [bundle.id]
+
+
+def test_a_key_of_local_training_reruns_the_local_adapters_and_what_follows(
+    finished_run: FinishedRun, directory: Path
+) -> None:
+    worked, reused, bundle = run(directory, with_local(finished_run.config, local_learning_rate=0.02))
+    assert worked == [*LOCAL, "serving"]
+    assert reused == ["data", "cf", "communities", "items", "global"]
+    assert bundle.id != finished_run.bundle.id
+    verify_bundle(bundle.directory)
+    verify_bundle(directory / "bundles" / finished_run.bundle.id)  # the one before is still there
+
+
+def test_affinity_weighting_is_a_matter_of_local_training(finished_run: FinishedRun, directory: Path) -> None:
+    worked, _, _ = run(directory, with_local(finished_run.config, affinity_weighted=False))
+    assert worked == [*LOCAL, "serving"]
+
+
+def test_a_key_of_global_training_reruns_from_there(finished_run: FinishedRun, directory: Path) -> None:
+    worked, reused, _ = run(directory, with_local(finished_run.config, learning_rate=1e-3))
+    assert worked == ["global", *LOCAL, "serving"]
+    assert reused == ["data", "cf", "communities", "items"]
+
+
+def test_fusion_settings_rerun_their_choice_only(finished_run: FinishedRun, directory: Path) -> None:
+    config = replace(finished_run.config, serving=replace(finished_run.config.serving, candidates=15))
+    worked, _, bundle = run(directory, config)
+    assert worked == ["serving"]
+    assert bundle.manifest.serving.candidates == 15
+    assert bundle.id != finished_run.bundle.id  # the same files, but served otherwise
+
+
+def test_a_setting_of_a_baseline_reruns_nothing(finished_run: FinishedRun, directory: Path) -> None:
+    config = replace(finished_run.config, sasrec=replace(finished_run.config.sasrec, epochs=3))
+    worked, _, bundle = run(directory, config)
+    assert worked == []
+    assert bundle.id == finished_run.bundle.id
+
+
+def test_changed_tables_rerun_everything(finished_run: FinishedRun, directory: Path, tmp_path: Path) -> None:
+    data: DataConfig = finished_run.config.data
+    changed = tmp_path / "changed.csv"
+    changed.write_text(Path(data.interactions).read_text().replace("u01,", "u99,"))
+    worked, _, _ = run(directory, replace(finished_run.config, data=replace(data, interactions=str(changed))))
+    assert worked == list(STAGES)
+
+
+def test_a_damaged_output_is_made_again(finished_run: FinishedRun, directory: Path) -> None:
+    adapter = directory / "local" / "c01" / "adapter" / "adapter_model.safetensors"
+    adapter.write_bytes(b"damaged")
+    worked, _, bundle = run(directory, finished_run.config)
+    assert worked == ["local/c01"]
+    assert bundle.id == finished_run.bundle.id  # made again, it is what it was
+
+
+def test_another_backbone_under_the_same_name_is_noticed(
+    finished_run: FinishedRun, directory: Path, tmp_path: Path
+) -> None:
+    backbone = shutil.copytree(finished_run.config.local.backbone, tmp_path / "backbone")
+    config = replace(finished_run.config, local=replace(finished_run.config.local, backbone=str(backbone)))
+    run(directory, config)
+    tokenizer = backbone / "tokenizer_config.json"
+    tokenizer.write_text(tokenizer.read_text() + "\n")
+    worked, reused, _ = run(directory, config)
+    assert worked[:2] == ["items", "global"]
+    assert reused[:3] == ["data", "cf", "communities"]
+
+
+def test_an_interrupted_local_training_goes_on_with_the_next_run(
+    finished_run: FinishedRun, directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.rmtree(directory / "local")
+    lines: list[str] = []
+
+    def report(line: str) -> None:
+        lines.append(line)
+        if "c01: epoch 3" in line:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        Pipeline(directory, finished_run.config, report).run()
+    lines.clear()
+    bundle = Pipeline(directory, finished_run.config, lines.append).run()
+    assert "local/c00: unchanged, reused" in lines
+    assert [line.split()[2] for line in lines if "c01: epoch" in line] == ["4/5", "5/5"]
+    assert bundle.id == finished_run.bundle.id
+    assert not list(directory.glob("local/*/fit_*"))
+
+
+def test_stages_of_the_system_are_inputs_of_what_ranks(finished_run: FinishedRun) -> None:
+    inputs = Pipeline(finished_run.directory, finished_run.config, lambda line: None).ranking_inputs()
+    assert set(inputs) == {"data", "cf", "communities", "global", "c00", "c01"}
+    assert all((path / "stage.json").exists() for path in inputs.values())

@@ -1,0 +1,215 @@
+"""Publishing into a real redis-server, and moving the pointer there."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+from redis import Redis
+from redis.exceptions import ConnectionError as RedisConnectionError
+
+from models import publish as publisher
+from models.contract.bundle import PROFILES, Bundle, Manifest, ModelSpec, ServingSpec
+from models.contract.errors import BundleError
+from models.contract.fusion import FusionMethod
+from models.contract.redis_schema import (
+    BUNDLE_CHANNEL,
+    CURRENT_BUNDLE,
+    decode_events,
+    decode_profile,
+    decode_seen,
+    encode_events,
+    encode_profile,
+    encode_seen,
+    history_key,
+    item_hash,
+    profile_key,
+    seen_key,
+)
+from models.contract.types import HistoryEvent, ItemId, Membership, Profile
+from models.pointer import activate, bundles, current_bundle, rollback
+from models.publish import publish
+
+pytestmark = pytest.mark.redis
+
+USERS = ("ann", "bob", "çelik {x}")
+
+
+@pytest.fixture
+def redis(redis_url: str) -> Iterator[Redis]:
+    with Redis.from_url(redis_url) as client:
+        yield client
+
+
+def profile_of(user: int, version: int) -> Profile:
+    embedding = pl.Series([user, version, 0.5], dtype=pl.Float32).to_numpy()
+    return Profile(embedding, (Membership(1, 0.75, 1.0), Membership(0, 0.25, 1.0)))
+
+
+def events_of(user: int) -> list[HistoryEvent]:
+    return [HistoryEvent(ItemId(f"i{user}-{n}"), 1_000 + n) for n in range(user + 1)]
+
+
+def make_bundle(root: Path, version: int = 1, users: tuple[str, ...] = USERS) -> Bundle:
+    """A bundle as far as publishing looks at it: its id, and its table of profiles."""
+    directory = root / f"b-{version}"
+    path = directory / PROFILES
+    path.parent.mkdir(parents=True)
+    rows = [
+        (
+            user_id,
+            encode_profile(profile_of(user, version)),
+            encode_events(events_of(user)),
+            encode_seen([event.item_id for event in events_of(user)]),
+        )
+        for user, user_id in enumerate(users)
+    ]
+    columns = {"user_id": pl.String, "profile": pl.Binary, "history": pl.Binary, "seen": pl.Binary}
+    pl.DataFrame(rows, schema=columns, orient="row").write_parquet(path)
+    model = ModelSpec("item-token", 20, 9, 4, ("global",), "")
+    serving = ServingSpec(FusionMethod.RRF, 0.0, 10)
+    return Bundle(directory, Manifest(1, directory.name, "", 3, 1.0, model, serving, (), {}, {}, {}, {}))
+
+
+def test_what_is_published_decodes_to_what_was_exported(redis: Redis, tmp_path: Path) -> None:
+    bundle = make_bundle(tmp_path)
+    assert publish(bundle, redis) == len(USERS)
+    for user, user_id in enumerate(USERS):
+        profile = decode_profile(redis.get(profile_key(user_id, bundle.id)))
+        assert profile.embedding.tolist() == [user, 1, 0.5]
+        assert profile.memberships == profile_of(user, 1).memberships
+        assert decode_events(redis.get(history_key(user_id))) == events_of(user)
+        hashes = decode_seen(redis.get(seen_key(user_id))).tolist()
+        assert hashes == [item_hash(event.item_id) for event in events_of(user)]
+    assert redis.dbsize() == 3 * len(USERS) + 1  # and the set of published bundles
+
+
+def test_live_history_is_never_overwritten(redis: Redis, tmp_path: Path) -> None:
+    publish(make_bundle(tmp_path), redis)
+    live = HistoryEvent(ItemId("new"), 5_000)
+    redis.append(history_key("ann"), encode_events([live]))
+    redis.append(seen_key("ann"), encode_seen(["new"]))
+    publish(make_bundle(tmp_path, version=2), redis)
+    assert decode_events(redis.get(history_key("ann"))) == [*events_of(0), live]
+    assert item_hash("new") in decode_seen(redis.get(seen_key("ann")))
+    assert decode_profile(redis.get(profile_key("ann", "b-2"))).embedding[1] == 2
+
+
+def test_a_user_who_came_before_the_first_publish_keeps_the_live_history(redis: Redis, tmp_path: Path) -> None:
+    live = encode_events([HistoryEvent(ItemId("x"), 1)])
+    redis.set(history_key("bob"), live)
+    publish(make_bundle(tmp_path), redis)
+    assert redis.get(history_key("bob")) == live
+
+
+def test_bundles_profiles_stand_side_by_side(redis: Redis, tmp_path: Path) -> None:
+    for version in (1, 2):
+        publish(make_bundle(tmp_path, version), redis)
+    versions = [decode_profile(redis.get(profile_key("bob", f"b-{v}"))).embedding[1] for v in (1, 2)]
+    assert versions == [1, 2]
+    assert bundles(redis) == {"b-1", "b-2"}
+
+
+def test_publishing_again_changes_nothing(redis: Redis, tmp_path: Path) -> None:
+    bundle = make_bundle(tmp_path)
+    publish(bundle, redis)
+    before = {key: redis.dump(key) for key in redis.keys()}
+    publish(bundle, redis)
+    assert {key: redis.dump(key) for key in redis.keys()} == before
+
+
+def test_publishing_does_not_move_the_pointer(redis: Redis, tmp_path: Path) -> None:
+    publish(make_bundle(tmp_path), redis)
+    assert current_bundle(redis) is None
+
+
+def test_users_are_written_in_slices(redis: Redis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(publisher, "PIPELINE_USERS", 2)
+    sizes: list[int] = []
+
+    def progress(slices: Any, n_slices: int) -> Iterator[pl.DataFrame]:
+        sizes.append(n_slices)
+        for part in slices:
+            sizes.append(len(part))
+            yield part
+
+    assert publish(make_bundle(tmp_path), redis, progress) == len(USERS)
+    assert sizes == [2, 2, 1]
+    assert all(redis.exists(profile_key(user_id, "b-1")) for user_id in USERS)
+
+
+def test_a_bundle_counts_as_published_when_all_its_users_are_there(redis: Redis, tmp_path: Path) -> None:
+    bundle = make_bundle(tmp_path)
+
+    def breaks(slices: Any, n_slices: int) -> Iterator[pl.DataFrame]:
+        yield next(iter(slices)).head(1)
+        raise RedisConnectionError
+
+    with pytest.raises(RedisConnectionError):
+        publish(bundle, redis, breaks)
+    assert redis.exists(profile_key(USERS[0], bundle.id))
+    assert bundles(redis) == set()
+    with pytest.raises(BundleError, match="b-1: is not published; published are: none"):
+        activate(bundle.id, redis)
+
+
+def test_activating_moves_the_pointer_and_tells_the_gateways(redis: Redis, tmp_path: Path) -> None:
+    publish(make_bundle(tmp_path), redis)
+    with redis.pubsub(ignore_subscribe_messages=True) as listener:
+        listener.subscribe(BUNDLE_CHANNEL)
+        listener.get_message(timeout=2)  # the confirmation
+        activate("b-1", redis)
+        message = listener.get_message(timeout=2)
+    assert message is not None
+    assert message["data"] == b"b-1"
+    assert current_bundle(redis) == "b-1"
+
+
+def test_an_unpublished_bundle_is_refused_and_the_current_one_stays(redis: Redis, tmp_path: Path) -> None:
+    publish(make_bundle(tmp_path), redis)
+    activate("b-1", redis)
+    with pytest.raises(BundleError, match="b-9: is not published; published are: b-1"):
+        activate("b-9", redis)
+    assert current_bundle(redis) == "b-1"
+
+
+def test_rollback_goes_back_and_forth(redis: Redis, tmp_path: Path) -> None:
+    for version in (1, 2):
+        publish(make_bundle(tmp_path, version), redis)
+        activate(f"b-{version}", redis)
+    assert [rollback(redis), current_bundle(redis)] == ["b-1", "b-1"]
+    assert [rollback(redis), current_bundle(redis)] == ["b-2", "b-2"]
+
+
+def test_activating_the_current_bundle_again_keeps_the_one_before(redis: Redis, tmp_path: Path) -> None:
+    for version in (1, 2):
+        publish(make_bundle(tmp_path, version), redis)
+        activate(f"b-{version}", redis)
+    activate("b-2", redis)
+    assert rollback(redis) == "b-1"
+
+
+def test_without_a_bundle_before_there_is_no_rollback(redis: Redis, tmp_path: Path) -> None:
+    publish(make_bundle(tmp_path), redis)
+    activate("b-1", redis)
+    with pytest.raises(BundleError, match="no bundle was current before"):
+        rollback(redis)
+    assert current_bundle(redis) == "b-1"
+
+
+def test_whoever_sees_the_pointer_finds_every_profile(
+    redis: Redis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Everything that publishing and activating send, in order: the pointer is the last write."""
+    with redis.monitor() as monitor:
+        with Redis.from_url(f"unix://{redis.connection_pool.connection_kwargs['path']}") as writer:
+            publish(make_bundle(tmp_path), writer)
+            activate("b-1", writer)
+            writer.echo("end")
+        commands: list[str] = []
+        while not commands or not commands[-1].startswith("ECHO"):
+            commands.append(monitor.next_command()["command"])
+    sets = [command.split()[1] for command in commands if command.startswith("SET ")]
+    assert sets[-1] == CURRENT_BUNDLE
+    assert len(sets) == 3 * len(USERS) + 1
