@@ -41,7 +41,9 @@ class Example:
 
 @click.command()
 @click.option("--once", is_flag=True, help="Exit after the example requests instead of staying up.")
-@click.option("--workers", type=click.Choice(["engine", "vllm"]), default="engine", show_default=True)
+@click.option(
+    "--workers", type=click.Choice(["engine", "vllm"]), default="engine", show_default=True, help="Our engine or vLLM."
+)
 @click.option(
     "--port", type=click.IntRange(0), default=None, help="Gateway's port. Default: 8080; with --once a free one."
 )

@@ -130,6 +130,8 @@ def evaluate(directory: Path, with_baselines: bool, json_file: Path | None, **fl
 
     Rows: popularity, MultVAE, with --baselines also EASE and SASRec, the global adapter, and the fused local adapters.
     """
+    if json_file is not None:
+        json_file.parent.mkdir(parents=True, exist_ok=True)
     config = make(EvaluateConfig, given(flags), "evaluate")
     pipeline = _pipeline(directory, "serving", {})
     test, n = pipeline.dataset().examples("test"), max(config.cutoffs)

@@ -1,5 +1,7 @@
 """Commands that move the pointer to the current bundle. They need the base install only."""
 
+from urllib.parse import urlsplit, urlunsplit
+
 import click
 from redis import Redis
 from redis.exceptions import RedisError
@@ -48,5 +50,12 @@ def connect(url: str) -> Redis:
         redis: Redis = Redis.from_url(url)
         redis.ping()
     except (RedisError, ValueError) as exc:
-        raise LocalRecError(f"redis: {url}: {exc}") from exc
+        raise LocalRecError(f"redis: {_without_password(url)}: {exc}") from exc
     return redis
+
+
+def _without_password(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.password is None:
+        return url
+    return urlunsplit(parts._replace(netloc=parts.netloc.replace(f":{parts.password}@", ":***@")))

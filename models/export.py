@@ -1,6 +1,5 @@
 """From the stages' results to a bundle: copied into one directory, hashed, named by its content, manifest last."""
 
-import json
 import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
@@ -132,16 +131,12 @@ def _make_readable(directory: Path) -> None:
 
 
 def _copy_adapter(source: Path, target: Path) -> None:
-    """The two files that matter; the path of the training machine's base model stays behind."""
+    """The two files that matter, as ``models.llm.item_token.save_adapter`` wrote them."""
     target.mkdir(parents=True)
     for name in _ADAPTER_FILES:
         if not (source / name).exists():
             raise BundleError(f"adapter {source}: {name} is missing")
         shutil.copyfile(source / name, target / name)
-    path = target / "adapter_config.json"
-    config = json.loads(path.read_text()) | {"base_model_name_or_path": None, "inference_mode": True}
-    config["target_modules"] = sorted(config["target_modules"])  # PEFT writes a set, in another order every time
-    path.write_text(json.dumps(config, indent=2, sort_keys=True))
 
 
 def _profiles(parts: BundleParts, progress: Callable[[range], Any]) -> pl.DataFrame:

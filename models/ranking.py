@@ -30,7 +30,9 @@ class ServingConfig:
     """Fusion settings that are tried on validation examples; the best become the bundle's."""
 
     candidates: int = option(100, "Items asked of each community.", low=10, high=1000)
-    dampings: tuple[float, ...] = option((0.0, 10.0, 40.0, 100.0), "Values of k of equations 5 and 6 that are tried.")
+    dampings: tuple[float, ...] = option(
+        (0.0, 10.0, 40.0, 100.0), "Values of k of equations 5 and 6 that are tried.", low=0
+    )
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Mapping
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -75,15 +76,17 @@ def run_stage(
 
 
 def digest(path: Path) -> str:
-    """Digest of an input: a finished stage stands for its directory; else a file's own checksum.
+    """Digest of an input: of a finished stage's recorded outputs, whatever made them; of a file, its checksum.
 
     Raises:
         DataError: the stage is not finished, or there is no such file.
     """
-    file = path / RECORD if path.is_dir() else path
-    if not file.is_file():
+    if path.is_file():
+        return hash_file(path).sha256
+    record = _read(path / RECORD)
+    if record is None:
         raise DataError(f"{path}: is missing or was not finished; run the stage that makes it first")
-    return hash_file(file).sha256
+    return sha256(msgspec.json.encode(record.outputs, order="sorted")).hexdigest()
 
 
 def _as_read(record: StageRecord) -> StageRecord:

@@ -11,6 +11,7 @@ Text gives items that are rarely seen a place; the learned part adds the collabo
 training both products are written out, and what is left is an ordinary checkpoint whose vocabulary is the catalogue.
 """
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol, Self
@@ -151,6 +152,19 @@ def lora_config(rank: int, alpha: float, dropout: float) -> LoraConfig:
     return LoraConfig(
         r=rank, lora_alpha=alpha, lora_dropout=dropout, target_modules=list(LORA_TARGETS), task_type="CAUSAL_LM"
     )
+
+
+def save_adapter(model: PeftModel, directory: Path) -> None:
+    """Write the active adapter as PEFT does, but the same bytes on every machine and every time.
+
+    PEFT notes where the base model came from, and the adapted modules in the order of a set.
+    """
+    model.save_pretrained(str(directory), save_embedding_layers=False)
+    path = directory / "adapter_config.json"
+    config = json.loads(path.read_text())
+    config |= {"base_model_name_or_path": None, "target_modules": sorted(config["target_modules"])}
+    path.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
+    (directory / "README.md").unlink()  # PEFT's empty form of a model card, with the same path in it
 
 
 def prompt_batch(histories: Sequence[Ints], n_items: int, history_length: int) -> tuple[Tensor, Tensor]:

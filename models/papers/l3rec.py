@@ -24,7 +24,7 @@ from models.contract.types import Floats
 from models.data.dataset import Dataset
 from models.llm.backbone import load_backbone, top_model
 from models.llm.device import training_device
-from models.llm.item_token import CatalogueModel, ItemTokenModel, lora_config
+from models.llm.item_token import CatalogueModel, ItemTokenModel, lora_config, save_adapter
 from models.llm.items import fit_whitening, item_states, item_text
 from models.llm.next_item import NextItemScorer, NextItemTask, WindowConfig
 from models.llm.training import FitConfig, FitState, Report, fit
@@ -144,7 +144,7 @@ def train_local(
         validate=_validation(model, model.n_items, config, _of_users(dataset.examples("valid"), members)),
     )
     state = fit(model, task, FitConfig(config.local_epochs, config.local_patience, config.seed), directory, report)
-    model.language_model.save_pretrained(str(directory / ADAPTER), save_embedding_layers=False)
+    save_adapter(model.language_model, directory / ADAPTER)
     return state
 
 
@@ -168,7 +168,7 @@ def _of_users(examples: Examples, users: "np.ndarray[tuple[int], np.dtype[np.int
 
 
 def _save_global(model: ItemTokenModel, directory: Path) -> None:
-    model.language_model.save_pretrained(str(directory / ADAPTER), save_embedding_layers=False)
+    save_adapter(model.language_model, directory / ADAPTER)
     names = ("learned.weight", "text_projection.weight", "input_projection.weight", "output_projection.weight", "start")
     state = model.state_dict()
     save_file({name: state[name].contiguous() for name in names}, directory / ITEM_TABLE)

@@ -142,7 +142,9 @@ def test_the_served_list_is_the_fusion_written_out(
         expected = literally_fused(system, history, lists, settings)
         if len(expected) < 12:
             user = answer.profile.embedding
-            cf = [float(user @ row + bias) for row, bias in zip(system.cf.item_factors, system.cf.item_bias, strict=True)]
+            cf = [
+                float(user @ row + bias) for row, bias in zip(system.cf.item_factors, system.cf.item_bias, strict=True)
+            ]
             expected += best(cf, seen | set(expected), 12 - len(expected))
         assert recommend(system, answer, settings, 12).tolist() == expected[:12]
 

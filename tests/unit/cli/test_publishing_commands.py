@@ -106,6 +106,13 @@ def test_where_no_redis_answers_the_url_is_named(url: str) -> None:
     assert str(answer.exception).startswith(f"redis: {url}: ")
 
 
+def test_a_password_is_not_shown() -> None:
+    answer = localrec("bundles", "--redis-url", "redis://operator:s3cret@127.0.0.1:1/0")
+
+    assert "redis://operator:***@127.0.0.1:1/0" in str(answer.exception)
+    assert "s3cret" not in str(answer.exception)
+
+
 def test_the_environment_names_the_redis(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LOCALREC_REDIS_URL", redis_url)
 

@@ -12,7 +12,7 @@ from transformers import AutoModelForCausalLM
 
 from models.contract.types import Ints, item_numbers
 from models.llm.backbone import Backbone, top_model
-from models.llm.item_token import LORA_TARGETS, CatalogueModel, ItemTokenModel, lora_config, prompt_batch
+from models.llm.item_token import LORA_TARGETS, CatalogueModel, ItemTokenModel, lora_config, prompt_batch, save_adapter
 from models.papers.l3rec import ADAPTER, CHECKPOINT, _save_global
 
 N_ITEMS = 9
@@ -175,6 +175,18 @@ def test_adapter_files_have_the_names_that_vllm_expects(exported: Exported) -> N
     assert sorted(config["target_modules"]) == sorted(LORA_TARGETS)
 
 
+def test_adapter_files_are_the_same_bytes_every_time(exported: Exported, tmp_path: Path) -> None:
+    catalogue = load(exported)
+    config = catalogue.language_model.peft_config["default"]
+    for name, modules in (("a", LORA_TARGETS), ("b", LORA_TARGETS[::-1])):
+        config.target_modules = dict.fromkeys(modules).keys()  # PEFT's set has any order
+        config.base_model_name_or_path = f"/machine/{name}"
+        save_adapter(catalogue.language_model, tmp_path / name)
+    files = [{path.name: path.read_bytes() for path in (tmp_path / name).iterdir()} for name in "ab"]
+    assert files[0] == files[1]
+    assert set(files[0]) == {"adapter_config.json", "adapter_model.safetensors"}
+
+
 def test_the_checkpoint_holds_nothing_but_layers_and_vocabulary(exported: Exported) -> None:
     tensors = load_file(exported.directory / CHECKPOINT / "model.safetensors")
     assert not [name for name in tensors if "lora" in name or "base_layer" in name]
@@ -191,7 +203,7 @@ def test_adapters_are_told_apart_by_their_names_not_by_their_directories(exporte
         torch.manual_seed(seed)
         randomize(other.language_model)
         directories[name] = tmp_path / name / "adapter"  # the last part of the path is the same
-        other.language_model.save_pretrained(str(directories[name]), save_embedding_layers=False)
+        save_adapter(other.language_model, directories[name])
         expected[name] = last_logits(other)
     assert not torch.allclose(expected["c00"], expected["c01"], atol=1e-2)
     for name in ("c00", "c01", "c00"):

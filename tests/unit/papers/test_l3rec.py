@@ -171,9 +171,7 @@ def test_local_training_changes_the_adapter_and_nothing_else(trained: Trained, t
 
 
 def test_adapters_of_different_communities_differ(trained: Trained, tmp_path: Path) -> None:
-    red, blue = (
-        local_tensors(trained, affinity, tmp_path / name) for name, affinity in (("red", RED), ("blue", BLUE))
-    )
+    red, blue = (local_tensors(trained, affinity, tmp_path / name) for name, affinity in (("red", RED), ("blue", BLUE)))
     assert not any(torch.equal(red[name], blue[name]) for name in red)
 
 
