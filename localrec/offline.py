@@ -28,13 +28,17 @@ RUN = click.option(
     show_default=True,
     help="Run directory: stages read and write below it, and run.json keeps their settings.",
 )
+BUNDLES = click.option(
+    "--bundles", type=click.Path(path_type=Path, file_okay=False), help="Where bundles go. Default: RUN/bundles."
+)
 JSON = click.option("--json", "json_file", type=click.Path(path_type=Path), help="Also write the result to this file.")
 
 
 @click.command()
 @click.argument("config", type=click.Path(path_type=Path, dir_okay=False))
 @RUN
-def run(config: Path, directory: Path) -> None:
+@BUNDLES
+def run(config: Path, directory: Path, bundles: Path | None) -> None:
     """All stages from the data to the bundle, as the TOML file CONFIG says.
 
     CONFIG has a name and the sections data, cf, communities, local and serving; their keys are the flags of the
@@ -42,7 +46,7 @@ def run(config: Path, directory: Path) -> None:
     """
     settings = load_config(config)
     save_run(directory, settings)
-    Pipeline(directory, settings, click.echo).run()
+    Pipeline(directory, settings, click.echo, bundles=bundles).run()
 
 
 @click.group()
@@ -104,10 +108,11 @@ def bundle() -> None:
 
 @bundle.command("build")
 @RUN
+@BUNDLES
 @config_flags(ServingConfig)
-def build_bundle(directory: Path, **flags: Any) -> None:
+def build_bundle(directory: Path, bundles: Path | None, **flags: Any) -> None:
     """Choose fusion settings on validation data, and put the bundle together."""
-    pipeline = _pipeline(directory, "serving", flags)
+    pipeline = _pipeline(directory, "serving", flags, bundles=bundles)
     pipeline.serving()
     pipeline.bundle()
 
@@ -145,7 +150,9 @@ def evaluate(directory: Path, with_baselines: bool, json_file: Path | None, **fl
         json_file.write_text(json.dumps(as_json(rows), indent=2) + "\n")
 
 
-def _pipeline(directory: Path, section: str, flags: dict[str, Any], name: str | None = None) -> Pipeline:
+def _pipeline(
+    directory: Path, section: str, flags: dict[str, Any], name: str | None = None, bundles: Path | None = None
+) -> Pipeline:
     """The pipeline of a run directory, after the flags were written into its settings."""
     config = load_run(directory)
     if config is None:
@@ -154,4 +161,4 @@ def _pipeline(directory: Path, section: str, flags: dict[str, Any], name: str | 
         config = replace(config, name=name)
     config = with_flags(config, section, given(flags))
     save_run(directory, config)
-    return Pipeline(directory, config, click.echo)
+    return Pipeline(directory, config, click.echo, bundles=bundles)

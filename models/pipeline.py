@@ -59,10 +59,14 @@ class Pipeline:
         directory: the run directory.
         config: see :class:`RunConfig`.
         report: told one line a step.
+        bundles: directory that bundles are written to; default: ``bundles`` in the run directory.
     """
 
-    def __init__(self, directory: Path, config: RunConfig, report: Report = print) -> None:
+    def __init__(
+        self, directory: Path, config: RunConfig, report: Report = print, *, bundles: Path | None = None
+    ) -> None:
         self.directory = directory
+        self.bundles = bundles or directory / "bundles"
         self.config = config
         self._report = report
         disable_progress_bar()  # transformers' own, which says nothing that the stages do not say
@@ -177,7 +181,7 @@ class Pipeline:
         )
         bundle = build_bundle(
             parts,
-            self.directory / "bundles",
+            self.bundles,
             lambda rows: tqdm(rows, "profiles", unit="user", leave=False, disable=None),
         )
         (self.directory / "bundle.json").write_text(json.dumps({"bundle_id": bundle.id}) + "\n")

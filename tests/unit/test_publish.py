@@ -114,9 +114,9 @@ def test_bundles_profiles_stand_side_by_side(redis: Redis, tmp_path: Path) -> No
 def test_publishing_again_changes_nothing(redis: Redis, tmp_path: Path) -> None:
     bundle = make_bundle(tmp_path)
     publish(bundle, redis)
-    before = {key: redis.dump(key) for key in redis.keys()}
+    before = {key: redis.dump(key) for key in redis.scan_iter()}
     publish(bundle, redis)
-    assert {key: redis.dump(key) for key in redis.keys()} == before
+    assert {key: redis.dump(key) for key in redis.scan_iter()} == before
 
 
 def test_publishing_does_not_move_the_pointer(redis: Redis, tmp_path: Path) -> None:

@@ -1,6 +1,5 @@
 """The `local` pipeline offline, against the same thing written out."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -199,7 +198,7 @@ def test_serving_takes_the_settings_that_are_best_on_validation(system: LocalSys
 
 
 @pytest.fixture
-def rigged(monkeypatch: pytest.MonkeyPatch, valid: Examples) -> Iterator[dict[tuple[FusionMethod, float], bool]]:
+def rigged(monkeypatch: pytest.MonkeyPatch, valid: Examples) -> dict[tuple[FusionMethod, float], bool]:
     """Lists that hold the target under the chosen settings only."""
     right: dict[tuple[FusionMethod, float], bool] = {}
 
@@ -208,7 +207,7 @@ def rigged(monkeypatch: pytest.MonkeyPatch, valid: Examples) -> Iterator[dict[tu
         return np.tile(valid.targets[:, None] if hit else np.int32(NO_ITEM), (1 if hit else len(answers), n))
 
     monkeypatch.setattr(ranking, "recommend_all", lists)
-    yield right
+    return right
 
 
 @pytest.mark.parametrize(

@@ -179,7 +179,7 @@ def test_adapter_files_are_the_same_bytes_every_time(exported: Exported, tmp_pat
     catalogue = load(exported)
     config = catalogue.language_model.peft_config["default"]
     for name, modules in (("a", LORA_TARGETS), ("b", LORA_TARGETS[::-1])):
-        config.target_modules = dict.fromkeys(modules).keys()  # PEFT's set has any order
+        config.target_modules = list(modules)  # PEFT's set has any order
         config.base_model_name_or_path = f"/machine/{name}"
         save_adapter(catalogue.language_model, tmp_path / name)
     files = [{path.name: path.read_bytes() for path in (tmp_path / name).iterdir()} for name in "ab"]

@@ -9,7 +9,7 @@ from support.backbones import N_ITEMS, tiny_config, walk_dataset, walks
 from torch import Tensor
 
 from models.contract.errors import ConfigError
-from models.contract.types import Floats, item_numbers
+from models.contract.types import Floats
 from models.data.dataset import Dataset
 from models.llm.item_token import CatalogueModel
 from models.llm.next_item import NextItemScorer
