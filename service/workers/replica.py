@@ -6,6 +6,8 @@ import time
 from collections.abc import Mapping
 
 from models.contract.bundle import Bundle
+from models.contract.prompts import start_token
+from models.contract.types import item_numbers
 from service.workers.breaker import Breaker
 from service.workers.client import WorkerClient, WorkerError
 from service.workers.types import Completion, Outcome, OutcomeKind, PoolObserver
@@ -77,7 +79,23 @@ class Replica:
                 continue
             if not await self._load_once(bundle, adapter):
                 raise WorkerError(f"adapter {bundle.adapter_name(adapter)} could not be loaded")
+        if self.bundle_id != bundle.id:
+            await self._warm_up(bundle)
         return bundle
+
+    async def _warm_up(self, bundle: Bundle) -> None:
+        """Ask every adapter once, without a user waiting: a server's first calls may take seconds."""
+        model = bundle.manifest.model
+        completion = Completion([start_token(model.n_items)], 1, item_numbers([]), model.n_items)
+        for adapter in model.adapters:
+            name = bundle.adapter_name(adapter)
+            try:
+                async with asyncio.timeout(LOAD_TIMEOUT_SECONDS):
+                    outcome = await self.client.complete(name, completion)
+            except TimeoutError:
+                outcome = Outcome(OutcomeKind.TIMEOUT, detail=f"no answer within {LOAD_TIMEOUT_SECONDS} s")
+            if outcome.kind is not OutcomeKind.OK:
+                raise WorkerError(f"adapter {name} does not answer: {outcome.kind}: {outcome.detail}")
 
     def _ready(self, bundle: Bundle) -> None:
         if self.bundle_id == bundle.id:

@@ -7,6 +7,7 @@ import click
 import pytest
 import yaml
 
+from localrec.cli import cli
 from service.gateway.settings import load_settings
 
 ROOT = Path(__file__).parents[3]
@@ -110,7 +111,7 @@ def test_gateway_settings_accept_the_file_with_the_containers_environment(monkey
 
 @pytest.mark.parametrize("name", ["gateway", "engine", "trainer"])
 def test_container_command_is_one_that_the_command_line_has(name: str) -> None:
-    command = pytest.importorskip("localrec.cli").main
+    command: click.Command = cli
     words = SERVICES[name].get("command") or json.loads(re.findall(r"^CMD (.*)$", dockerfile(name), re.MULTILINE)[-1])
     words = list(words)
     while isinstance(command, click.Group):
