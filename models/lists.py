@@ -16,7 +16,6 @@ from models.cf.multvae import MultVAEScorer
 from models.cf.popularity import train_popularity
 from models.cf.sasrec import train_sasrec
 from models.contract.fusion import FusionMethod
-from models.contract.selection import FusionSettings
 from models.contract.types import Ints
 from models.data.dataset import Dataset
 from models.metrics import evaluate_scorer, rank_scores
@@ -59,23 +58,23 @@ def _local_lists(pipeline: Pipeline, n: int) -> dict[str, Ints]:
         save_file(_rank_local(pipeline, pipeline.dataset().examples("test"), n), directory / _LISTS)
 
     inputs = pipeline.ranking_inputs() | {"serving": pipeline.directory / "serving"}
-    pipeline.stage("lists/local", 1, {"n": n}, inputs, work)
+    pipeline.stage("lists/local", 2, {"n": n}, inputs, work)
     lists: dict[str, Ints] = load_file(pipeline.directory / "lists" / "local" / _LISTS)
     return lists
 
 
 def _rank_local(pipeline: Pipeline, test: Examples, n: int) -> dict[str, Ints]:
-    """Lists of the global adapter, and of the fused local adapters by every method, with k and candidates as served."""
-    system, serving = pipeline.system(), pipeline.fusion_settings()
-    ranker = LocalRanker(system, serving.candidates)
+    """Lists of the global adapter, and of the fused local adapters by every method, each with its own best k."""
+    system, settings = pipeline.system(), [pipeline.fusion_settings(method) for method in FUSIONS]
+    ranker = LocalRanker(system, pipeline.config.serving.candidates)
     parts: dict[str, list[Ints]] = {}
     for part in chunks(test):
         scores = ranker.global_scores(part.histories)
         parts.setdefault("global adapter", []).append(rank_scores(scores, part.histories, n))
         answers = ranker.answers(part.histories)
-        for method in FUSIONS:
-            settings = FusionSettings(method, serving.k, serving.candidates)
-            parts.setdefault(_fused_name(method), []).append(recommend_all(system, answers, settings, n))
+        for fusion in settings:
+            lists = recommend_all(system, answers, fusion, n)
+            parts.setdefault(_fused_name(fusion.method), []).append(lists)
     return {name: np.concatenate(lists) for name, lists in parts.items()}
 
 

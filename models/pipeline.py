@@ -34,6 +34,7 @@ from models.contract.bundle import (
     community_adapter,
 )
 from models.contract.cf import CFModel
+from models.contract.fusion import FusionMethod
 from models.contract.selection import FusionSettings
 from models.contract.types import Floats
 from models.data import prepare
@@ -42,7 +43,7 @@ from models.data.statistics import Statistics
 from models.export import BundleParts, adapter_names, build_bundle
 from models.llm.training import FitState
 from models.papers import l3rec
-from models.ranking import LocalSystem, choose_serving
+from models.ranking import LocalSystem, Tried, best_fusion, try_fusions
 from models.run import RunConfig
 from models.stage import run_stage
 
@@ -150,17 +151,16 @@ class Pipeline:
         """Choose fusion settings on validation examples."""
 
         def work(directory: Path) -> None:
-            spec, table = choose_serving(self.system(), self.dataset().examples("valid"), self.config.serving)
-            document = {"serving": spec, "validation NDCG@10": table}
-            (directory / "serving.json").write_bytes(msgspec.json.format(msgspec.json.encode(document)))
+            tried = try_fusions(self.system(), self.dataset().examples("valid"), self.config.serving)
+            (directory / "tried.json").write_bytes(msgspec.json.format(msgspec.json.encode(tried)))
 
-        self.stage("serving", 1, self.config.serving, self.ranking_inputs(), work)
-        for name, ndcg in self._serving_document()["validation NDCG@10"].items():
-            self._report(f"  validation NDCG@10 {ndcg:.4f}  {name}")
+        self.stage("serving", 2, self.config.serving, self.ranking_inputs(), work)
+        for tried in self.tried_fusions():
+            self._report(f"  validation NDCG@10 {tried.ndcg:.4f}  {tried.settings.method}, k = {tried.settings.k:g}")
 
     def bundle(self) -> Bundle:
         """Put the bundle together; its id follows from its content, so unchanged stages give the same bundle."""
-        dataset, system = self.dataset(), self.system()
+        dataset, system, served = self.dataset(), self.system(), self.fusion_settings()
         document = json.loads((self.directory / "communities" / "communities.json").read_text())
         statistics = Statistics.load(self.directory / "data").as_dict()  # its samples of the files' rows stay here
         parts = BundleParts(
@@ -174,10 +174,10 @@ class Pipeline:
             checkpoint=system.checkpoint,
             adapters=system.adapters,
             model=self._model_spec(len(dataset.catalogue)),
-            serving=self.serving_spec(),
+            serving=ServingSpec(served.method, served.k, served.candidates),
             config=msgspec.to_builtins(self.config),
             data_statistics={key: value for key, value in statistics.items() if key != "files"},
-            metrics={"validation": self._serving_document()["validation NDCG@10"]},
+            metrics={"fusion on validation, NDCG@10": msgspec.to_builtins(self.tried_fusions())},
         )
         bundle = build_bundle(
             parts,
@@ -223,19 +223,18 @@ class Pipeline:
         weights: Floats = np.load(self.directory / "communities" / "affinities.npy", allow_pickle=False)
         return weights
 
-    def serving_spec(self) -> ServingSpec:
-        """The chosen fusion settings."""
-        return msgspec.convert(self._serving_document()["serving"], ServingSpec)
+    def tried_fusions(self) -> list[Tried]:
+        """What the fusion settings that were tried gave on validation examples."""
+        return msgspec.json.decode((self.directory / "serving" / "tried.json").read_bytes(), type=list[Tried])
 
     def ranking_inputs(self) -> dict[str, Path]:
         """The stages that :meth:`system` reads, as inputs of a stage that ranks."""
         shared = {name: self.directory / name for name in ("data", "cf", "communities", "global")}
         return shared | {name: self.directory / "local" / name for name in self._community_names()}
 
-    def fusion_settings(self) -> FusionSettings:
-        """The chosen fusion settings, as fusion takes them."""
-        spec = self.serving_spec()
-        return FusionSettings(spec.method, spec.k, spec.candidates)
+    def fusion_settings(self, method: FusionMethod | None = None) -> FusionSettings:
+        """The best fusion settings on validation examples: those that are served, or a method's own best."""
+        return best_fusion(self.tried_fusions(), method)
 
     def system(self) -> LocalSystem:
         """Everything that ranking needs, as the stages left it."""
@@ -293,10 +292,6 @@ class Pipeline:
 
     def _community_names(self) -> list[str]:
         return [community_adapter(number) for number in range(self.config.communities.n_communities)]
-
-    def _serving_document(self) -> dict[str, Any]:
-        document: dict[str, Any] = json.loads((self.directory / "serving" / "serving.json").read_text())
-        return document
 
     def _model_spec(self, n_items: int) -> ModelSpec:
         local = self.config.local

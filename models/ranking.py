@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.config import option
-from models.contract.bundle import GLOBAL_ADAPTER, ServingSpec, community_adapter
+from models.contract.bundle import GLOBAL_ADAPTER, community_adapter
 from models.contract.cf import CFModel
 from models.contract.fusion import FusionMethod
 from models.contract.index import top_n
@@ -135,8 +135,16 @@ def chunks(examples: Examples) -> Iterator[Examples]:
     return (examples.take(rows[at : at + CHUNK]) for at in range(0, len(rows), CHUNK))
 
 
-def choose_serving(system: LocalSystem, valid: Examples, config: ServingConfig) -> tuple[ServingSpec, dict[str, float]]:
-    """Fusion method and k with the best NDCG@10 on validation examples, and the NDCG@10 of all that were tried."""
+@dataclass(frozen=True)
+class Tried:
+    """Fusion settings and the NDCG@10 that they gave on validation examples."""
+
+    settings: FusionSettings
+    ndcg: float
+
+
+def try_fusions(system: LocalSystem, valid: Examples, config: ServingConfig) -> list[Tried]:
+    """NDCG@10 on validation examples of every fusion method with every k."""
     grid = [
         FusionSettings(method, k, config.candidates)
         for method in FUSIONS
@@ -149,7 +157,9 @@ def choose_serving(system: LocalSystem, valid: Examples, config: ServingConfig) 
         for settings in grid:
             lists = recommend_all(system, answers, settings, 10)
             values[settings].append(ndcg(ranks_in_lists(lists, part.targets), 10))
-    means = {settings: float(np.concatenate(parts).mean()) for settings, parts in values.items()}
-    best = max(grid, key=lambda settings: means[settings])
-    table = {f"{settings.method}, k = {settings.k:g}": mean for settings, mean in means.items()}
-    return ServingSpec(best.method, best.k, best.candidates), table
+    return [Tried(settings, float(np.concatenate(parts).mean())) for settings, parts in values.items()]
+
+
+def best_fusion(tried: Sequence[Tried], method: FusionMethod | None = None) -> FusionSettings:
+    """The settings with the highest NDCG@10, of one method or of all; of equals the one that was tried first."""
+    return max((t for t in tried if method in (None, t.settings.method)), key=lambda t: t.ndcg).settings

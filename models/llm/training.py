@@ -52,12 +52,12 @@ class Task(Protocol):
 
 @dataclass(frozen=True)
 class FitConfig:
-    """How long and how fast. ``warmup_steps`` counts optimizer steps, ``patience`` epochs without improvement."""
+    """How long and how fast. ``patience`` counts epochs without improvement; the warm-up is a share of all steps."""
 
     epochs: int
     patience: int
     seed: int
-    warmup_steps: int = 50
+    warmup_share: float = 0.05
     clip_norm: float = 1.0
 
 
@@ -121,9 +121,9 @@ class _Rates:
     epoch: int
 
     def set(self, number: int, n_batches: int) -> None:
-        step = self.epoch * n_batches + number
-        warmup = min(1.0, (step + 1) / max(self.config.warmup_steps, 1))
-        decay = 0.5 * (1 + math.cos(math.pi * min(1.0, step / (self.config.epochs * n_batches))))
+        step, n_steps = self.epoch * n_batches + number, self.config.epochs * n_batches
+        warmup = min(1.0, (step + 1) / max(self.config.warmup_share * n_steps, 1.0))
+        decay = 0.5 * (1 + math.cos(math.pi * step / n_steps))
         for group in self.optimizer.param_groups:
             group["lr"] = group["base_lr"] * warmup * decay
 

@@ -43,7 +43,7 @@ def offline_lists(run: FinishedRun, histories, n: int) -> list[list[str]]:
     """What the offline evaluation ranks for some histories, by item id."""
     pipeline = Pipeline(run.directory, run.config)
     system, ids = pipeline.system(), pipeline.dataset().catalogue.ids
-    answers = LocalRanker(system, pipeline.serving_spec().candidates).answers(histories)
+    answers = LocalRanker(system, pipeline.fusion_settings().candidates).answers(histories)
     return [[ids[item] for item in recommend(system, a, pipeline.fusion_settings(), n)] for a in answers]
 
 

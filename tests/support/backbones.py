@@ -109,7 +109,7 @@ def tiny_config(backbone: Path) -> L3RecConfig:
         item_learning_rate=1e-2,
         local_epochs=5,
         local_patience=5,
-        local_learning_rate=1e-1,
+        local_learning_rate=1e-2,
     )
 
 

@@ -19,10 +19,12 @@ from models.ranking import (
     LocalRanker,
     LocalSystem,
     ServingConfig,
-    choose_serving,
+    Tried,
+    best_fusion,
     chunks,
     recommend,
     recommend_all,
+    try_fusions,
 )
 from models.types import Examples, Sequences
 
@@ -183,18 +185,26 @@ def test_the_global_adapter_is_not_changed_by_the_communities(system: LocalSyste
     np.testing.assert_allclose(before[0], expected, atol=1e-4)
 
 
-def test_serving_takes_the_settings_that_are_best_on_validation(system: LocalSystem, valid: Examples) -> None:
+def test_every_method_is_tried_with_every_k(system: LocalSystem, valid: Examples) -> None:
     config = ServingConfig(candidates=CANDIDATES, dampings=(0.0, 7.0))
-    spec, table = choose_serving(system, valid, config)
-    assert list(table) == ["count, k = 0", "rrf, k = 0", "rrf, k = 7", "wrrf_cf, k = 0", "wrrf_cf, k = 7"]
+    tried = try_fusions(system, valid, config)
+    names = [f"{t.settings.method} {t.settings.k:g}" for t in tried]
+    assert names == ["count 0", "rrf 0", "rrf 7", "wrrf_cf 0", "wrrf_cf 7"]
     answers = LocalRanker(system, CANDIDATES).answers(valid.histories)
-    for name, value in table.items():
-        method, _, k = name.partition(", k = ")
-        lists = recommend_all(system, answers, FusionSettings(FusionMethod(method), float(k), CANDIDATES), 10)
-        assert value == pytest.approx(ndcg(ranks_in_lists(lists, valid.targets), 10).mean())
-    assert table[f"{spec.method}, k = {spec.k:g}"] == max(table.values())
-    assert spec.candidates == CANDIDATES
-    assert choose_serving(system, valid, config) == (spec, table)
+    for t in tried:
+        lists = recommend_all(system, answers, t.settings, 10)
+        assert t.settings.candidates == CANDIDATES
+        assert t.ndcg == pytest.approx(ndcg(ranks_in_lists(lists, valid.targets), 10).mean())
+    assert try_fusions(system, valid, config) == tried
+
+
+def test_the_best_settings_of_all_and_of_a_method() -> None:
+    rrf, damped, weighted = (
+        FusionSettings(method, k) for method, k in [("rrf", 0.0), ("rrf", 40.0), (FusionMethod.WRRF_CF, 0.0)]
+    )
+    tried = [Tried(rrf, 0.1), Tried(damped, 0.2), Tried(weighted, 0.3), Tried(rrf, 0.2)]
+    assert best_fusion(tried) == weighted
+    assert best_fusion(tried, FusionMethod.RRF) == damped  # of equals the one that was tried first
 
 
 @pytest.fixture
@@ -220,9 +230,10 @@ def test_serving_finds_the_one_that_hits(
     better: tuple[FusionMethod, float],
 ) -> None:
     rigged[better] = True
-    spec, table = choose_serving(system, valid, ServingConfig(candidates=CANDIDATES, dampings=(0.0, 7.0)))
-    assert (spec.method, spec.k) == better
-    assert table[f"{spec.method}, k = {spec.k:g}"] == 1.0
+    tried = try_fusions(system, valid, ServingConfig(candidates=CANDIDATES, dampings=(0.0, 7.0)))
+    chosen = best_fusion(tried)
+    assert (chosen.method, chosen.k) == better
+    assert max(t.ndcg for t in tried) == 1.0
 
 
 def test_chunks_are_the_examples_in_order(valid: Examples, monkeypatch: pytest.MonkeyPatch) -> None:

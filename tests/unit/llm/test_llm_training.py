@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from models.llm import training
 from models.llm.training import Batch, FitConfig, FitState, TrainingError, fit
 
-CONFIG = FitConfig(epochs=4, patience=4, seed=0, warmup_steps=3)
+CONFIG = FitConfig(epochs=4, patience=4, seed=0, warmup_share=0.25)
 
 
 class Interrupted(BaseException):
@@ -128,7 +128,7 @@ def test_the_same_seed_gives_the_same_parameters(tmp_path: Path) -> None:
     first, _ = finished(tmp_path)
     torch.manual_seed(12345)  # what happened before does not matter
     assert same(finished(tmp_path)[0], first)
-    other, _ = finished(tmp_path, config=FitConfig(epochs=4, patience=4, seed=1, warmup_steps=3))
+    other, _ = finished(tmp_path, config=FitConfig(epochs=4, patience=4, seed=1, warmup_share=0.25))
     assert not same(other, first)
 
 
@@ -229,7 +229,7 @@ def test_rates_rise_linearly_then_fall_as_a_cosine(tmp_path: Path, monkeypatch: 
 
     monkeypatch.setattr(torch.optim.AdamW, "step", spy)
     finished(tmp_path)
-    expected = [min(1, (n + 1) / 3) * 0.5 * (1 + math.cos(math.pi * n / 20)) for n in range(20)]
+    expected = [min(1, (n + 1) / 5) * 0.5 * (1 + math.cos(math.pi * n / 20)) for n in range(20)]
     assert [rate[0] for rate in rates] == pytest.approx([0.05 * e for e in expected])
     assert [rate[1] for rate in rates] == pytest.approx([0.02 * e for e in expected])
 
