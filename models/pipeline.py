@@ -8,6 +8,7 @@ Each stage is a directory of its own and runs once per content of its configurat
 """
 
 import json
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -71,6 +72,7 @@ class Pipeline:
         self.config = config
         self._report = report
         disable_progress_bar()  # transformers' own, which says nothing that the stages do not say
+        warnings.filterwarnings("ignore", ".*is_gradient_checkpointing", FutureWarning)  # PEFT asks by the old name
 
     def run(self) -> Bundle:
         """All stages, in order."""

@@ -8,6 +8,8 @@ import click
 
 from localrec.bench.gateway import GatewayBenchOptions
 from localrec.bench.gateway import run as run_gateway
+from localrec.bench.redis_memory import RedisBenchOptions
+from localrec.bench.redis_memory import run as run_redis
 
 JSON = click.option("--json", "json_file", type=click.Path(path_type=Path), help="Also write the record to this file.")
 
@@ -24,6 +26,14 @@ def bench() -> None:
 def gateway(seconds: float, rounds: int, json_file: Path | None) -> None:
     """Throughput of pipeline cf against a bare FastAPI service with one Redis GET; the gateway's own share of local."""
     _keep(run_gateway(GatewayBenchOptions(seconds=seconds, rounds=rounds)), json_file)
+
+
+@bench.command("redis")
+@click.option("--users", default=50_000, show_default=True, help="Synthetic users that are written.")
+@JSON
+def redis_memory(users: int, json_file: Path | None) -> None:
+    """Memory that a user takes in Redis."""
+    _keep(run_redis(RedisBenchOptions(n_users=users)), json_file)
 
 
 def _keep(record: dict[str, Any], json_file: Path | None) -> None:

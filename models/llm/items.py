@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from models.contract.catalogue import Item
 from models.llm.backbone import Backbone, trunk
+from models.llm.device import training_device
 
 BATCH_SIZE = 64  # items; small because titles are short and memory is shared
 ROUNDING = 1e-6  # of float32 states that went through some layers, relative to their norm
@@ -30,21 +31,19 @@ def item_states(backbone: Backbone, texts: Sequence[str], depth: int, max_tokens
 
     The first token is left out of the mean: in decoder-only models it is an attention sink, the same for all texts.
     """
-    shallow = trunk(backbone, depth)
+    shallow = trunk(backbone, depth).to(training_device())
     starts = tqdm(range(0, len(texts), BATCH_SIZE), "items", unit="batch", leave=False, disable=None)
     return torch.cat([_mean_states(backbone, shallow, texts[s : s + BATCH_SIZE], max_tokens) for s in starts])
 
 
 def _mean_states(backbone: Backbone, shallow: Any, texts: Sequence[str], max_tokens: int) -> Tensor:
     encoded = backbone.tokenizer(list(texts), return_tensors="pt", padding=True, truncation=True, max_length=max_tokens)
-    states = shallow(
-        input_ids=encoded["input_ids"], attention_mask=encoded["attention_mask"], use_cache=False
-    ).last_hidden_state  # (b, tokens, hidden)
-    mask = encoded["attention_mask"].clone()
+    tokens, mask = (encoded[name].to(training_device()) for name in ("input_ids", "attention_mask"))
+    states = shallow(input_ids=tokens, attention_mask=mask, use_cache=False).last_hidden_state  # (b, tokens, hidden)
     mask[:, 0] = mask.sum(dim=1) == 1  # a text of one token keeps it
     weights = mask.unsqueeze(-1).to(states.dtype)
     pooled: Tensor = (states * weights).sum(dim=1) / weights.sum(dim=1)
-    return pooled
+    return pooled.cpu()
 
 
 @dataclass(frozen=True)
