@@ -5,6 +5,7 @@ import sys
 from typing import Any
 
 import click
+from redis.exceptions import RedisError
 
 from models.contract.errors import LocalRecError, MissingExtraError
 
@@ -19,6 +20,7 @@ COMMANDS = {
     "publish": ("localrec.publishing:publish", "train", "Write a bundle's profiles to Redis and make it current."),
     "activate": ("localrec.pointing:activate", "", "Make a published bundle the current one."),
     "rollback": ("localrec.pointing:rollback", "", "Make the bundle before the current one current again."),
+    "unpublish": ("localrec.pointing:unpublish", "", "Delete the profiles of a bundle that is not current."),
     "bundles": ("localrec.pointing:bundles", "", "List the published bundles."),
     "serve": ("localrec.serving:serve", "", "Start the gateway, or our engine (extra: engine)."),
     "bench": ("localrec.bench.commands:bench", "", "Measure, against a reference in the same run."),
@@ -66,6 +68,6 @@ def main(arguments: list[str] | None = None) -> Any:
     """Entry point: an error that is meant for people is one line and exit code 1."""
     try:
         return cli.main(arguments, prog_name="localrec")
-    except LocalRecError as exc:
+    except (LocalRecError, RedisError) as exc:
         click.echo(f"localrec: {exc}", err=True)
         return sys.exit(1)

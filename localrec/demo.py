@@ -20,7 +20,7 @@ from models.contract.errors import LocalRecError
 from models.data.dataset import Dataset
 from models.evaluate import EvaluateConfig, as_text, evaluate_lists
 from models.fetch import ML_100K, SMOLLM2_135M, fetch
-from models.lists import QUICK, test_lists
+from models.lists import QUICK, ranked_lists
 from models.pipeline import Pipeline
 from models.run import load_config, save_run
 
@@ -57,10 +57,10 @@ def demo(once: bool, workers: WorkerKind, port: int | None) -> None:
         raise LocalRecError(f"{CONFIG}: not here; run the demo from the repository's root")
     pipeline, bundle = _train()
     verify_bundle(bundle.directory)
-    _print_evaluation(pipeline)
-    gateway_port = port or (free_port() if once else DEFAULT_PORT)
+    _print_evaluation(pipeline, bundle)
+    gateway_port = port if port is not None else 0 if once else DEFAULT_PORT
     click.echo(f"publishing to an embedded Redis; starting worker ({workers}) and gateway")
-    with running_stack(bundle, RUN, workers=workers, gateway_port=gateway_port) as stack:
+    with running_stack(bundle, RUN, workers=workers, gateway_port=gateway_port or free_port()) as stack:
         _ask(stack.gateway_port, bundle, pipeline.dataset())
         if not once:
             _stay(stack)
@@ -85,9 +85,9 @@ def _write_users(dataset: Dataset) -> None:
     (RUN / "users.txt").write_text("".join(f"{dataset.user_ids[row]}\n" for row in order))
 
 
-def _print_evaluation(pipeline: Pipeline) -> None:
+def _print_evaluation(pipeline: Pipeline, bundle: Bundle) -> None:
     config, test = EvaluateConfig(), pipeline.dataset().examples("test")
-    lists = test_lists(pipeline, QUICK, max(config.cutoffs))
+    lists = ranked_lists(pipeline, bundle, QUICK, max(config.cutoffs))
     rows = [evaluate_lists(name, items, test.targets, config) for name, items in lists.items()]
     click.echo(f"\n{len(test)} held-out items, full ranking, 95 % intervals (localrec evaluate --baselines: more rows)")
     click.echo(as_text(rows) + "\n")

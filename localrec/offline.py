@@ -13,8 +13,9 @@ from models.communities import CommunityConfig
 from models.config import make
 from models.contract.bundle import verify_bundle
 from models.data.prepare import DataConfig
-from models.evaluate import EvaluateConfig, as_json, as_text, evaluate_lists
-from models.lists import ALL, QUICK, test_lists
+from models.data.statistics import Statistics
+from models.evaluate import EvaluateConfig, as_json, as_text, difference_text, evaluate_lists
+from models.lists import ALL, GLOBAL, QUICK, fused_name, ranked_lists
 from models.papers.l3rec import L3RecConfig
 from models.pipeline import Pipeline
 from models.ranking import ServingConfig
@@ -62,6 +63,7 @@ def prepare(directory: Path, name: str | None, **flags: Any) -> None:
     """Tables and split from MovieLens, Amazon, RecBole files, CSV or parquet."""
     pipeline = _pipeline(directory, "data", flags, name)
     pipeline.data()
+    click.echo(Statistics.load(directory / "data").as_text())
 
 
 @click.group()
@@ -74,7 +76,8 @@ def train() -> None:
 @config_flags(MultVAEConfig)
 def cf(directory: Path, **flags: Any) -> None:
     """MultVAE, the global model: user embeddings, and the fallback."""
-    _pipeline(directory, "cf", flags).cf()
+    pipeline = _pipeline(directory, "cf", flags)
+    pipeline.run_until(pipeline.cf)
 
 
 @train.command()
@@ -83,9 +86,7 @@ def cf(directory: Path, **flags: Any) -> None:
 def local(directory: Path, **flags: Any) -> None:
     """Item vectors, the global adapter, and one adapter per community (L3Rec)."""
     pipeline = _pipeline(directory, "local", flags)
-    pipeline.items()
-    pipeline.global_model()
-    pipeline.local()
+    pipeline.run_until(pipeline.local)
 
 
 @click.group()
@@ -98,7 +99,8 @@ def communities() -> None:
 @config_flags(CommunityConfig)
 def build_communities(directory: Path, **flags: Any) -> None:
     """Anchors by greedy coverage in the CF space, affinities by kernel (L3Rec, equations 1 and 2)."""
-    _pipeline(directory, "communities", flags).communities()
+    pipeline = _pipeline(directory, "communities", flags)
+    pipeline.run_until(pipeline.communities)
 
 
 @click.group()
@@ -112,9 +114,7 @@ def bundle() -> None:
 @config_flags(ServingConfig)
 def build_bundle(directory: Path, bundles: Path | None, **flags: Any) -> None:
     """Choose fusion settings on validation data, and put the bundle together."""
-    pipeline = _pipeline(directory, "serving", flags, bundles=bundles)
-    pipeline.serving()
-    pipeline.bundle()
+    _pipeline(directory, "serving", flags, bundles=bundles).run()
 
 
 @bundle.command()
@@ -139,13 +139,14 @@ def evaluate(directory: Path, with_baselines: bool, json_file: Path | None, **fl
         json_file.parent.mkdir(parents=True, exist_ok=True)
     config = make(EvaluateConfig, given(flags), "evaluate")
     pipeline = _pipeline(directory, "serving", {})
+    bundle = pipeline.run()
     test, n = pipeline.dataset().examples("test"), max(config.cutoffs)
-    lists = test_lists(pipeline, ALL if with_baselines else QUICK, n)
+    lists = ranked_lists(pipeline, bundle, ALL if with_baselines else QUICK, n)
     rows = [evaluate_lists(name, items, test.targets, config) for name, items in lists.items()]
-    click.echo(
-        f"{len(test):,} test items, full ranking of {len(pipeline.dataset().catalogue):,}; mean and 95 % interval"
-    )
+    click.echo(f"{len(test):,} test items, full ranking of {bundle.manifest.model.n_items:,}, mean and 95 % interval")
     click.echo(as_text(rows))
+    served = fused_name(bundle.manifest.serving.method)
+    click.echo(difference_text(served, GLOBAL, lists, test.targets, config))
     if json_file is not None:
         json_file.write_text(json.dumps(as_json(rows), indent=2) + "\n")
 

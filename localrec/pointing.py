@@ -35,6 +35,15 @@ def rollback(redis_url: str) -> None:
 
 
 @click.command()
+@click.argument("bundle_id")
+@REDIS
+def unpublish(bundle_id: str, redis_url: str) -> None:
+    """Delete a bundle's profiles from Redis; the current bundle is refused. Histories stay."""
+    n_users = pointer.unpublish(bundle_id, connect(redis_url))
+    click.echo(f"{bundle_id}: {n_users:,} profiles deleted")
+
+
+@click.command()
 @REDIS
 def bundles(redis_url: str) -> None:
     """List the published bundles; a star marks the current one."""

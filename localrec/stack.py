@@ -55,7 +55,7 @@ def running_stack(
             publish(bundle, redis)
             pointer.activate(bundle.id, redis)
         worker = parts.enter_context(running_worker(bundle, directory, workers, worker_port))
-        environment = gateway_environment(bundle, redis_url, worker_port, workers)
+        environment = gateway_environment(bundle, redis_url, worker_port)
         command = [sys.executable, "-m", "localrec", "serve", "gateway"]
         command += ["--config", str(GATEWAY_CONFIG), "--port", str(gateway_port)]
         log = directory / "gateway.log"
@@ -79,9 +79,9 @@ def running_worker(
         yield process
 
 
-def gateway_environment(bundle: Bundle, redis_url: str, worker_port: int, workers: WorkerKind) -> dict[str, str]:
+def gateway_environment(bundle: Bundle, redis_url: str, worker_port: int) -> dict[str, str]:
     """What differs from deploy/gateway.toml: where Redis, bundles and the worker are."""
-    pools = [{"name": "local", "kind": workers, "urls": [f"http://127.0.0.1:{worker_port}"]}]
+    pools = [{"name": "local", "urls": [f"http://127.0.0.1:{worker_port}"]}]
     return {
         "LOCALREC_REDIS_URL": redis_url,
         "LOCALREC_BUNDLE_ROOT": str(bundle.directory.resolve().parent),

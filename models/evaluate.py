@@ -4,13 +4,13 @@ Every model ends as ranked lists over the full catalogue, and lists are what is 
 shown is a miss.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from models.config import option
 from models.contract.types import Ints
-from models.metrics import Interval, bootstrap, hit_rate, ndcg, ranks_in_lists
+from models.metrics import Interval, bootstrap, hit_rate, ndcg, paired_bootstrap, ranks_in_lists
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,15 @@ def evaluate_lists(name: str, lists: Ints, targets: Ints, config: EvaluateConfig
         metrics[f"HR@{cutoff}"] = bootstrap(hit_rate(ranks, cutoff), config.seed)
         metrics[f"NDCG@{cutoff}"] = bootstrap(ndcg(ranks, cutoff), config.seed)
     return Row(name, metrics)
+
+
+def difference_text(name: str, baseline: str, lists: Mapping[str, Ints], targets: Ints, config: EvaluateConfig) -> str:
+    """One line: is ``name`` better than ``baseline`` on the same examples, in NDCG at the largest cutoff?"""
+    cutoff = max(config.cutoffs)
+    values = [ndcg(ranks_in_lists(lists[model], targets), cutoff) for model in (name, baseline)]
+    difference = paired_bootstrap(values[0], values[1], config.seed)
+    mean, low, high = difference.interval.mean, difference.interval.low, difference.interval.high
+    return f"{name} - {baseline}: NDCG@{cutoff} {mean:+.4f} [{low:+.4f}, {high:+.4f}], p = {difference.p_value:.3f}"
 
 
 def as_json(rows: Sequence[Row]) -> list[dict[str, Any]]:

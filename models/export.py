@@ -44,7 +44,7 @@ from models.data.dataset import Dataset
 from models.llm.tokenizer import write_tokenizer
 
 STORED_VALUES = ("profile", "history", "seen")
-STORED_HISTORY = 200  # events a user that are kept in Redis, the newest
+STORED_HISTORY = 200  # events a user that are kept in Redis at least, the newest
 _ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
 
 
@@ -150,7 +150,7 @@ def _profiles(parts: BundleParts, progress: Callable[[range], Any]) -> pl.DataFr
         events = [HistoryEvent(i, int(t)) for i, t in zip(ids, times, strict=True)]
         rows["user_id"].append(dataset.user_ids[user])
         rows["profile"].append(encode_profile(build_profile(parts.cf, parts.anchors, parts.bandwidth, history)))
-        rows["history"].append(encode_events(events[-STORED_HISTORY:]))
+        rows["history"].append(encode_events(events[-max(STORED_HISTORY, parts.model.history_length) :]))
         rows["seen"].append(encode_seen(ids))
     return pl.DataFrame(rows, schema={"user_id": pl.String} | dict.fromkeys(STORED_VALUES, pl.Binary))
 

@@ -13,28 +13,33 @@ from safetensors.numpy import load_file, save_file
 
 from models.cf.ease import train_ease
 from models.cf.multvae import MultVAEScorer
-from models.cf.popularity import train_popularity
+from models.cf.popularity import PopularityScorer
 from models.cf.sasrec import train_sasrec
+from models.contract.bundle import MANIFEST, Bundle
 from models.contract.fusion import FusionMethod
 from models.contract.types import Ints
 from models.data.dataset import Dataset
 from models.metrics import evaluate_scorer, rank_scores
 from models.pipeline import Pipeline, epoch_bar
-from models.ranking import FUSIONS, LocalRanker, chunks, recommend_all
-from models.types import Examples, Scorer
+from models.ranking import FUSIONS, LocalRanker, chunks, open_system, recommend_all
+from models.types import Scorer
 
 QUICK = ("popularity", "MultVAE")  # baselines that need no training of their own
+GLOBAL = "global adapter"
 ALL = (*QUICK, "EASE", "SASRec")
 
 _LISTS = "lists.safetensors"
 _FUSION_NAMES = {FusionMethod.COUNT: "Count", FusionMethod.RRF: "RRF", FusionMethod.WRRF_CF: "wRRF(CF)"}
 
 
-def test_lists(pipeline: Pipeline, baselines: Sequence[str], n: int) -> dict[str, Ints]:
-    """Lists (n_examples, n) for the test examples by model, in the table's order; made where the run lacks them."""
+def ranked_lists(pipeline: Pipeline, bundle: Bundle, baselines: Sequence[str], n: int) -> dict[str, Ints]:
+    """Lists (n_examples, n) for the test examples by model, in the table's order; made where the run lacks them.
+
+    The local models' lists come out of the bundle: what is measured is what is served.
+    """
     lists = {name: _baseline_lists(pipeline, name, n) for name in baselines}
-    local = _local_lists(pipeline, n)
-    names = ["global adapter", *(_fused_name(method) for method in FUSIONS)]
+    local = _local_lists(pipeline, bundle, n)
+    names = [GLOBAL, *(fused_name(method) for method in FUSIONS)]
     return lists | {name: local[name] for name in names}
 
 
@@ -53,32 +58,34 @@ def _baseline_lists(pipeline: Pipeline, name: str, n: int) -> Ints:
     return lists
 
 
-def _local_lists(pipeline: Pipeline, n: int) -> dict[str, Ints]:
+def _local_lists(pipeline: Pipeline, bundle: Bundle, n: int) -> dict[str, Ints]:
     def work(directory: Path) -> None:
-        save_file(_rank_local(pipeline, pipeline.dataset().examples("test"), n), directory / _LISTS)
+        save_file(_rank_local(pipeline, bundle, n), directory / _LISTS)
 
-    inputs = pipeline.ranking_inputs() | {"serving": pipeline.directory / "serving"}
-    pipeline.stage("lists/local", 2, {"n": n}, inputs, work)
+    inputs = {"data": pipeline.directory / "data", "serving": pipeline.directory / "serving"}
+    pipeline.stage("lists/local", 3, {"n": n}, inputs | {"bundle": bundle.path(MANIFEST)}, work)
     lists: dict[str, Ints] = load_file(pipeline.directory / "lists" / "local" / _LISTS)
     return lists
 
 
-def _rank_local(pipeline: Pipeline, test: Examples, n: int) -> dict[str, Ints]:
+def _rank_local(pipeline: Pipeline, bundle: Bundle, n: int) -> dict[str, Ints]:
     """Lists of the global adapter, and of the fused local adapters by every method, each with its own best k."""
-    system, settings = pipeline.system(), [pipeline.fusion_settings(method) for method in FUSIONS]
+    test, system = pipeline.dataset().examples("test"), open_system(bundle)
+    settings = [pipeline.fusion_settings(method) for method in FUSIONS]
     ranker = LocalRanker(system, pipeline.config.serving.candidates)
     parts: dict[str, list[Ints]] = {}
     for part in chunks(test):
         scores = ranker.global_scores(part.histories)
-        parts.setdefault("global adapter", []).append(rank_scores(scores, part.histories, n))
+        parts.setdefault(GLOBAL, []).append(rank_scores(scores, part.histories, n))
         answers = ranker.answers(part.histories)
         for fusion in settings:
             lists = recommend_all(system, answers, fusion, n)
-            parts.setdefault(_fused_name(fusion.method), []).append(lists)
+            parts.setdefault(fused_name(fusion.method), []).append(lists)
     return {name: np.concatenate(lists) for name, lists in parts.items()}
 
 
-def _fused_name(method: FusionMethod) -> str:
+def fused_name(method: FusionMethod) -> str:
+    """Name of a row of the table."""
     return f"local adapters, {_FUSION_NAMES[method]}"
 
 
@@ -86,7 +93,7 @@ def _baseline(pipeline: Pipeline, name: str) -> tuple[Any, Callable[[Dataset], S
     """A baseline's configuration, and how it is trained on a data set."""
     config = pipeline.config
     baselines: dict[str, tuple[Any, Callable[[Dataset], Scorer]]] = {
-        "popularity": (None, lambda data: train_popularity(data.train, len(data.catalogue))),
+        "popularity": ("recency", lambda data: PopularityScorer(pipeline.popularity(data))),
         "MultVAE": (config.cf, lambda data: MultVAEScorer(pipeline.cf_model())),
         "EASE": (
             config.ease,

@@ -76,14 +76,22 @@ class Pipeline:
 
     def run(self) -> Bundle:
         """All stages, in order."""
+        self.run_until(self.serving)
+        return self.bundle()
+
+    def run_until(self, last: Callable[[], None]) -> None:
+        """The stages up to ``last``, so that none is built on what has changed since."""
         for stage in (self.data, self.cf, self.communities, self.items, self.global_model, self.local, self.serving):
             stage()
-        return self.bundle()
+            if stage == last:
+                return
 
     def data(self) -> None:
         """Read, filter and split the interactions."""
-        self._say("data", prepare.run(self.config.data, self.directory / "data"))
-        self._report(Statistics.load(self.directory / "data").as_text())
+        ran = prepare.run(self.config.data, self.directory / "data")
+        self._say("data", ran)
+        if ran:
+            self._report(Statistics.load(self.directory / "data").as_text())
 
     def cf(self) -> None:
         """Train the global CF model."""
@@ -141,7 +149,7 @@ class Pipeline:
             _write_training(directory, state)
 
         inputs = self._backbone_inputs() | {"items": self.directory / "items"}
-        self.stage("global", 1, self._global_config(), inputs, work, resumable=True)
+        self.stage("global", 2, self._global_config(), inputs, work, resumable=True)
 
     def local(self) -> None:
         """Train one adapter per community, each a stage of its own."""
@@ -247,13 +255,16 @@ class Pipeline:
             cf=self.cf_model(),
             anchors=load_file(self.directory / "communities" / COMMUNITIES)["anchors"],
             bandwidth=self.config.communities.bandwidth,
-            popularity=recency_popularity(
-                dataset.train.items, dataset.train_timestamps, len(dataset.catalogue), POPULARITY_HALF_LIFE_DAYS
-            ),
+            popularity=self.popularity(dataset),
             checkpoint=self.directory / "global" / l3rec.CHECKPOINT,
             adapters=adapters,
             history_length=self.config.local.history_length,
         )
+
+    def popularity(self, dataset: Dataset) -> Floats:
+        """(n_items,) recency-weighted counts of the train part: the last fallback, and the first baseline."""
+        train, times = dataset.train, dataset.train_timestamps
+        return recency_popularity(train.items, times, len(dataset.catalogue), POPULARITY_HALF_LIFE_DAYS)
 
     def _local(self, community: int, affinity: Floats) -> None:
         name = community_adapter(community)
@@ -271,7 +282,7 @@ class Pipeline:
 
         inputs = {n: self.directory / n for n in ("data", "communities", "global")}
         self.stage(
-            f"local/{name}", 1, {"community": community, "local": self.config.local}, inputs, work, resumable=True
+            f"local/{name}", 2, {"community": community, "local": self.config.local}, inputs, work, resumable=True
         )
 
     def _prefixed(self, name: str) -> Report:
@@ -334,5 +345,5 @@ def epoch_bar(name: str, epochs: int) -> Iterator[Callable[[int, float], None]]:
 
 
 def _write_training(directory: Path, state: FitState) -> None:
-    document = {"epochs": state.epoch, "best_epoch": state.best_epoch, "validation_ndcg_at_10": state.best}
+    document = {"epochs": state.epoch, "best_epoch": state.best_epoch, "validation_log_likelihood": state.best}
     (directory / "training.json").write_text(json.dumps(document) + "\n")

@@ -1,11 +1,21 @@
 """The pointer to the current bundle, in Redis: moved forward, moved back. Needs the base install only."""
 
+from collections.abc import Iterable, Iterator
+from itertools import islice
 from typing import cast
 
 from redis import Redis
 
 from models.contract.errors import BundleError
-from models.contract.redis_schema import BUNDLE_CHANNEL, CURRENT_BUNDLE, PREVIOUS_BUNDLE, PUBLISHED_BUNDLES
+from models.contract.redis_schema import (
+    BUNDLE_CHANNEL,
+    CURRENT_BUNDLE,
+    PREVIOUS_BUNDLE,
+    PUBLISHED_BUNDLES,
+    profile_key,
+)
+
+SCANNED_KEYS = 1_000  # keys looked at, and deleted, per round trip
 
 
 def activate(bundle_id: str, redis: Redis) -> None:
@@ -45,3 +55,23 @@ def bundles(redis: Redis) -> set[str]:
 def mark_published(bundle_id: str, redis: Redis) -> None:
     """Say that all profiles of a bundle are in place: from now on it may become the current one."""
     redis.sadd(PUBLISHED_BUNDLES, bundle_id)
+
+
+def unpublish(bundle_id: str, redis: Redis) -> int:
+    """Delete a bundle's profiles. Returns their number. Raises BundleError for the current bundle.
+
+    A worker or a gateway that still serves the bundle folds users in from their histories instead.
+    """
+    if current_bundle(redis) == bundle_id:
+        raise BundleError(f"{bundle_id}: is the current bundle; activate another one first")
+    redis.srem(PUBLISHED_BUNDLES, bundle_id)
+    deleted = 0
+    for keys in _batched(redis.scan_iter(match=profile_key("*", bundle_id), count=SCANNED_KEYS), SCANNED_KEYS):
+        deleted += int(redis.unlink(*keys))
+    return deleted
+
+
+def _batched(keys: Iterable[bytes], size: int) -> Iterator[list[bytes]]:
+    keys = iter(keys)
+    while batch := list(islice(keys, size)):
+        yield batch

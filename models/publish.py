@@ -1,20 +1,31 @@
 """Publishing a bundle: users' profiles into Redis. The pointer moves afterwards (``models.pointer``).
 
-Histories and seen sets do not belong to a bundle: they are written where a user has none yet, and never over what live
-events have added.
+Histories and seen sets do not belong to a bundle. A history is replaced where the published one reaches further
+in time, and kept where live events have gone on since; what was seen is added to what is there.
 """
 
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, cast
 
+import numpy as np
 import polars as pl
 from redis import Redis
 
 from models.contract.bundle import PROFILES, Bundle
-from models.contract.redis_schema import history_key, profile_key, seen_key
+from models.contract.redis_schema import (
+    FormatError,
+    decode_events,
+    decode_seen,
+    history_key,
+    profile_key,
+    seen_key,
+)
 from models.pointer import mark_published
 
 PIPELINE_USERS = 1_000  # users written per round trip
+
+# Sets KEYS[1] to ARGV[2] unless somebody has changed it since it was read as ARGV[1].
+_REPLACE = "if (redis.call('GET', KEYS[1]) or '') == ARGV[1] then redis.call('SET', KEYS[1], ARGV[2]) end"
 
 Progress = Callable[[Iterable[pl.DataFrame], int], Iterable[pl.DataFrame]]
 
@@ -36,9 +47,31 @@ def publish(bundle: Bundle, redis: Redis, progress: Progress | None = None) -> i
 
 
 def _write(part: pl.DataFrame, bundle_id: str, redis: Redis) -> None:
+    ids = part["user_id"].to_list()
+    histories = cast("list[bytes | None]", redis.mget([history_key(user_id) for user_id in ids]))
+    seen_sets = cast("list[bytes | None]", redis.mget([seen_key(user_id) for user_id in ids]))
     pipe: Any = redis.pipeline(transaction=False)
-    for user_id, profile, history, seen in part.iter_rows():
+    for (user_id, profile, history, seen), old_history, old_seen in zip(
+        part.iter_rows(), histories, seen_sets, strict=True
+    ):
         pipe.set(profile_key(user_id, bundle_id), profile)
-        pipe.set(history_key(user_id), history, nx=True)
-        pipe.set(seen_key(user_id), seen, nx=True)
+        if old_history is None or _last_time(history) > _last_time(old_history):
+            pipe.eval(_REPLACE, 1, history_key(user_id), old_history or b"", history)
+        if added := _unseen(seen, old_seen or b""):
+            pipe.append(seen_key(user_id), added)
     pipe.execute()
+
+
+def _last_time(history: bytes) -> int:
+    """Time of the last event; -1 for no event, or for a value that cannot be read and may be replaced."""
+    try:
+        events = decode_events(history)
+    except FormatError:
+        return -1
+    return events[-1].timestamp if events else -1
+
+
+def _unseen(published: bytes, stored: bytes) -> bytes:
+    """The published item hashes that are not stored yet."""
+    hashes = decode_seen(published)
+    return hashes[~np.isin(hashes, decode_seen(stored[: len(stored) // 8 * 8]))].tobytes()

@@ -6,9 +6,18 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from safetensors.numpy import load_file
 
 from models.config import option
-from models.contract.bundle import GLOBAL_ADAPTER, community_adapter
+from models.contract.bundle import (
+    CF_MODEL,
+    CHECKPOINT,
+    COMMUNITIES,
+    GLOBAL_ADAPTER,
+    POPULARITY,
+    Bundle,
+    community_adapter,
+)
 from models.contract.cf import CFModel
 from models.contract.fusion import FusionMethod
 from models.contract.index import top_n
@@ -69,6 +78,19 @@ class Answers:
     history: Ints
     profile: Profile
     voters: tuple[Voter, ...]
+
+
+def open_system(bundle: Bundle) -> LocalSystem:
+    """What a bundle holds: exactly what is served."""
+    return LocalSystem(
+        cf=CFModel.load(bundle.path(CF_MODEL)),
+        anchors=load_file(bundle.path(COMMUNITIES))["anchors"],
+        bandwidth=bundle.manifest.bandwidth,
+        popularity=np.load(bundle.path(POPULARITY), allow_pickle=False),
+        checkpoint=bundle.path(CHECKPOINT),
+        adapters={name: bundle.adapter_path(name) for name in bundle.manifest.model.adapters},
+        history_length=bundle.manifest.model.history_length,
+    )
 
 
 class LocalRanker:

@@ -29,7 +29,9 @@ def gateway(seconds: float, rounds: int, json_file: Path | None) -> None:
 
 
 @bench.command("redis")
-@click.option("--users", default=50_000, show_default=True, help="Synthetic users that are written.")
+@click.option(
+    "--users", type=click.IntRange(1), default=50_000, show_default=True, help="Synthetic users that are written."
+)
 @JSON
 def redis_memory(users: int, json_file: Path | None) -> None:
     """Memory that a user takes in Redis."""

@@ -46,7 +46,8 @@ def run(options: RedisBenchOptions | None = None) -> dict[str, Any]:
     ):
         before = _used_bytes(redis)
         for start in range(0, options.n_users, SLICE):
-            redis.mset({k: v for row in range(start, start + SLICE) for k, v in _user(row, options, rng).items()})
+            rows = range(start, min(start + SLICE, options.n_users))
+            redis.mset({key: value for row in rows for key, value in _user(row, options, rng).items()})
         per_user = (_used_bytes(redis) - before) / options.n_users
     record = report("redis", {"bytes_per_user": per_user, "gb_per_million_users": per_user * 1e6 / 1e9})
     print_table(record)

@@ -1,6 +1,6 @@
 """A worker without a model: speaks the worker contract and ranks by a hash. For benchmarks and tests.
 
-It can be told to misbehave: ``POST /stub {"delay_seconds", "mode", "adapters"}``; modes are those of :class:`Mode`.
+It can be told to misbehave: ``POST /stub`` with the fields of :class:`Orders`.
 """
 
 import asyncio

@@ -30,6 +30,7 @@ from models.contract.fusion import FusionMethod
 
 SCHEMA_VERSION = 1
 MANIFEST = "manifest.json"
+CHECKSUM = "checksum"  # of the manifest's other fields, in the manifest
 CATALOGUE = "items.jsonl"
 POPULARITY = "popularity.npy"
 CF_MODEL = "cf.safetensors"
@@ -133,8 +134,9 @@ def hash_files(directory: Path) -> dict[str, FileEntry]:
 
 def write_manifest(directory: Path, manifest: Manifest) -> Bundle:
     """Write ``manifest.json`` atomically: its existence means that the bundle is complete."""
+    document = msgspec.to_builtins(manifest)
     temporary = directory / f".{MANIFEST}.tmp"
-    temporary.write_text(json.dumps(msgspec.to_builtins(manifest), indent=2) + "\n")
+    temporary.write_text(json.dumps(document | {CHECKSUM: _checksum(document)}, indent=2) + "\n")
     os.replace(temporary, directory / MANIFEST)
     return Bundle(directory, manifest)
 
@@ -153,10 +155,14 @@ def open_bundle(directory: Path) -> Bundle:
     version = document.get("schema_version") if isinstance(document, dict) else None
     if version != SCHEMA_VERSION:
         raise BundleError(f"{path}: schema_version is {version!r}, this version reads {SCHEMA_VERSION}")
+    checksum = document.pop(CHECKSUM, None)
     try:
-        return Bundle(directory, msgspec.convert(document, Manifest))
+        manifest = msgspec.convert(document, Manifest)
     except msgspec.ValidationError as exc:
         raise BundleError(f"{path}: {exc}") from exc
+    if checksum != _checksum(document):
+        raise BundleError(f"{path}: does not match its own checksum")
+    return Bundle(directory, manifest)
 
 
 def verify_bundle(directory: Path) -> Bundle:
@@ -171,6 +177,10 @@ def verify_bundle(directory: Path) -> Bundle:
         if hash_file(directory / name) != expected:
             raise BundleError(f"{bundle.id}: {name} does not match its checksum")
     return bundle
+
+
+def _checksum(document: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
 
 
 def _files(directory: Path) -> Iterator[str]:

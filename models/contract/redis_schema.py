@@ -2,16 +2,17 @@
 
 | key                            | type   | value                                                                    |
 | ------------------------------ | ------ | ------------------------------------------------------------------------ |
-| lr:{<user>}:p:<bundle>         | string | profile, :func:`encode_profile`                                          |
-| lr:{<user>}:h                  | string | last events, oldest first, :func:`encode_events`; append-only, trimmed   |
-| lr:{<user>}:s                  | string | seen set: one 8-byte :func:`item_hash` an item; append-only              |
+| lr:{u:<user>}:p:<bundle>       | string | profile, :func:`encode_profile`                                          |
+| lr:{u:<user>}:h                | string | last events, oldest first, :func:`encode_events`; append-only, trimmed   |
+| lr:{u:<user>}:s                | string | seen set: one 8-byte :func:`item_hash` an item; append-only              |
 | lr:bundle                      | string | id of the current bundle                                                 |
 | lr:bundle:previous             | string | id of the bundle that was current before                                 |
 | lr:bundle:changed              | pubsub | channel: id of the bundle that became current                            |
 | lr:bundles                     | set    | ids of the published bundles                                             |
 | lr:exposures                   | stream | what was shown, capped; an entry is a batch, :func:`encode_exposures`    |
 
-A user's three keys share a hash tag, so one MGET brings them in one round trip, in a cluster too.
+A user's three keys share a hash tag, so one MGET brings them in one round trip, in a cluster too; `u:`
+keeps the tag from being empty whatever the id.
 """
 
 import hashlib
@@ -53,15 +54,15 @@ class FormatError(ValueError):
 
 
 def profile_key(user_id: str, bundle_id: str) -> str:
-    return f"lr:{{{user_id}}}:p:{bundle_id}"
+    return f"lr:{{u:{user_id}}}:p:{bundle_id}"
 
 
 def history_key(user_id: str) -> str:
-    return f"lr:{{{user_id}}}:h"
+    return f"lr:{{u:{user_id}}}:h"
 
 
 def seen_key(user_id: str) -> str:
-    return f"lr:{{{user_id}}}:s"
+    return f"lr:{{u:{user_id}}}:s"
 
 
 def item_hash(item_id: str) -> int:

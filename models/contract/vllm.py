@@ -10,7 +10,7 @@ import argparse
 from pathlib import Path
 from typing import Literal
 
-from models.contract.bundle import CHECKPOINT, Bundle, open_bundle
+from models.contract.bundle import CHECKPOINT, Bundle, verify_bundle
 from models.contract.errors import BundleError
 
 Device = Literal["cpu", "cuda"]
@@ -54,7 +54,7 @@ def server_arguments(
         *("--generation-config", "vllm"),  # sampling defaults must not depend on files of the checkpoint
         "--enable-lora",
         *("--max-loras", str(slots)),
-        *("--max-cpu-loras", str(2 * slots)),  # two bundles' adapters are resident during a switch
+        *("--max-cpu-loras", str(2 * slots)),  # one that was swapped out need not be read from disk again
         *("--max-lora-rank", str(_rank_flag(model.lora_rank))),
         *("--max-logprobs", str(min(MAX_LOGPROBS, model.n_items))),  # asked for more than its vocabulary, vLLM crashes
         *("--logprobs-mode", "processed_logprobs"),  # so that logit_bias shows in the ranking
@@ -101,7 +101,7 @@ def main() -> None:
     if options.bundle is None:
         parser.error("BUNDLE_DIR is missing")
     try:
-        bundle = open_bundle(options.bundle)
+        bundle = verify_bundle(options.bundle)
     except BundleError as error:
         parser.error(str(error))
     lines = server_arguments(bundle, device=options.device, port=options.port, host=options.host, dtype=options.dtype)

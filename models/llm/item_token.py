@@ -46,7 +46,6 @@ class CatalogueModel(nn.Module):
         super().__init__()
         self.language_model = language_model
         self.dropout = nn.Dropout(dropout)
-        self._adapter_names: dict[Path, str] = {}
 
     @classmethod
     def load(cls, checkpoint: Path, adapter: Path, dropout: float = 0.0, trainable: bool = False) -> Self:

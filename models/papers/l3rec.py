@@ -28,7 +28,7 @@ from models.llm.item_token import CatalogueModel, ItemTokenModel, lora_config, s
 from models.llm.items import fit_whitening, item_states, item_text
 from models.llm.next_item import NextItemScorer, NextItemTask, WindowConfig
 from models.llm.training import FitConfig, FitState, Report, fit
-from models.metrics import mean_ndcg
+from models.metrics import mean_log_likelihood
 from models.types import Examples
 
 ITEM_VECTORS = "item_vectors.safetensors"
@@ -54,7 +54,7 @@ class L3RecConfig:
     lora_dropout: float = option(0.05, "Dropout before the adapters.", low=0, high=0.9)
     batch_size: int = option(32, "Windows in an update.", low=1)
     epochs: int = option(12, "Passes over the data for the global adapter, at most.", low=1)
-    patience: int = option(4, "Epochs without a better validation NDCG@10 after which training stops.", low=1)
+    patience: int = option(4, "Epochs without a better validation log-likelihood after which training stops.", low=1)
     learning_rate: float = option(1e-3, "Step size for the global adapter.", low=0)
     item_learning_rate: float = option(3e-3, "Step size for the item table and its projections.", low=0)
     weight_decay: float = option(0.01, "Of the item table and its projections.", low=0)
@@ -160,7 +160,7 @@ def _validation(
     model: ItemTokenModel | CatalogueModel, n_items: int, config: L3RecConfig, examples: Examples
 ) -> Callable[[], float]:
     scorer = NextItemScorer(model, n_items, config.history_length, training_device(), exact=False)
-    return lambda: mean_ndcg(scorer, examples)
+    return lambda: mean_log_likelihood(scorer, examples)
 
 
 def _of_users(examples: Examples, users: "np.ndarray[tuple[int], np.dtype[np.int64]]") -> Examples:

@@ -14,7 +14,7 @@ from support.runs import FinishedRun
 from localrec.processes import get, post
 from localrec.stack import Stack, running_stack, running_worker
 from models.pipeline import Pipeline
-from models.ranking import LocalRanker, recommend
+from models.ranking import LocalRanker, open_system, recommend
 
 pytestmark = pytest.mark.redis
 
@@ -42,7 +42,7 @@ def stack(finished_run: FinishedRun, workers: str, short_tmp: Path):
 def offline_lists(run: FinishedRun, histories, n: int) -> list[list[str]]:
     """What the offline evaluation ranks for some histories, by item id."""
     pipeline = Pipeline(run.directory, run.config)
-    system, ids = pipeline.system(), pipeline.dataset().catalogue.ids
+    system, ids = open_system(run.bundle), pipeline.dataset().catalogue.ids
     answers = LocalRanker(system, pipeline.fusion_settings().candidates).answers(histories)
     return [[ids[item] for item in recommend(system, a, pipeline.fusion_settings(), n)] for a in answers]
 

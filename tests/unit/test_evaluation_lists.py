@@ -40,7 +40,7 @@ def stages(reports: list[str], what: str) -> list[str]:
 
 
 def test_every_model_has_a_list_of_unseen_items_for_every_test_example(pipeline: Pipeline) -> None:
-    made = evaluation.test_lists(pipeline, ALL, N)
+    made = evaluation.ranked_lists(pipeline, pipeline.bundle(), ALL, N)
     assert list(made) == [*ALL, *LOCAL_ROWS]  # the order of the table's rows
     test = pipeline.dataset().examples("test")
     for lists in made.values():
@@ -52,27 +52,27 @@ def test_every_model_has_a_list_of_unseen_items_for_every_test_example(pipeline:
 
 
 def test_lists_are_made_once(pipeline: Pipeline, reports: list[str]) -> None:
-    first = evaluation.test_lists(pipeline, QUICK, N)
+    first = evaluation.ranked_lists(pipeline, pipeline.bundle(), QUICK, N)
     assert stages(reports, "done") == ["lists/popularity", "lists/multvae", "lists/local"]
     reports.clear()
-    again = evaluation.test_lists(pipeline, QUICK, N)
+    again = evaluation.ranked_lists(pipeline, pipeline.bundle(), QUICK, N)
     assert stages(reports, "unchanged, reused") == ["lists/popularity", "lists/multvae", "lists/local"]
     for name, lists in first.items():
         np.testing.assert_array_equal(again[name], lists)
 
 
 def test_other_fusion_settings_make_the_local_lists_again(pipeline: Pipeline, reports: list[str]) -> None:
-    evaluation.test_lists(pipeline, QUICK, N)
+    evaluation.ranked_lists(pipeline, pipeline.bundle(), QUICK, N)
     reports.clear()
     changed = replace(pipeline.config, serving=replace(pipeline.config.serving, dampings=(55.0,)))
     other = Pipeline(pipeline.directory, changed, reports.append)
     other.serving()
-    evaluation.test_lists(other, QUICK, N)
+    evaluation.ranked_lists(other, other.bundle(), QUICK, N)
     assert stages(reports, "done") == ["serving", "lists/local"]
 
 
 def test_fused_lists_are_those_that_are_served(pipeline: Pipeline) -> None:
-    served = evaluation.test_lists(pipeline, (), N)
+    served = evaluation.ranked_lists(pipeline, pipeline.bundle(), (), N)
     settings, system = pipeline.fusion_settings(), pipeline.system()
     answers = LocalRanker(system, settings.candidates).answers(pipeline.dataset().examples("test").histories)
     rows = dict(zip(("count", "rrf", "wrrf_cf"), LOCAL_ROWS[1:], strict=True))
@@ -81,7 +81,7 @@ def test_fused_lists_are_those_that_are_served(pipeline: Pipeline) -> None:
 
 
 def test_models_that_read_the_order_beat_popularity(pipeline: Pipeline) -> None:
-    made = evaluation.test_lists(pipeline, ("popularity",), N)
+    made = evaluation.ranked_lists(pipeline, pipeline.bundle(), ("popularity",), N)
     targets = pipeline.dataset().examples("test").targets
     hits = {name: np.isfinite(ranks_in_lists(lists, targets)).mean() for name, lists in made.items()}
     assert min(hits[name] for name in LOCAL_ROWS) > hits["popularity"]

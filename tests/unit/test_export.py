@@ -122,7 +122,7 @@ def test_only_the_newest_events_are_stored_but_everything_seen(
     monkeypatch.setattr(export, "STORED_HISTORY", 3)
     table = pl.read_parquet(build_bundle(parts, tmp_path).path("profiles/users.parquet"))
     ids = [parts.dataset.catalogue.ids[item] for item in parts.dataset.full[0]]
-    assert [event.item_id for event in decode_events(table["history"][0])] == ids[-3:]
+    assert [event.item_id for event in decode_events(table["history"][0])] == ids[-parts.model.history_length :]
     assert len(decode_seen(table["seen"][0])) == len(ids)
 
 

@@ -28,7 +28,7 @@ from models.contract.redis_schema import (
     seen_key,
 )
 from models.contract.types import HistoryEvent, ItemId, Membership, Profile
-from models.pointer import activate, bundles, current_bundle, rollback
+from models.pointer import activate, bundles, current_bundle, rollback, unpublish
 from models.publish import publish
 
 pytestmark = pytest.mark.redis
@@ -97,10 +97,51 @@ def test_live_history_is_never_overwritten(redis: Redis, tmp_path: Path) -> None
 
 
 def test_a_user_who_came_before_the_first_publish_keeps_the_live_history(redis: Redis, tmp_path: Path) -> None:
-    live = encode_events([HistoryEvent(ItemId("x"), 1)])
+    live = encode_events([HistoryEvent(ItemId("x"), 2_000)])
     redis.set(history_key("bob"), live)
+    redis.set(seen_key("bob"), encode_seen(["x"]))
     publish(make_bundle(tmp_path), redis)
     assert redis.get(history_key("bob")) == live
+    assert set(decode_seen(redis.get(seen_key("bob"))).tolist()) == {
+        item_hash("x"),
+        *(item_hash(event.item_id) for event in events_of(1)),
+    }
+
+
+@pytest.mark.parametrize("stored", [encode_events([HistoryEvent(ItemId("x"), 1)]), b"", b"damaged"])
+def test_a_history_that_reaches_further_replaces_the_stored_one(redis: Redis, tmp_path: Path, stored: bytes) -> None:
+    redis.set(history_key("bob"), stored)
+    publish(make_bundle(tmp_path), redis)
+    assert decode_events(redis.get(history_key("bob"))) == events_of(1)
+
+
+def test_an_event_that_comes_while_publishing_is_not_lost(
+    redis: Redis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between reading a history and writing it, somebody appends."""
+    live = HistoryEvent(ItemId("live"), 9_000)
+    read = publisher._last_time
+
+    def appending(history: bytes) -> int:
+        redis.set(history_key("bob"), encode_events([live]))
+        return read(history)
+
+    redis.set(history_key("bob"), encode_events([HistoryEvent(ItemId("x"), 1)]))
+    monkeypatch.setattr(publisher, "_last_time", appending)
+    publish(make_bundle(tmp_path), redis)
+    assert decode_events(redis.get(history_key("bob"))) == [live]
+
+
+def test_unpublishing_deletes_a_bundles_profiles_and_nothing_else(redis: Redis, tmp_path: Path) -> None:
+    for version in (1, 2):
+        publish(make_bundle(tmp_path, version), redis)
+    activate("b-2", redis)
+    with pytest.raises(BundleError, match="b-2: is the current bundle"):
+        unpublish("b-2", redis)
+    assert unpublish("b-1", redis) == len(USERS)
+    assert bundles(redis) == {"b-2"}
+    assert redis.get(profile_key("ann", "b-1")) is None
+    assert all(redis.exists(profile_key(user, "b-2"), history_key(user), seen_key(user)) == 3 for user in USERS)
 
 
 def test_bundles_profiles_stand_side_by_side(redis: Redis, tmp_path: Path) -> None:
@@ -210,6 +251,6 @@ def test_whoever_sees_the_pointer_finds_every_profile(
         commands: list[str] = []
         while not commands or not commands[-1].startswith("ECHO"):
             commands.append(monitor.next_command()["command"])
-    sets = [command.split()[1] for command in commands if command.startswith("SET ")]
-    assert sets[-1] == CURRENT_BUNDLE
-    assert len(sets) == 3 * len(USERS) + 1
+    writes = [command.split()[:2] for command in commands if command.startswith(("SET ", "APPEND "))]
+    assert writes[-1] == ["SET", CURRENT_BUNDLE]
+    assert len(writes) == 3 * len(USERS) + 1

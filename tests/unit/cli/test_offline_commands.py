@@ -112,8 +112,9 @@ def test_a_flag_out_of_range_names_key_value_and_bound_and_is_not_remembered(
     "arguments",
     [["train", "cf"], ["train", "local"], ["communities", "build"], ["bundle", "build"], ["evaluate"]],
 )
-def test_a_stage_whose_input_is_not_there_says_so(run_directory: Path, arguments: list[str]) -> None:
-    assert f"{run_directory}/" in failure(localrec(*arguments, "--run", run_directory))
+def test_a_run_that_knows_no_data_says_so(run_directory: Path, arguments: list[str]) -> None:
+    """Every command begins with the stages before its own, so that nothing is built on what has changed."""
+    assert "data.interactions: is empty" in failure(localrec(*arguments, "--run", run_directory))
 
 
 class TestRun:

@@ -24,7 +24,8 @@ def bundle(tmp_path: Path) -> Bundle:
 
 
 def with_profiles(bundle: Bundle) -> Bundle:
-    rows = {"user_id": ["ann", "bob"]} | {name: [f"{name}-a".encode(), f"{name}-b".encode()] for name in STORED_VALUES}
+    values = {name: [f"{name:<8}".encode(), f"{name[::-1]:<8}".encode()] for name in STORED_VALUES}
+    rows = {"user_id": ["ann", "bob"]} | values
     bundle.path(PROFILES).parent.mkdir(exist_ok=True)
     pl.DataFrame(rows).write_parquet(bundle.path(PROFILES))
     manifest = msgspec.structs.replace(bundle.manifest, files=hash_files(bundle.directory))
@@ -42,9 +43,9 @@ class TestPublish:
         assert answer.output.endswith(f"{bundle.id}: 2 profiles written\n{bundle.id}: current\n")
         with Redis.from_url(redis_url) as redis:
             assert redis.mget(profile_key("bob", bundle.id), history_key("bob"), seen_key("bob")) == [
-                b"profile-b",
-                b"history-b",
-                b"seen-b",
+                b"eliforp ",
+                b"yrotsih ",
+                b"nees    ",
             ]
         assert localrec("bundles", "--redis-url", redis_url).output == f"* {bundle.id}\n"
 

@@ -15,6 +15,7 @@ from models.contract.bundle import (
     SCHEMA_VERSION,
     Bundle,
     CommunitySpec,
+    FileEntry,
     Manifest,
     ModelSpec,
     ServingSpec,
@@ -65,6 +66,11 @@ def rewrite(bundle: Bundle, change: Callable[[dict[str, Any]], Any]) -> None:
     path.write_text(json.dumps(document))
 
 
+def with_files(bundle: Bundle, files: dict[str, FileEntry]) -> None:
+    """Write a manifest that is whole, but names other files."""
+    write_manifest(bundle.directory, msgspec.structs.replace(bundle.manifest, files=files))
+
+
 def test_what_was_written_is_what_is_read(bundle: Bundle) -> None:
     assert open_bundle(bundle.directory) == bundle
     assert verify_bundle(bundle.directory) == bundle
@@ -108,7 +114,7 @@ class TestVerify:
             verify_bundle(bundle.directory)
 
     def test_a_file_that_the_manifest_lacks(self, bundle: Bundle, name: str) -> None:
-        rewrite(bundle, lambda document: document["files"].pop(name))
+        with_files(bundle, {other: entry for other, entry in bundle.manifest.files.items() if other != name})
 
         with pytest.raises(BundleError, match=f"demo-1: {name} is not listed"):
             verify_bundle(bundle.directory)
@@ -116,10 +122,27 @@ class TestVerify:
 
 def test_a_path_out_of_the_bundle_is_no_file_of_it(bundle: Bundle) -> None:
     (bundle.directory.parent / "secret").write_text("")
-    rewrite(bundle, lambda document: document["files"].update({"../secret": {"sha256": "", "bytes": 0}}))
+    with_files(bundle, bundle.manifest.files | {"../secret": FileEntry("", 0)})
 
     with pytest.raises(BundleError, match=r"\.\./secret is missing"):
         verify_bundle(bundle.directory)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda document: document.update(bandwidth=0.2),
+        lambda document: document["serving"].update(k=41.0),
+        lambda document: document.update(created_at="2000-01-01T00:00:00+00:00"),
+        lambda document: document.update(checksum="0" * 64),
+        lambda document: document.pop("checksum"),
+    ],
+)
+def test_a_manifest_that_somebody_edited(bundle: Bundle, change: Callable[[dict[str, Any]], Any]) -> None:
+    rewrite(bundle, change)
+
+    with pytest.raises(BundleError, match=r"manifest\.json: does not match its own checksum"):
+        open_bundle(bundle.directory)
 
 
 class TestOpen:

@@ -52,9 +52,9 @@ def profile(embedding: list[float], members: tuple[Membership, ...] = ()) -> Pro
 
 
 def test_keys_of_one_user_share_a_hash_tag() -> None:
-    assert profile_key("ann", "b-1") == "lr:{ann}:p:b-1"
-    assert history_key("ann") == "lr:{ann}:h"
-    assert seen_key("ann") == "lr:{ann}:s"
+    assert profile_key("ann", "b-1") == "lr:{u:ann}:p:b-1"
+    assert history_key("ann") == "lr:{u:ann}:h"
+    assert seen_key("ann") == "lr:{u:ann}:s"
 
 
 class TestProfile:

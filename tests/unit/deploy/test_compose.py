@@ -106,7 +106,7 @@ def test_gateway_settings_accept_the_file_with_the_containers_environment(monkey
     settings = load_settings(ROOT / "deploy/gateway.toml")
     assert settings.redis_url == "redis://redis:6379/0"
     assert settings.bundle_root == Path("/bundles")
-    assert [(pool.kind, pool.urls) for pool in settings.pools] == [("engine", ("http://engine:8001",))]
+    assert [pool.urls for pool in settings.pools] == [("http://engine:8001",)]
 
 
 @pytest.mark.parametrize("name", ["gateway", "engine", "trainer"])

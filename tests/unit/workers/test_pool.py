@@ -1,10 +1,11 @@
 """Replicas: placement, loads at run time, limits; against the stub in the same loop."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
+import aiohttp
 import pytest
 import uvicorn
 from support.bundles import make_bundle
@@ -26,26 +27,42 @@ def bundle(tmp_path: Path) -> Bundle:
 
 
 @asynccontextmanager
-async def worker(base: str) -> AsyncIterator[str]:
+async def worker(base: str, load_seconds: float = 0.0) -> AsyncIterator[str]:
     port = free_port()
-    server = uvicorn.Server(uvicorn.Config(create_stub(base, 200), host="127.0.0.1", port=port, log_config=None))
+    app = create_stub(base, 200)
+    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=port, log_config=None))
     task = asyncio.create_task(server.serve())
     while not server.started:  # noqa: ASYNC110 - uvicorn has no event for it
         await asyncio.sleep(0.01)
+    url = f"http://127.0.0.1:{port}"
+    async with aiohttp.ClientSession() as session:
+        await session.post(f"{url}/stub", json={"load_seconds": load_seconds})
     try:
-        yield f"http://127.0.0.1:{port}"
+        yield url
     finally:
         server.should_exit = True
         await task
 
 
 @asynccontextmanager
-async def pool_of(*urls: str, **options: int) -> AsyncIterator[WorkerPool]:
+async def pool_of(*urls: str, probe_interval_seconds: float = 0.02, **options: float) -> AsyncIterator[WorkerPool]:
+    options["probe_interval_seconds"] = probe_interval_seconds
     pool = WorkerPool(PoolOptions("p", urls, Path("/bundles"), **options), Telemetry())
     try:
         yield pool
     finally:
         await pool.close()
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(5):
+        while not condition():  # noqa: ASYNC110 - a pool has no event for it
+            await asyncio.sleep(0.01)
+
+
+async def make_ready(pool: WorkerPool, bundle: Bundle) -> None:
+    pool.expect([bundle])
+    await until(lambda: pool.is_ready(bundle.id))
 
 
 async def ask(pool: WorkerPool, bundle: Bundle, adapter: str = "c00", seconds: float = 5.0) -> Outcome:
@@ -55,7 +72,7 @@ async def ask(pool: WorkerPool, bundle: Bundle, adapter: str = "c00", seconds: f
 async def test_prepares_and_answers(bundle: Bundle):
     async with worker(bundle.id) as url, pool_of(url) as pool:
         assert (await ask(pool, bundle)).kind is OutcomeKind.UNREACHABLE
-        assert await pool.prepare(bundle)
+        await make_ready(pool, bundle)
         outcome = await ask(pool, bundle)
         assert (outcome.kind, len(outcome.ranking)) == (OutcomeKind.OK, 10)
         assert [status.reason for status in pool.status()] == [""]
@@ -63,7 +80,7 @@ async def test_prepares_and_answers(bundle: Bundle):
 
 async def test_one_dead_replica_does_not_take_the_pool_down(bundle: Bundle):
     async with worker(bundle.id) as url, pool_of(f"http://127.0.0.1:{free_port()}", url) as pool:
-        assert await pool.prepare(bundle)
+        await make_ready(pool, bundle)
         outcomes = [await ask(pool, bundle, f"c0{number}") for number in range(4)]
         assert {outcome.kind for outcome in outcomes} == {OutcomeKind.OK}
         assert sorted(bool(status.reason) for status in pool.status()) == [False, True]
@@ -71,23 +88,55 @@ async def test_one_dead_replica_does_not_take_the_pool_down(bundle: Bundle):
 
 async def test_bundle_that_was_never_prepared_is_not_asked_for(bundle: Bundle):
     async with worker(bundle.id) as url, pool_of(url) as pool:
-        await pool.prepare(bundle)
+        await make_ready(pool, bundle)
         deadline = asyncio.get_running_loop().time() + 1
         assert (await pool.complete("other", "c00", ASKED, deadline)).kind is OutcomeKind.UNREACHABLE
 
 
 async def test_deadline_in_the_past_is_a_timeout_at_once(bundle: Bundle):
     async with worker(bundle.id) as url, pool_of(url, failures_to_open=1) as pool:
-        await pool.prepare(bundle)
+        await make_ready(pool, bundle)
         assert (await ask(pool, bundle, seconds=-1)).kind is OutcomeKind.TIMEOUT
         assert (await ask(pool, bundle)).kind is OutcomeKind.OK
 
 
 async def test_breaker_opens_and_lets_one_try_after_the_cooldown(bundle: Bundle):
-    async with pool_of("", failures_to_open=2, cooldown_seconds=60) as pool:
-        replica = pool._replicas[0]  # a replica that was ready and has just died
-        await pool.prepare(bundle)
-        replica.client.url, replica.bundle_id = f"http://127.0.0.1:{free_port()}", bundle.id
-        details = [(await ask(pool, bundle)).detail for _ in range(3)]
+    options = {"failures_to_open": 2, "cooldown_seconds": 60, "probe_interval_seconds": 60}
+    async with AsyncExitStack() as parts:
+        async with worker(bundle.id) as url:
+            pool = await parts.enter_async_context(pool_of(url, **options))
+            await make_ready(pool, bundle)
+        details = [(await ask(pool, bundle)).detail for _ in range(3)]  # it has just died, and no probe has noticed
         assert details[2] == "breaker is open"
         assert "breaker is open" not in details[:2]
+
+
+async def test_slow_replica_keeps_no_one_waiting(bundle: Bundle):
+    async with worker(bundle.id, load_seconds=60) as slow, worker(bundle.id) as quick, pool_of(slow, quick) as pool:
+        await make_ready(pool, bundle)
+        assert (await ask(pool, bundle)).kind is OutcomeKind.OK
+        assert {status.url: status.bundle_id for status in pool.status()} == {slow: None, quick: bundle.id}
+
+
+async def test_bundle_in_service_stays_while_another_is_prepared_and_goes_when_no_longer_expected(
+    bundle: Bundle, tmp_path: Path
+):
+    other = make_bundle(tmp_path, n_items=150)
+    async with worker(bundle.id) as first, worker(other.id) as second, pool_of(first, second) as pool:
+        await make_ready(pool, bundle)
+        pool.expect([bundle, other])
+        await until(lambda: pool.is_ready(other.id))
+        await asyncio.sleep(0.1)  # some probes
+        assert pool.is_ready(bundle.id)
+        assert (await ask(pool, bundle)).kind is OutcomeKind.OK
+        pool.expect([other])
+        await until(lambda: not pool.is_ready(bundle.id))
+        assert f"serves {bundle.id}, expected {other.id}" in [status.reason for status in pool.status()]
+
+
+async def test_new_expectation_is_probed_at_once(bundle: Bundle, tmp_path: Path):
+    other = make_bundle(tmp_path, n_items=150)
+    async with worker(bundle.id) as url, pool_of(url, probe_interval_seconds=60) as pool:
+        pool.expect([other])
+        await until(lambda: "expected" in pool.status()[0].reason)
+        await make_ready(pool, bundle)
