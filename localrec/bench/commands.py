@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import click
 
@@ -26,6 +26,17 @@ def bench() -> None:
 def gateway(seconds: float, rounds: int, json_file: Path | None) -> None:
     """Throughput of pipeline cf against a bare FastAPI service with one Redis GET; the gateway's own share of local."""
     _keep(run_gateway(GatewayBenchOptions(seconds=seconds, rounds=rounds)), json_file)
+
+
+@bench.command()
+@click.argument("bundle", type=click.Path(path_type=Path, file_okay=False))
+@click.option("--workers", type=click.Choice(["engine", "vllm"]), default="engine", show_default=True, help="Worker.")
+@JSON
+def local(bundle: Path, workers: Literal["engine", "vllm"], json_file: Path | None) -> None:
+    """Stages of a local request for users of BUNDLE, real worker, one request at a time (extra: train)."""
+    from localrec.bench.local import LocalBenchOptions, run
+
+    _keep(run(bundle, LocalBenchOptions(workers=workers)), json_file)
 
 
 @bench.command("redis")

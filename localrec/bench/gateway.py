@@ -20,6 +20,7 @@ import numpy as np
 
 from localrec.bench.load import LoadResult, load
 from localrec.bench.report import print_table, report
+from localrec.bench.stages import ask, stage_metrics
 from localrec.bench.synthetic import make_bundle, publish, users_of
 from localrec.processes import free_port, get, post, server
 from localrec.redis_server import redis_server
@@ -28,7 +29,6 @@ from models.contract.errors import LocalRecError
 SAMPLED_REQUESTS = 200
 # numpy's pool of threads would fight with the other processes for the cores.
 ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
-STAGES = ("state", "plan", "fan_out", "fuse", "fill")
 
 
 @dataclass(frozen=True)
@@ -111,20 +111,11 @@ def _local(redis_url: str, bundle: Path, options: GatewayBenchOptions) -> dict[s
     code = f"from localrec.bench.stub_worker import serve_stub; {call}"
     with _python_server(code, worker_port, "/health"), _gateway(redis_url, bundle, worker_port) as port:
         _wait_for_workers(port)
-        bodies = [_ask(port, f"u{at % options.n_users}") for at in range(SAMPLED_REQUESTS)]
+        bodies = [ask(port, f"u{at % options.n_users}") for at in range(SAMPLED_REQUESTS)]
         post(worker_port, "/stub", {"delay_seconds": options.worker_seconds})  # their rankings are cached by now
-        bodies = [_ask(port, f"u{at % options.n_users}") for at in range(SAMPLED_REQUESTS)]
-    local = [body["timings_ms"] for body in bodies if "slowest_call" in body["timings_ms"]]
-    own = [timings["total"] - timings["slowest_call"] for timings in local]
-    medians = {stage: float(np.median([timings[stage] for timings in local])) for stage in STAGES}
-    return {
-        "local_total_p50_ms": float(np.median([timings["total"] for timings in local])),
-        **{f"local_{stage}_p50_ms": value for stage, value in medians.items()},
-        "local_slowest_call_p50_ms": float(np.median([timings["slowest_call"] for timings in local])),
-        "local_own_share_p50_ms": float(np.median(own)),
-        "local_above_worker_p50_ms": float(np.median([t["total"] for t in local])) - options.worker_seconds * 1e3,
-        "local_degraded_share": float(np.mean([body["degraded"] for body in bodies])),
-    }
+        bodies = [ask(port, f"u{at % options.n_users}") for at in range(SAMPLED_REQUESTS)]
+    metrics = stage_metrics(bodies)
+    return metrics | {"local_above_worker_p50_ms": metrics["local_total_p50_ms"] - options.worker_seconds * 1e3}
 
 
 def _load(port: int, options: GatewayBenchOptions) -> LoadResult:
@@ -167,14 +158,6 @@ def _wait_for_workers(port: int) -> None:
         if time.monotonic() > deadline:
             raise LocalRecError("the stub worker was not prepared within 30 s")
         time.sleep(0.05)
-
-
-def _ask(port: int, user_id: str) -> dict[str, Any]:
-    status, body = post(port, "/recommend", {"user_id": user_id})
-    if status != 200:
-        raise LocalRecError(f"/recommend: status {status}: {body[:200]!r}")
-    answer: dict[str, Any] = json.loads(body)
-    return answer
 
 
 def _metric(port: int, name: str) -> float:
