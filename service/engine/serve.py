@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 import uvicorn
 
-from models.contract.bundle import CHECKPOINT, MANIFEST, open_bundle
+from models.contract.bundle import CHECKPOINT, MANIFEST, verify_bundle
 from models.contract.vllm import max_model_tokens
 from service.engine.app import EngineSettings, create_app
 from service.engine.model import DType, LanguageModel, ModelSettings
@@ -83,7 +83,7 @@ def default_threads() -> int:
 def _source(directory: Path) -> _Source:
     if not (directory / MANIFEST).exists():
         return _Source(directory.resolve().name, directory, DEFAULT_LORA_RANK, None)
-    bundle = open_bundle(directory)
+    bundle = verify_bundle(directory)
     return _Source(bundle.id, bundle.path(CHECKPOINT), bundle.manifest.model.lora_rank, max_model_tokens(bundle))
 
 

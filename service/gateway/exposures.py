@@ -48,6 +48,11 @@ class ExposureLog:
         except StateUnavailableError as exc:
             self._count("dropped", len(batch))
             logger.warning("%d exposures dropped: %s", len(batch), exc)
+        except asyncio.CancelledError:
+            # The process stops, and will flush. An entry that Redis has got already is written twice, rather than none.
+            for exposure in batch:
+                self.put(exposure)
+            raise
 
     async def flush(self) -> None:
         """Write what is left, for at most a second."""

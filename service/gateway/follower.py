@@ -1,4 +1,8 @@
-"""Follows the bundle pointer in Redis: loads, prepares the workers, then switches in one assignment."""
+"""Follows the bundle pointer in Redis: loads, has the workers prepared, then switches in one assignment.
+
+Nothing that takes long happens in a look at the pointer: a bundle loads in a task, workers prepare in their pools. So a
+newer pointer is followed at once, whatever an older one has begun.
+"""
 
 import asyncio
 import logging
@@ -12,6 +16,7 @@ from models.contract.bundle import Bundle
 from models.contract.errors import BundleError
 from service.gateway.snapshot import Snapshot, load_snapshot
 from service.gateway.types import StateUnavailableError
+from service.periodic import cancel_all
 
 logger = logging.getLogger(__name__)
 
@@ -30,8 +35,12 @@ class Pointer(Protocol):
 class Prepares(Protocol):
     """A pool of workers that must be ready before a bundle is served."""
 
-    async def prepare(self, bundle: Bundle) -> bool:
-        """Make the workers ready. True where at least one is."""
+    def expect(self, bundles: Sequence[Bundle]) -> None:
+        """Keep the workers ready for these bundles and no other, in the background. Called with the same ones again."""
+        ...
+
+    def is_ready(self, bundle_id: str) -> bool:
+        """Whether at least one worker is ready for a bundle."""
         ...
 
 
@@ -61,44 +70,70 @@ class SnapshotFollower:
         self._bundle_root = bundle_root
         self._wait_seconds = wait_seconds
         self._observer = observer
-        self._refused: tuple[str, float] = ("", 0.0)
-        self._next: tuple[Snapshot, float] | None = None
+        self._wanted: str | None = None  # the bundle that loads, was refused, or waits for workers
+        self._loading: asyncio.Task[None] | None = None
+        self._refused_at: float | None = None
+        self._next: tuple[Snapshot, float] | None = None  # loaded, and since when
 
     async def follow(self) -> None:
-        """One look at the pointer, and what follows from it. The old bundle stays in service until the end."""
+        """One look at the pointer, and what follows from it. The old bundle stays in service until the switch."""
         try:
             wanted = await self._pointer.current_bundle()
         except StateUnavailableError:
             return
         if wanted is None or (self.snapshot is not None and self.snapshot.id == wanted):
-            self.refusal, self._next = "", None
-            return
-        loaded = await self._load(wanted)
-        if loaded is None:
-            return
-        snapshot, since = loaded
-        if self.snapshot is None:
-            self._switch(snapshot)  # the global models can serve before the first worker is ready
-        ready = await asyncio.gather(*(pool.prepare(snapshot.bundle) for pool in self._pools))
-        if all(ready) or time.monotonic() - since >= self._wait_seconds:
-            self._switch(snapshot)
+            self._turn_to(None)
+            self.refusal = ""
+        elif wanted != self._wanted or self._may_be_repaired():
+            self._turn_to(wanted)
+        self._advance()
 
-    async def _load(self, bundle_id: str) -> tuple[Snapshot, float] | None:
-        """The bundle in memory and since when, or None where it was refused."""
-        if self._next is not None and self._next[0].id == bundle_id:
-            return self._next
-        refused, refused_at = self._refused
-        if refused == bundle_id and time.monotonic() - refused_at < RETRY_REFUSED_SECONDS:
-            return None
+    async def close(self) -> None:
+        """Give up what is being loaded."""
+        if self._loading is not None:
+            await cancel_all([self._loading])
+
+    def _turn_to(self, bundle_id: str | None) -> None:
+        """Load this bundle, and give up whichever was on its way."""
+        if self._loading is not None:
+            self._loading.cancel()
+        self._wanted, self._next, self._refused_at = bundle_id, None, None
+        self._loading = None if bundle_id is None else asyncio.create_task(self._load(bundle_id))
+
+    def _may_be_repaired(self) -> bool:
+        return self._refused_at is not None and time.monotonic() - self._refused_at >= RETRY_REFUSED_SECONDS
+
+    async def _load(self, bundle_id: str) -> None:
         try:
             snapshot = await asyncio.to_thread(self._open, bundle_id)
         except BundleError as exc:
             self._refuse(bundle_id, str(exc))
-            return None
-        self._observer(bundle_id, "loaded")
-        self.refusal = ""
-        self._next = snapshot, time.monotonic()
-        return self._next
+        except Exception as exc:
+            logger.exception("bundle %s could not be loaded", bundle_id)
+            self._refuse(bundle_id, f"{type(exc).__name__}: {exc}")
+        else:
+            self._observer(bundle_id, "loaded")
+            self.refusal = ""
+            self._next = snapshot, time.monotonic()
+            self._advance()
+
+    def _advance(self) -> None:
+        """Say which bundles the workers are needed for, and switch where they are ready.
+
+        The bundle that was in service is expected until the look after the switch, for requests that began before it.
+        """
+        coming = self._next[0] if self._next else None
+        expected = [snapshot.bundle for snapshot in (self.snapshot, coming) if snapshot is not None]
+        for pool in self._pools:
+            pool.expect(expected)
+        if self._next is not None and self._may_switch(*self._next):
+            self._switch(self._next[0])
+
+    def _may_switch(self, snapshot: Snapshot, since: float) -> bool:
+        if self.snapshot is None:
+            return True  # the global models can serve before the first worker is ready
+        waited = time.monotonic() - since >= self._wait_seconds
+        return waited or all(pool.is_ready(snapshot.id) for pool in self._pools)
 
     def _open(self, bundle_id: str) -> Snapshot:
         if not _BUNDLE_ID.fullmatch(bundle_id):
@@ -109,15 +144,13 @@ class SnapshotFollower:
         return snapshot
 
     def _refuse(self, bundle_id: str, why: str) -> None:
-        self._refused = bundle_id, time.monotonic()
+        self._refused_at = time.monotonic()
         self.refusal = why
         self._observer(bundle_id, "refused")
         in_service = self.snapshot.id if self.snapshot else "none"
         logger.error("bundle %s refused: %s; in service: %s", bundle_id, why, in_service)
 
     def _switch(self, snapshot: Snapshot) -> None:
-        self._next = None
-        if self.snapshot is not snapshot:
-            self.snapshot = snapshot
-            self._observer(snapshot.id, "in_service")
-            logger.info("bundle %s in service", snapshot.id)
+        self.snapshot, self._next = snapshot, None
+        self._observer(snapshot.id, "in_service")
+        logger.info("bundle %s in service", snapshot.id)

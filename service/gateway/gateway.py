@@ -14,6 +14,7 @@ from service.gateway.state import RedisStore
 from service.gateway.telemetry import Telemetry
 from service.periodic import cancel_all, every
 from service.workers.pool import PoolOptions, WorkerPool
+from service.workers.types import ReplicaStatus
 
 EXPOSURE_INTERVAL_SECONDS = 0.01
 
@@ -47,16 +48,20 @@ class Gateway:
             [f"bundle: refused: {self.follower.refusal}"] if self.follower.snapshot and self.follower.refusal else []
         )
         statuses = [status for pool in self.pools for status in pool.status()]
-        found += [f"worker: {s.pool} {s.url}: {s.reason}" for s in statuses if s.reason]
-        return found
+        return found + [f"worker: {s.pool} {s.url}: {why}" for s in statuses if (why := self._unused_because(s))]
+
+    def _unused_because(self, replica: ReplicaStatus) -> str:
+        """Why requests do not ask a replica; empty where they do."""
+        in_service = self.follower.snapshot
+        if replica.reason or in_service is None or replica.bundle_id == in_service.id:
+            return replica.reason
+        return f"serves {replica.bundle_id}, in service is {in_service.id}"
 
 
 @asynccontextmanager
 async def running_gateway(settings: Settings) -> AsyncIterator[Gateway]:
     """Build a gateway, run its background loops, and close everything at the end."""
     gateway = _build(settings)
-    for pool in gateway.pools:
-        pool.start()
     loops = [
         asyncio.create_task(every(settings.bundle_poll_ms / 1e3, gateway.follower.follow)),
         asyncio.create_task(every(EXPOSURE_INTERVAL_SECONDS, gateway.exposures.write_batch)),
@@ -65,6 +70,7 @@ async def running_gateway(settings: Settings) -> AsyncIterator[Gateway]:
         yield gateway
     finally:
         await cancel_all(loops)
+        await gateway.follower.close()
         await gateway.exposures.flush()
         for pool in gateway.pools:
             await pool.close()

@@ -51,9 +51,11 @@ def plan(pipeline: Pipeline, user: User, snapshot: Snapshot) -> Plan | None:
 
 def fusion_settings(pipeline: LocalPipeline, snapshot: Snapshot) -> FusionSettings:
     """The bundle's choice, unless the pipeline overrides it."""
-    chosen, wanted = snapshot.bundle.manifest.serving, pipeline.fusion
+    manifest, wanted = snapshot.bundle.manifest, pipeline.fusion
+    chosen, model = manifest.serving, manifest.model
     return FusionSettings(
         method=chosen.method if wanted.method is None else wanted.method,
         k=chosen.k if wanted.k is None else wanted.k,
-        candidates=chosen.candidates if wanted.candidates is None else wanted.candidates,
+        # Of a small catalogue, no more than there is: asked for more log-probabilities than that, vLLM answers 400.
+        candidates=min(chosen.candidates if wanted.candidates is None else wanted.candidates, model.n_items),
     )

@@ -5,7 +5,7 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from models.contract.errors import ConfigError
@@ -13,7 +13,9 @@ from models.contract.fusion import FusionMethod
 
 CONFIG_VARIABLE = "LOCALREC_CONFIG"
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]{0,63}$")]
-Fallback = Literal["cf", "popular"]
+FallbackName = Literal["cf", "popular"]
+# `wrrf_llm` is not among them: it needs weights that no bundle brings.
+OFFERED_METHODS = (FusionMethod.COUNT, FusionMethod.RRF, FusionMethod.WRRF_CF)
 
 
 class _Table(BaseModel):
@@ -24,7 +26,6 @@ class PoolSettings(_Table):
     """Workers that serve the same base model."""
 
     name: Name
-    kind: Literal["engine", "vllm"] = "engine"
     urls: tuple[Annotated[str, Field(pattern=r"^https?://[^/]+$")], ...] = Field(min_length=1)
     bundle_root: Path | None = None
     in_flight_limit: int = Field(default=64, ge=1, le=10_000)
@@ -40,6 +41,13 @@ class FusionOverrides(_Table):
     k: float | None = Field(default=None, ge=0, le=10_000)
     candidates: int | None = Field(default=None, ge=1, le=1_000)
 
+    @field_validator("method", mode="before")
+    @classmethod
+    def _check_offered(cls, method: object) -> object:
+        if method is not None and method not in OFFERED_METHODS:
+            raise ValueError(f"{method!r} is not offered; expected one of {', '.join(OFFERED_METHODS)}")
+        return method
+
 
 class LocalPipeline(_Table):
     """One worker call per community of the user, fused."""
@@ -48,14 +56,14 @@ class LocalPipeline(_Table):
     pool: Name
     max_communities: int = Field(default=10, ge=1, le=100)
     fusion: FusionOverrides = FusionOverrides()
-    fallbacks: tuple[Fallback, ...] = ("cf", "popular")
+    fallbacks: tuple[FallbackName, ...] = ("cf", "popular")
 
 
 class GlobalPipeline(_Table):
     """No worker call: the global CF model, or popularity."""
 
     kind: Literal["cf", "popular"]
-    fallbacks: tuple[Fallback, ...] = ("popular",)
+    fallbacks: tuple[FallbackName, ...] = ("popular",)
 
 
 Pipeline = LocalPipeline | GlobalPipeline

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any, TypeVar, cast
 
 from redis.asyncio import Redis
@@ -23,6 +24,7 @@ from models.contract.redis_schema import (
 )
 from models.contract.types import Profile
 from service.gateway.types import NO_HASHES, StateUnavailableError, UserState
+from service.periodic import cancel_all
 
 BACKGROUND_TIMEOUT_SECONDS = 1.0
 T = TypeVar("T")
@@ -70,7 +72,9 @@ class RedisStore:
         await self._guard(lambda: self._redis.xadd(EXPOSURES, fields, maxlen=kept, approximate=True), _soon())
 
     async def close(self) -> None:
-        """Close the connections."""
+        """Close the connections. Whoever still waits gets StateUnavailableError."""
+        self._send()
+        await cancel_all(list(self._sent))
         await self._redis.aclose()
 
     def _batch(self, keys: tuple[str, ...]) -> "asyncio.Future[list[bytes | None]]":
@@ -83,18 +87,22 @@ class RedisStore:
 
     def _send(self) -> None:
         batch, self._waiting = self._waiting, []
+        if not batch:  # closing was quicker
+            return
         task = self._loop.create_task(self._fetch(batch))
         self._sent.add(task)  # the loop itself would not keep it
-        task.add_done_callback(self._sent.discard)
+        task.add_done_callback(partial(self._end, batch))
+
+    def _end(self, batch: list[_Waiting], task: "asyncio.Task[None]") -> None:
+        """However a fetch ended, a bug and a cancellation before its first step included: nobody waits for ever."""
+        self._sent.discard(task)
+        failure = StateUnavailableError("closed") if task.cancelled() else task.exception()
+        for _, answer in batch:
+            if failure is not None and not answer.done():
+                answer.set_exception(failure)
 
     async def _fetch(self, batch: list[_Waiting]) -> None:
-        try:
-            values = await self._guard(lambda: self._mget(batch), self._loop.time() + self._timeout_seconds)
-        except StateUnavailableError as exc:
-            for _, answer in batch:
-                if not answer.done():
-                    answer.set_exception(StateUnavailableError(str(exc)))
-            return
+        values = await self._guard(lambda: self._mget(batch), self._loop.time() + self._timeout_seconds)
         for (_, answer), value in zip(batch, values, strict=True):
             if not answer.done():  # its request gave up
                 answer.set_result(value)

@@ -4,6 +4,7 @@ import asyncio
 import dataclasses
 import hashlib
 import time
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -55,30 +56,36 @@ class WorkerPool:
         self._session = aiohttp.ClientSession(connector=connector, timeout=timeout, cookie_jar=jar)
         self._replicas = [self._replica(url) for url in options.urls]
         self._bundles: dict[str, Bundle] = {}
-        self._probes: list[asyncio.Task[None]] = []
+        self._probes: set[asyncio.Task[None]] = set()
         self._placement: dict[str, list[Replica]] = {}
 
-    def start(self) -> None:
-        """Probe every replica from now on."""
-        interval = self._options.probe_interval_seconds
-        self._probes = [asyncio.create_task(every(interval, partial(self._probe, r))) for r in self._replicas]
+    def expect(self, bundles: Sequence[Bundle]) -> None:
+        """From now on keep every replica ready for whichever of ``bundles`` its base model belongs to, for no other.
+
+        Returns at once: the replicas are probed in the background, each by itself, first of all now. Preparations for
+        bundles that are no longer expected are given up.
+        """
+        root = self._options.bundle_root
+        expected = {bundle.id: dataclasses.replace(bundle, directory=root / bundle.id) for bundle in bundles}
+        if expected.keys() == self._bundles.keys():
+            return
+        self._bundles = expected
+        self._placement.clear()
+        for probe in self._probes:
+            probe.cancel()
+        for replica in self._replicas:
+            self._start_probing(replica)
+
+    def is_ready(self, bundle_id: str) -> bool:
+        """Whether at least one replica is ready for a bundle."""
+        return any(replica.bundle_id == bundle_id for replica in self._replicas)
 
     async def close(self) -> None:
         """End the probes and close the connections."""
-        await cancel_all(self._probes)
+        await cancel_all(list(self._probes))
         for replica in self._replicas:
             await replica.close()
         await self._session.close()
-
-    async def prepare(self, bundle: Bundle) -> bool:
-        """Make replicas ready for ``bundle``, beside the one in service. True where at least one is."""
-        rebased = dataclasses.replace(bundle, directory=self._options.bundle_root / bundle.id)
-        # Requests that began before a switch still need the bundle that was in service.
-        previous = [known for known in self._bundles.values() if known.id != bundle.id][-1:]
-        self._bundles = {b.id: b for b in (*previous, rebased)}
-        self._placement.clear()
-        await asyncio.gather(*(self._probe(replica) for replica in self._replicas))
-        return any(replica.bundle_id == bundle.id for replica in self._replicas)
 
     async def complete(self, bundle_id: str, adapter: str, completion: Completion, deadline: float) -> Outcome:
         """Ask one adapter of a bundle, on the best replica that can take the call.
@@ -141,9 +148,13 @@ class WorkerPool:
             self._placement[adapter] = order
         return order
 
+    def _start_probing(self, replica: Replica) -> None:
+        probe = asyncio.create_task(every(self._options.probe_interval_seconds, partial(self._probe, replica)))
+        self._probes.add(probe)
+        probe.add_done_callback(self._probes.discard)
+
     async def _probe(self, replica: Replica) -> None:
-        if self._bundles:
-            await replica.prepare(self._bundles)
+        await replica.prepare(self._bundles)
         ready = replica.bundle_id is not None
         self._observer.replica_changed(self._options.name, replica.client.url, ready, replica.breaker.state)
 

@@ -8,14 +8,13 @@ from pathlib import Path
 
 import pytest
 from redis import Redis
-from support.bundles import activate, make_bundle, publish, user_values, users_of
+from support.bundles import publish, users_of
 from support.gateway import RunningGateway, running_gateway
 from support.processes import free_port, wait_until
 from support.stub_worker import StubProcess, stub_process
 
 from localrec.redis_server import redis_server
 from models.contract.bundle import Bundle
-from models.contract.redis_schema import CURRENT_BUNDLE
 
 
 def sources(body) -> set[str]:
@@ -161,64 +160,6 @@ def test_redis_that_hangs_costs_its_timeout_and_no_more(
         wait_until(lambda: not gateway.recommend("u7")["degraded"])
         # No answer of an abandoned command goes to another user.
         assert gateway.recommend("u7")["items"] == before
-
-
-def test_altered_bundle_is_refused_and_the_old_one_stays(
-    gateway: RunningGateway, published: Bundle, redis_url: str, caplog: pytest.LogCaptureFixture
-):
-    other = make_bundle(published.directory.parent, n_items=150, seed=1)
-    path = other.path("popularity.npy")
-    data = bytearray(path.read_bytes())
-    data[-1] ^= 1
-    path.write_bytes(data)
-    with Redis.from_url(redis_url) as redis:
-        activate(redis, other.id)
-    wait_until(lambda: gateway.metric('localrec_bundle_events_total{outcome="refused"}') == 1)
-    body = gateway.recommend("u0")
-    assert body["model_version"] == published.id
-    assert not body["degraded"]
-    assert "popularity.npy does not match its checksum" in caplog.text
-    assert "popularity.npy" in gateway.get("/readyz").json["warnings"][0]
-
-
-@pytest.mark.parametrize("pointer", ["../../etc", "", "no-such-bundle", "a\nb"])
-def test_pointer_to_nowhere_is_refused(gateway: RunningGateway, published: Bundle, redis_url: str, pointer: str):
-    with Redis.from_url(redis_url) as redis:
-        redis.set(CURRENT_BUNDLE, pointer)
-    wait_until(lambda: gateway.metric('localrec_bundle_events_total{outcome="refused"}') == 1)
-    assert gateway.recommend("u0")["model_version"] == published.id
-
-
-def test_switch_of_bundles_fails_no_request(published: Bundle, stub: StubProcess, configure, redis_url: str):
-    other = make_bundle(published.directory.parent, n_items=120, seed=2)
-    users = users_of(other)
-    with stub_process(other.id, 120) as new, Redis.from_url(redis_url) as redis:
-        pool = {"name": "local", "urls": [stub.url, new.url], "probe_interval_ms": 50}
-        with running_gateway(configure(stub.url, pools=[pool])) as gateway:
-            wait_until(lambda: not gateway.post({"user_id": "u0"}).json.get("degraded", True))
-            for row, user_id in enumerate(users.ids):
-                redis.mset(user_values(other, user_id, users.histories[row], users.embeddings[row]))
-            bodies = [gateway.recommend("u0")]
-            activate(redis, other.id)
-            wait_until(lambda: bodies.append(gateway.recommend("u0")) or bodies[-1]["model_version"] == other.id)
-            bodies.append(gateway.recommend("u1"))
-            assert gateway.metric("localrec_bundle_info") == 1
-    assert {body["model_version"] for body in bodies} == {published.id, other.id}
-    assert not any(body["degraded"] for body in bodies)
-    assert all(int(item["item_id"][1:]) < 120 for item in bodies[-1]["items"])
-
-
-def test_new_bundle_waits_for_a_worker_but_not_for_ever(
-    published: Bundle, stub: StubProcess, configure, redis_url: str
-):
-    other = make_bundle(published.directory.parent, n_items=130, seed=3)
-    with running_gateway(configure(stub.url, bundle_wait_s=0.6)) as gateway, Redis.from_url(redis_url) as redis:
-        gateway.wait_ready()
-        activate(redis, other.id)
-        wait_until(lambda: gateway.metric('localrec_bundle_events_total{outcome="loaded"}') == 2)
-        assert gateway.recommend("u0")["model_version"] == published.id
-        assert not gateway.recommend("u0")["degraded"]
-        wait_until(lambda: gateway.recommend("u0")["model_version"] == other.id)
 
 
 def test_overload_is_shed_early(published: Bundle, stub: StubProcess, configure):

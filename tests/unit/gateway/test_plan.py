@@ -57,6 +57,15 @@ def test_pipeline_overrides_the_fusion_key_by_key(snapshot: Snapshot):
     assert plan(LOCAL, user(1), snapshot).fusion.method is serving.method
 
 
+def test_no_more_candidates_than_the_catalogue_has(tmp_path: Path):
+    small = load_snapshot(make_bundle(tmp_path, n_items=60).directory)
+    assert small.bundle.manifest.serving.candidates > 60
+    wide = LocalPipeline.model_validate({"kind": "local", "pool": "w", "fusion": {"candidates": 1000}})
+    for pipeline in (LOCAL, wide):
+        planned = plan(pipeline, user(1), small)
+        assert (planned.completion.candidates, planned.fusion.candidates) == (60, 60)
+
+
 def test_profile_of_other_dimensions_is_not_used(snapshot: Snapshot):
     for profile in (
         Profile(np.zeros(3, np.float32), ()),

@@ -7,9 +7,15 @@ from pathlib import Path
 import pytest
 
 from models.contract.errors import ConfigError
+from models.contract.fusion import FusionMethod
 from service.gateway.settings import CONFIG_VARIABLE, LocalPipeline, PoolSettings, Settings, load_settings
 
 MANUAL = Path(__file__).parents[3] / "deploy" / "gateway.toml"
+METHOD = """
+default_pipeline = "local"
+pools = [{{name = "w", urls = ["http://a"]}}]
+pipelines.local = {{kind = "local", pool = "w", fusion = {{method = "{}"}}}}
+"""
 
 
 def write(tmp_path: Path, text: str) -> Path:
@@ -49,6 +55,12 @@ def test_manual_states_the_defaults():
         ('[pipelines.cf]\nkind = "cf"\nmax_communities = 3', "pipelines.cf"),
         ('[[pools]]\nname = "w"\nurls = []', "pools.0.urls"),
         ('[[pools]]\nname = "w"\nurls = ["http://a/path"]', "pools.0.urls.0"),
+        ('[[pools]]\nname = "w"\nkind = "vllm"\nurls = ["http://a"]', "pools.0.kind"),
+        (
+            METHOD.format("wrrf_llm"),
+            "fusion.method: Value error, 'wrrf_llm' is not offered; expected one of count, rrf, ",
+        ),
+        (METHOD.format("median"), "'median' is not offered; expected one of count, rrf, wrrf_cf"),
         (
             '[[experiments]]\nname = "e"\nsalt = "s"\nvariants = [{name = "a", weight = 0}]',
             "experiments.0.variants.0.weight",
@@ -59,6 +71,17 @@ def test_manual_states_the_defaults():
 def test_what_is_wrong_is_named(tmp_path: Path, text: str, named: str):
     with pytest.raises(ConfigError, match=re.escape(named)):
         load_settings(write(tmp_path, text))
+
+
+@pytest.mark.parametrize("method", ["count", "rrf", "wrrf_cf"])
+def test_methods_that_need_no_other_weights_are_offered(tmp_path: Path, method: str):
+    settings = load_settings(write(tmp_path, METHOD.format(method)))
+    assert settings.pipelines["local"].fusion.method is FusionMethod(method)
+    assert method in MANUAL.read_text()
+
+
+def test_manual_offers_no_method_that_is_refused():
+    assert "wrrf_llm" not in MANUAL.read_text()
 
 
 def test_missing_file_is_named(tmp_path: Path):

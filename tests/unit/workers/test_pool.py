@@ -112,7 +112,7 @@ async def test_breaker_opens_and_lets_one_try_after_the_cooldown(bundle: Bundle)
 
 
 async def test_slow_replica_keeps_no_one_waiting(bundle: Bundle):
-    async with worker(bundle.id, load_seconds=60) as slow, worker(bundle.id) as quick, pool_of(slow, quick) as pool:
+    async with worker(bundle.id, load_seconds=1.5) as slow, worker(bundle.id) as quick, pool_of(slow, quick) as pool:
         await make_ready(pool, bundle)
         assert (await ask(pool, bundle)).kind is OutcomeKind.OK
         assert {status.url: status.bundle_id for status in pool.status()} == {slow: None, quick: bundle.id}

@@ -1,0 +1,68 @@
+"""The queue before the stream: nothing is lost that was taken off it."""
+
+import asyncio
+from collections import Counter
+
+from models.contract.redis_schema import Exposure, decode_exposures
+from service.gateway.exposures import ExposureLog
+from service.gateway.types import StateUnavailableError
+
+
+class Store:
+    """Keeps entries, after ``open`` is set."""
+
+    def __init__(self) -> None:
+        self.entries: list[dict[bytes, bytes]] = []
+        self.open = asyncio.Event()
+        self.asked = asyncio.Event()
+        self.down = False
+
+    async def append_exposures(self, entry: dict[bytes, bytes], kept: int) -> None:
+        self.asked.set()
+        await self.open.wait()
+        if self.down:
+            raise StateUnavailableError("down")
+        self.entries.append(entry)
+
+
+def make_log() -> tuple[ExposureLog, Store, Counter[str]]:
+    store, counts = Store(), Counter[str]()
+    return ExposureLog(store, 100, lambda outcome, count: counts.update({outcome: count})), store, counts
+
+
+def exposure(request_id: str) -> Exposure:
+    return Exposure(request_id, "u", "b", "local", {}, ("i1",), ("local",))
+
+
+async def test_batch_whose_writing_is_cancelled_is_written_at_the_flush():
+    log, store, counts = make_log()
+    for number in range(3):
+        log.put(exposure(f"r{number}"))
+    writing = asyncio.create_task(log.write_batch())
+    await store.asked.wait()
+    writing.cancel()
+    await asyncio.gather(writing, return_exceptions=True)
+    assert writing.cancelled()
+    store.open.set()
+    await log.flush()
+    (entry,) = store.entries
+    assert [shown.request_id for shown in decode_exposures(entry)] == ["r0", "r1", "r2"]
+    assert counts == {"written": 3}
+
+
+async def test_what_cannot_be_written_in_time_is_counted(monkeypatch):
+    monkeypatch.setattr("service.gateway.exposures.FLUSH_SECONDS", 0.05)
+    log, _, counts = make_log()
+    for number in range(3):
+        log.put(exposure(f"r{number}"))
+    await log.flush()
+    assert counts == {"dropped": 3}
+
+
+async def test_redis_that_is_down_costs_the_batch_and_no_more():
+    log, store, counts = make_log()
+    store.open.set()
+    store.down = True
+    log.put(exposure("r0"))
+    await log.write_batch()
+    assert counts == {"dropped": 1}
