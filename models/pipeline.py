@@ -149,7 +149,7 @@ class Pipeline:
             _write_training(directory, state)
 
         inputs = self._backbone_inputs() | {"items": self.directory / "items"}
-        self.stage("global", 2, self._global_config(), inputs, work, resumable=True)
+        self.stage("global", 3, self._global_config(), inputs, work, resumable=True)
 
     def local(self) -> None:
         """Train one adapter per community, each a stage of its own."""

@@ -19,6 +19,7 @@ from typing import Any, Protocol, Self
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from torch import Tensor, nn
+from torch.nn import functional as F
 from transformers import AutoModelForCausalLM
 
 from models.contract.prompts import item_prompt, start_token
@@ -117,7 +118,8 @@ class ItemTokenModel(nn.Module):
     def logits(self, tokens: Tensor, where: Tensor) -> Tensor:
         """See :class:`NextItemModel`."""
         table = self.table()
-        inputs = self.dropout(self.input_vectors(table)[tokens])
+        # Not by indexing, whose gradient is summed in whatever order the threads come: a seed must give one model.
+        inputs = self.dropout(F.embedding(tokens, self.input_vectors(table)))
         states = _final_states(self.language_model.get_base_model(), inputs)[where].float()
         scores: Tensor = self.output_projection(states) @ table.T
         return scores
