@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from typing import ClassVar
 
-from locust import FastHttpUser, constant_throughput, events, task
+from locust import FastHttpUser, between, events, task
 from locust.argument_parser import LocustArgumentParser
 from locust.env import Environment
 
@@ -28,7 +28,7 @@ DEGRADED = "/recommend (degraded)"
 class SteadyClient(FastHttpUser):
     """One simulated client; every request is for another user."""
 
-    wait_time = constant_throughput(1)
+    wait_time = between(0.5, 1.5)  # one request a second on average, and not all clients at the same moment
     connection_timeout = 5.0
     network_timeout = 5.0
     sampler: ClassVar[ZipfSampler]

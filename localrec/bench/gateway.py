@@ -46,7 +46,7 @@ class GatewayBenchOptions:
         seed: of bundle and users.
     """
 
-    n_items: int = 2_000
+    n_items: int = 1_682
     n_users: int = 500
     communities: int = 10
     connections: int = 32
@@ -76,7 +76,7 @@ def _bundle(directory: Path, redis_url: str, options: GatewayBenchOptions) -> Pa
         n_users=options.n_users,
         communities=options.communities,
         seed=options.seed,
-        embedding_size=200,
+        embedding_size=128,
     )
     publish(redis_url, bundle, users_of(bundle))
     return bundle.directory

@@ -89,7 +89,7 @@ def decode_profile(value: bytes) -> Profile:
     rows = np.frombuffer(value, _MEMBERSHIP, count, start + 2 * size)
     if not all(np.isfinite(numbers).all() for numbers in (embedding, rows["cf_weight"], rows["llm_weight"])):
         raise FormatError("profile: holds values that are not finite")
-    return Profile(embedding, tuple(Membership(int(c), float(w), float(v)) for c, w, v in rows.tolist()))
+    return Profile(embedding, tuple(map(Membership._make, rows.tolist())))
 
 
 def encode_events(events: Iterable[HistoryEvent]) -> bytes:

@@ -6,7 +6,7 @@ Users exist by id only. Arrays of item numbers are ``int32``.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NewType
+from typing import Any, NamedTuple, NewType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,8 +19,7 @@ Floats = NDArray[np.float32]
 Array = NDArray[Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Membership:
+class Membership(NamedTuple):
     """A user's place in one community: affinity under the CF space (equation 2), and a weight learned for the LLM."""
 
     community: int
