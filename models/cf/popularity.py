@@ -1,4 +1,4 @@
-"""Popularity: the simplest recommender, the last fallback in serving and the first baseline in evaluation."""
+"""Popularity, recency-weighted: the last fallback in serving and the first baseline in evaluation, one and the same."""
 
 from dataclasses import dataclass
 
@@ -21,11 +21,6 @@ class PopularityScorer:
     def scores(self, histories: Sequences) -> Floats:
         """See :class:`models.types.Scorer`."""
         return np.tile(self.popularity, (len(histories), 1))
-
-
-def train_popularity(train: Sequences, n_items: int) -> PopularityScorer:
-    """Counts the interactions of every item."""
-    return PopularityScorer(np.bincount(train.items, minlength=n_items).astype(np.float32))
 
 
 def recency_popularity(items: Ints, timestamps: NDArray[np.int64], n_items: int, half_life_days: float) -> Floats:

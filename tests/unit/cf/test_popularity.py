@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from models.cf.popularity import recency_popularity, train_popularity
+from models.cf.popularity import PopularityScorer, recency_popularity
 from models.contract.errors import ConfigError
 from models.contract.types import item_numbers
 from models.metrics import rank_scores
@@ -14,14 +14,14 @@ FIRST = 1_700_000_000
 
 
 def test_every_user_gets_the_counts() -> None:
-    scorer = train_popularity(Sequences.of([item_numbers([2, 1]), item_numbers([2])]), n_items=4)
+    scorer = PopularityScorer(recency_popularity(item_numbers([2, 1, 2]), np.zeros(3, np.int64), 4, 30.0))
     scores = scorer.scores(Sequences.of([item_numbers([0]), item_numbers([])]))
     assert scores.dtype == np.float32
     assert scores.tolist() == [[0, 1, 2, 0], [0, 1, 2, 0]]
 
 
 def test_equally_popular_items_rank_by_number() -> None:
-    scorer = train_popularity(Sequences.of([item_numbers([3, 1, 2])]), n_items=4)
+    scorer = PopularityScorer(recency_popularity(item_numbers([3, 1, 2]), np.zeros(3, np.int64), 4, 30.0))
     nobody = Sequences.of([item_numbers([])])
     assert rank_scores(scorer.scores(nobody), nobody, 4).tolist() == [[1, 2, 3, 0]]
 
