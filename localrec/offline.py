@@ -13,7 +13,6 @@ from models.communities import CommunityConfig
 from models.config import make
 from models.contract.bundle import verify_bundle
 from models.data.prepare import DataConfig
-from models.data.statistics import Statistics
 from models.evaluate import EvaluateConfig, as_json, as_text, difference_text, evaluate_lists
 from models.lists import ALL, GLOBAL, QUICK, fused_name, ranked_lists
 from models.papers.l3rec import L3RecConfig
@@ -63,7 +62,6 @@ def prepare(directory: Path, name: str | None, **flags: Any) -> None:
     """Tables and split from MovieLens, Amazon, RecBole files, CSV or parquet."""
     pipeline = _pipeline(directory, "data", flags, name)
     pipeline.data()
-    click.echo(Statistics.load(directory / "data").as_text())
 
 
 @click.group()

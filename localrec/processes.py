@@ -58,12 +58,17 @@ def server(
         _wait_ready(process, port, ready_path, start_seconds, log)
         yield process
     finally:
-        process.terminate()
-        try:
-            process.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        stop(process)
+
+
+def stop(process: "subprocess.Popen[bytes]") -> None:
+    """Ask a process to end, and end it where it has not after ``STOP_SECONDS``."""
+    process.terminate()
+    try:
+        process.wait(STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 def get(port: int, path: str) -> tuple[int, bytes]:

@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from localrec.processes import stop
 from models.contract.errors import LocalRecError, MissingExtraError
 
 START_SECONDS = 10.0
-STOP_SECONDS = 10.0
 MAX_SOCKET_PATH_BYTES = 100  # sun_path holds 108 on Linux, 104 elsewhere
 
 
@@ -51,7 +51,7 @@ def redis_server(directory: Path, *, keep: bool = False) -> Iterator[str]:
         _wait(path, process)
         yield f"unix://{path}"
     finally:
-        _stop(process)
+        stop(process)
 
 
 def _command(path: Path, keep: bool) -> list[str]:
@@ -84,12 +84,3 @@ def _answers(path: Path) -> bool:
             return connection.recv(16).startswith(b"+PONG")
         except OSError:
             return False
-
-
-def _stop(process: "subprocess.Popen[bytes]") -> None:
-    process.terminate()
-    try:
-        process.wait(STOP_SECONDS)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()

@@ -20,7 +20,7 @@ from models.contract.fusion import FusionMethod
 from models.contract.types import Ints
 from models.data.dataset import Dataset
 from models.metrics import evaluate_scorer, rank_scores
-from models.pipeline import Pipeline, epoch_bar
+from models.pipeline import POPULARITY_HALF_LIFE_DAYS, Pipeline, epoch_bar
 from models.ranking import FUSIONS, LocalRanker, chunks, open_system, recommend_all
 from models.types import Scorer
 
@@ -45,9 +45,9 @@ def ranked_lists(pipeline: Pipeline, bundle: Bundle, baselines: Sequence[str], n
 
 def _baseline_lists(pipeline: Pipeline, name: str, n: int) -> Ints:
     config, train = _baseline(pipeline, name)
-    dataset = pipeline.dataset()
 
     def work(directory: Path) -> None:
+        dataset = pipeline.dataset()
         lists = evaluate_scorer(train(dataset), dataset.examples("test"), n)
         save_file({name: lists}, directory / _LISTS)
 
@@ -93,7 +93,7 @@ def _baseline(pipeline: Pipeline, name: str) -> tuple[Any, Callable[[Dataset], S
     """A baseline's configuration, and how it is trained on a data set."""
     config = pipeline.config
     baselines: dict[str, tuple[Any, Callable[[Dataset], Scorer]]] = {
-        "popularity": ("recency", lambda data: PopularityScorer(pipeline.popularity(data))),
+        "popularity": (POPULARITY_HALF_LIFE_DAYS, lambda data: PopularityScorer(pipeline.popularity(data))),
         "MultVAE": (config.cf, lambda data: MultVAEScorer(pipeline.cf_model())),
         "EASE": (
             config.ease,

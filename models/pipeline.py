@@ -88,16 +88,14 @@ class Pipeline:
 
     def data(self) -> None:
         """Read, filter and split the interactions."""
-        ran = prepare.run(self.config.data, self.directory / "data")
-        self._say("data", ran)
-        if ran:
-            self._report(Statistics.load(self.directory / "data").as_text())
+        self._say("data", prepare.run(self.config.data, self.directory / "data"))
+        self._report(Statistics.load(self.directory / "data").as_text())
 
     def cf(self) -> None:
         """Train the global CF model."""
-        dataset = self.dataset()
 
         def work(directory: Path) -> None:
+            dataset = self.dataset()
             valid, n_items = dataset.examples("valid"), len(dataset.catalogue)
             with epoch_bar("MultVAE", self.config.cf.epochs) as progress:
                 model = train_multvae(dataset.train, valid, n_items, self.config.cf, progress)
@@ -107,9 +105,10 @@ class Pipeline:
 
     def communities(self) -> None:
         """Find anchors, describe the communities."""
-        dataset, config = self.dataset(), self.config.communities
+        config = self.config.communities
 
         def work(directory: Path) -> None:
+            dataset = self.dataset()
             embeddings = embed(self.cf_model(), dataset.train)
             anchors = embeddings[discovery.find_anchors(embeddings, config)]
             save_file({"anchors": anchors}, directory / COMMUNITIES)
