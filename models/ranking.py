@@ -101,7 +101,7 @@ class LocalRanker:
         self._candidates = candidates
         device = training_device()
         self._model = CatalogueModel.load(system.checkpoint, system.adapters[GLOBAL_ADAPTER]).to(device)
-        self._scorer = NextItemScorer(self._model, self._model.n_items, system.history_length, device)
+        self._scorer = NextItemScorer(self._model, system.history_length, device)
 
     def global_scores(self, histories: Sequences) -> Floats:
         """Scores (n, n_items) under the global adapter."""

@@ -31,6 +31,11 @@ LORA_TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", 
 class NextItemModel(Protocol):
     """What the next-item task trains and the evaluation scores with."""
 
+    @property
+    def n_items(self) -> int:
+        """Size of the catalogue."""
+        ...
+
     def logits(self, tokens: Tensor, where: Tensor) -> Tensor:
         """Scores (m, n_items) at the m positions where ``where`` (b, length) is true.
 

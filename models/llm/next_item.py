@@ -48,7 +48,6 @@ class NextItemTask:
         self,
         *,
         model: NextItemModel,
-        n_items: int,
         groups: list[dict[str, Any]],
         sequences: Sequences,
         user_weights: Floats,
@@ -56,7 +55,6 @@ class NextItemTask:
         validate: Callable[[], float],
     ) -> None:
         self._model = model
-        self._n_items = n_items
         self._groups = groups
         self._sequences = sequences
         self._weights = user_weights
@@ -97,7 +95,7 @@ class NextItemTask:
 
     def _batch(self, windows: list[tuple[int, Ints]]) -> Batch:
         length = max(len(window) for _, window in windows)
-        tokens = np.full((len(windows), length), start_token(self._n_items), dtype=np.int64)
+        tokens = np.full((len(windows), length), start_token(self._model.n_items), dtype=np.int64)
         targets = np.full((len(windows), length), IGNORED, dtype=np.int64)
         for row, (_, window) in enumerate(windows):
             tokens[row, 1 : len(window)] = window[:-1]  # the start token predicts the window's first item
@@ -114,7 +112,6 @@ class NextItemScorer:
     """Scores all items with a next-item model; see ``models.types.Scorer``. ``exact`` keeps float32 throughout."""
 
     model: NextItemModel
-    n_items: int
     history_length: int
     device: torch.device
     exact: bool = True
@@ -123,11 +120,11 @@ class NextItemScorer:
     def scores(self, histories: Sequences) -> Floats:
         """(n, n_items) scores of the item after each history."""
         parts = [self._batch_scores(histories, start) for start in range(0, len(histories), SCORING_BATCH)]
-        return np.concatenate(parts) if parts else np.empty((0, self.n_items), np.float32)
+        return np.concatenate(parts) if parts else np.empty((0, self.model.n_items), np.float32)
 
     def _batch_scores(self, histories: Sequences, start: int) -> Floats:
         rows = [histories[i] for i in range(start, min(start + SCORING_BATCH, len(histories)))]
-        tokens, ends = prompt_batch(rows, self.n_items, self.history_length)
+        tokens, ends = prompt_batch(rows, self.model.n_items, self.history_length)
         with mixed_precision(self.device, enabled=not self.exact):
             logits = self.model.logits(tokens.to(self.device), ends.to(self.device))
         scores: Floats = logits.float().cpu().numpy()

@@ -92,7 +92,6 @@ def train_global(config: L3RecConfig, dataset: Dataset, items: Path, directory: 
     items_group = {"params": model.item_parameters(), "lr": config.item_learning_rate}
     task = NextItemTask(
         model=model,
-        n_items=model.n_items,
         groups=[
             {"params": model.adapter_parameters(), "lr": config.learning_rate, "weight_decay": 0.0},
             items_group | {"weight_decay": config.weight_decay},
@@ -100,7 +99,7 @@ def train_global(config: L3RecConfig, dataset: Dataset, items: Path, directory: 
         sequences=dataset.train,
         user_weights=np.ones(len(dataset.train), np.float32),
         config=WindowConfig(config.history_length, config.batch_size, config.seed),
-        validate=_validation(model, model.n_items, config, dataset.examples("valid")),
+        validate=_validation(model, config, dataset.examples("valid")),
     )
     state = fit(model, task, FitConfig(config.epochs, config.patience, config.seed), directory, report)
     model.cpu().compile_vocabulary()
@@ -136,12 +135,11 @@ def train_local(
     parameters = [p for p in model.parameters() if p.requires_grad]
     task = NextItemTask(
         model=model,
-        n_items=model.n_items,
         groups=[{"params": parameters, "lr": config.local_learning_rate, "weight_decay": 0.0}],
         sequences=dataset.train.take(members),
         user_weights=weights.astype(np.float32),
         config=WindowConfig(config.history_length, config.batch_size, config.seed),
-        validate=_validation(model, model.n_items, config, _of_users(dataset.examples("valid"), members)),
+        validate=_validation(model, config, _of_users(dataset.examples("valid"), members)),
     )
     state = fit(model, task, FitConfig(config.local_epochs, config.local_patience, config.seed), directory, report)
     save_adapter(model.language_model, directory / ADAPTER)
@@ -156,10 +154,8 @@ def _new_model(config: L3RecConfig, text: Tensor) -> ItemTokenModel:
     return ItemTokenModel(top, text, config.embedding_size, config.item_dropout, lora)
 
 
-def _validation(
-    model: ItemTokenModel | CatalogueModel, n_items: int, config: L3RecConfig, examples: Examples
-) -> Callable[[], float]:
-    scorer = NextItemScorer(model, n_items, config.history_length, training_device(), exact=False)
+def _validation(model: ItemTokenModel | CatalogueModel, config: L3RecConfig, examples: Examples) -> Callable[[], float]:
+    scorer = NextItemScorer(model, config.history_length, training_device(), exact=False)
     return lambda: mean_log_likelihood(scorer, examples)
 
 

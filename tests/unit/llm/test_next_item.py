@@ -19,6 +19,8 @@ CPU = torch.device("cpu")
 class BigramModel:
     """A score depends on the last token alone; remembers the batches it was shown."""
 
+    n_items = N_ITEMS
+
     def __init__(self) -> None:
         self.table = torch.randn(N_ITEMS + 1, N_ITEMS, generator=torch.Generator().manual_seed(0))
         self.batch_sizes: list[int] = []
@@ -35,7 +37,6 @@ def sequences(*histories: list[int]) -> Sequences:
 def task(data: Sequences, weights: list[float] | None = None, config: WindowConfig | None = None) -> NextItemTask:
     return NextItemTask(
         model=BigramModel(),
-        n_items=N_ITEMS,
         groups=[],
         sequences=data,
         user_weights=np.asarray([1.0] * len(data) if weights is None else weights, np.float32),
@@ -147,17 +148,17 @@ def test_validation_is_what_was_given() -> None:
 
 def test_scores_are_those_after_the_last_item() -> None:
     model = BigramModel()
-    scores = NextItemScorer(model, N_ITEMS, 3, CPU).scores(sequences([], [5], [1, 2, 3, 4, 5, 6]))
+    scores = NextItemScorer(model, 3, CPU).scores(sequences([], [5], [1, 2, 3, 4, 5, 6]))
     np.testing.assert_array_equal(scores, model.table[[N_ITEMS, 5, 6]].numpy())
 
 
 def test_many_histories_are_scored_in_bounded_batches() -> None:
     model = BigramModel()
     histories = sequences(*([n % N_ITEMS] for n in range(150)))
-    scores = NextItemScorer(model, N_ITEMS, 3, CPU).scores(histories)
+    scores = NextItemScorer(model, 3, CPU).scores(histories)
     np.testing.assert_array_equal(scores, model.table[histories.items].numpy())
     assert model.batch_sizes == [64, 64, 22]
 
 
 def test_no_histories_no_scores() -> None:
-    assert NextItemScorer(BigramModel(), N_ITEMS, 3, CPU).scores(sequences()).shape == (0, N_ITEMS)
+    assert NextItemScorer(BigramModel(), 3, CPU).scores(sequences()).shape == (0, N_ITEMS)

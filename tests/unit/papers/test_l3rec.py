@@ -85,7 +85,7 @@ def same(a: dict[str, Tensor], b: dict[str, Tensor]) -> bool:
 
 def scorer(checkpoint: Path, adapter: Path, config: L3RecConfig) -> NextItemScorer:
     return NextItemScorer(
-        CatalogueModel.load(checkpoint, adapter), N_ITEMS, config.history_length, torch.device("cpu"), exact=True
+        CatalogueModel.load(checkpoint, adapter), config.history_length, torch.device("cpu"), exact=True
     )
 
 
