@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -16,11 +17,11 @@ from models.contract.prompts import start_token
 from models.contract.types import Floats, Ints
 from models.llm.device import mixed_precision
 from models.llm.item_token import NextItemModel, prompt_batch
-from models.llm.training import Batch
+from models.llm.training import IGNORED, TARGETS, Batch
 from models.types import Sequences
 
-IGNORED = -100  # target of a padding position
 SCORING_BATCH = 64  # histories
+SORTED_BATCHES = 40  # batches whose windows are sorted by length together; more would make batches too much alike
 
 
 @dataclass(frozen=True)
@@ -66,21 +67,20 @@ class NextItemTask:
         return self._groups
 
     def batches(self, epoch: int) -> list[Batch]:
-        """Windows with a new random offset every epoch, so that each item is seen behind histories of all lengths."""
+        """Windows with a new random offset every epoch, so that each item is seen behind histories of all lengths.
+
+        Batches hold windows of about the same length, in random order: on short histories padding would otherwise be
+        most of the work.
+        """
         rng = np.random.default_rng([self._config.seed, epoch])
         windows = [window for user in range(len(self._sequences)) for window in self._windows(user, rng)]
-        order = rng.permutation(len(windows))
-        size = self._config.batch_size
-        return [self._batch([windows[i] for i in order[s : s + size]]) for s in range(0, len(order), size)]
+        lengths = np.asarray([len(window) for _, window in windows])
+        batches = _of_like_lengths(lengths, self._config.batch_size, rng)
+        return [self._batch([windows[i] for i in rows]) for rows in batches]
 
     def loss(self, batch: Batch) -> Tensor:
-        """Weighted mean cross-entropy of the next item over all positions of the batch."""
-        where = batch["targets"] != IGNORED
-        with mixed_precision(where.device):
-            logits = self._model.logits(batch["tokens"], where)
-        losses = F.cross_entropy(logits.float(), batch["targets"][where], reduction="none")
-        weights = batch["weights"].unsqueeze(1).expand_as(where)[where]
-        return (losses * weights).sum() / weights.sum()
+        """See :func:`next_item_loss`."""
+        return next_item_loss(self._model.logits, batch)
 
     def validate(self) -> float:
         """See ``training.Task``."""
@@ -102,9 +102,33 @@ class NextItemTask:
             targets[row, : len(window)] = window
         return {
             "tokens": torch.from_numpy(tokens),
-            "targets": torch.from_numpy(targets),
+            TARGETS: torch.from_numpy(targets),
             "weights": torch.from_numpy(self._weights[[user for user, _ in windows]]),
         }
+
+
+def next_item_loss(logits_of: Callable[[Tensor, Tensor], Tensor], batch: Batch) -> Tensor:
+    """Weighted mean cross-entropy of the next item over all positions of the batch that have a target.
+
+    Args:
+        logits_of: of the batch's ``tokens``, and where (b, length) there are targets: (m, n_items) scores there.
+        batch: ``tokens``, ``targets`` (b, length), ``weights`` (b,).
+    """
+    where = batch[TARGETS] != IGNORED
+    with mixed_precision(where.device):
+        logits = logits_of(batch["tokens"], where)
+    losses = F.cross_entropy(logits.float(), batch[TARGETS][where], reduction="none")
+    weights = batch["weights"].unsqueeze(1).expand_as(where)[where]
+    return (losses * weights).sum() / weights.sum()
+
+
+def _of_like_lengths(lengths: NDArray[np.int64], size: int, rng: np.random.Generator) -> list[NDArray[np.int64]]:
+    """Rows in batches: drawn in groups of ``SORTED_BATCHES`` batches, sorted by length inside a group."""
+    order, group = rng.permutation(len(lengths)), size * SORTED_BATCHES
+    groups = [order[at : at + group] for at in range(0, len(order), group)]
+    ordered = [rows[np.argsort(lengths[rows], kind="stable")] for rows in groups]
+    batches = [rows[at : at + size] for rows in ordered for at in range(0, len(rows), size)]
+    return [batches[i] for i in rng.permutation(len(batches))]
 
 
 @dataclass(frozen=True)
@@ -119,12 +143,15 @@ class NextItemScorer:
     @torch.inference_mode()
     def scores(self, histories: Sequences) -> Floats:
         """(n, n_items) scores of the item after each history."""
-        parts = [self._batch_scores(histories, start) for start in range(0, len(histories), SCORING_BATCH)]
-        return np.concatenate(parts) if parts else np.empty((0, self.model.n_items), np.float32)
+        scores = np.empty((len(histories), self.model.n_items), np.float32)
+        shortest_first = np.argsort(np.diff(histories.offsets), kind="stable")  # so that batches need little padding
+        for at in range(0, len(histories), SCORING_BATCH):
+            rows = shortest_first[at : at + SCORING_BATCH]
+            scores[rows] = self._batch_scores([histories[row] for row in rows.tolist()])
+        return scores
 
-    def _batch_scores(self, histories: Sequences, start: int) -> Floats:
-        rows = [histories[i] for i in range(start, min(start + SCORING_BATCH, len(histories)))]
-        tokens, ends = prompt_batch(rows, self.model.n_items, self.history_length)
+    def _batch_scores(self, histories: list[Ints]) -> Floats:
+        tokens, ends = prompt_batch(histories, self.model.n_items, self.history_length)
         with mixed_precision(self.device, enabled=not self.exact):
             logits = self.model.logits(tokens.to(self.device), ends.to(self.device))
         scores: Floats = logits.float().cpu().numpy()

@@ -162,3 +162,22 @@ def test_many_histories_are_scored_in_bounded_batches() -> None:
 
 def test_no_histories_no_scores() -> None:
     assert NextItemScorer(BigramModel(), 3, CPU).scores(sequences()).shape == (0, N_ITEMS)
+
+
+def test_batches_hold_windows_of_about_the_same_length_so_that_little_is_padding() -> None:
+    rng = np.random.default_rng(0)
+    data = sequences(*([0] * int(length) for length in rng.integers(1, 20, size=400)))
+    batches = task(data, config=WindowConfig(history_length=20, batch_size=10, seed=0)).batches(0)
+    places = sum(batch["tokens"].numel() for batch in batches)
+    padding = sum(int((batch["targets"] == IGNORED).sum()) for batch in batches)
+    assert padding < 0.1 * places
+    longest = [batch["tokens"].shape[1] for batch in batches]
+    assert longest != sorted(longest)  # and come in random order
+
+
+def test_scores_come_back_in_the_order_of_the_histories() -> None:
+    model = BigramModel()
+    scorer = NextItemScorer(model, history_length=9, device=CPU)
+    histories = sequences([1, 2, 3], [4], [5, 6, 7, 8], [], [9, 1])
+    expected = model.table[[3, 4, 8, N_ITEMS, 1]]
+    np.testing.assert_array_equal(scorer.scores(histories), expected.numpy())
