@@ -1,8 +1,15 @@
 """Affinity of users to communities: L3Rec (CIKM 2025), equations 1 and 2, after LOCA (WSDM 2021)."""
 
+from collections.abc import Callable, Mapping
+from typing import Literal
+
 import numpy as np
 
 from models.contract.types import Floats, Membership
+
+Kernel = Literal["epanechnikov", "uniform", "gaussian"]
+
+FURTHEST_MEMBER = 1.0  # no community reaches beyond a right angle, where equation 2 would go below 0
 
 
 def arccos_distance(anchors: Floats, users: Floats) -> Floats:
@@ -15,19 +22,34 @@ def arccos_distance(anchors: Floats, users: Floats) -> Floats:
     Returns:
         (n, q) distances in [0, 2]. A zero vector is at distance 1 from everything.
     """
-    cosine = _unit(users) @ _unit(anchors).T
+    cosine = unit(users) @ unit(anchors).T
     return np.asarray(2.0 / np.pi * np.arccos(np.clip(cosine, -1.0, 1.0)), dtype=np.float32)
 
 
-def epanechnikov(distance: Floats, bandwidth: float) -> Floats:
-    """Equation 2: (1 - s²) where s < bandwidth, else 0. A bandwidth above 1 acts as 1: no weight may be negative."""
-    inside = distance < min(bandwidth, 1.0)
-    return np.where(inside, 1.0 - np.square(distance), 0.0).astype(np.float32)
+def smallest_cosine(bandwidth: float) -> float:
+    """The cosine at distance ``bandwidth``: who is nearer to an anchor has a larger one. Spares the arccosines."""
+    return float(np.cos(np.pi / 2 * min(bandwidth, FURTHEST_MEMBER)))
 
 
-def affinities(anchors: Floats, users: Floats, bandwidth: float) -> Floats:
-    """Affinity weight of each user (n, d) to each anchor (q, d): (n, q), 0 outside the community."""
-    return epanechnikov(arccos_distance(anchors, users), bandwidth)
+def kernel_weights(distance: Floats, bandwidth: float, kernel: Kernel) -> Floats:
+    """Equation 2 for one of the kernels: 0 from the bandwidth on, so that all kernels have the same members.
+
+    - ``epanechnikov``: 1 - s², the paper's.
+    - ``uniform``: 1 for every member.
+    - ``gaussian``: exp(-s² / 2σ²), truncated at two standard deviations: σ = h / 2.
+
+    A bandwidth above 1 acts as 1: no weight may be negative.
+    """
+    reach = min(bandwidth, FURTHEST_MEMBER)
+    return np.where(distance < reach, _KERNELS[kernel](distance, reach), np.float32(0.0))
+
+
+def affinities(anchors: Floats, users: Floats, bandwidth: float, kernel: Kernel) -> Floats:
+    """Affinity weight of each user (n, d) to each anchor (q, d): (n, q), 0 outside the community.
+
+    Items stand in the place of users where communities have items, too: both live in the CF model's space.
+    """
+    return kernel_weights(arccos_distance(anchors, users), bandwidth, kernel)
 
 
 def memberships(weights: Floats) -> tuple[Membership, ...]:
@@ -36,6 +58,26 @@ def memberships(weights: Floats) -> tuple[Membership, ...]:
     return tuple(Membership(int(j), float(weights[j])) for j in order if weights[j] > 0)
 
 
-def _unit(vectors: Floats) -> Floats:
+def unit(vectors: Floats) -> Floats:
+    """The vectors (n, d), scaled to length 1; a zero vector stays one."""
     norms = np.linalg.norm(vectors, axis=-1, keepdims=True)
     return np.asarray(vectors / np.maximum(norms, 1e-12), dtype=np.float32)
+
+
+def _epanechnikov(distance: Floats, reach: float) -> Floats:
+    return np.asarray(1.0 - np.square(distance), np.float32)
+
+
+def _uniform(distance: Floats, reach: float) -> Floats:
+    return np.ones_like(distance)
+
+
+def _gaussian(distance: Floats, reach: float) -> Floats:
+    return np.asarray(np.exp(-2.0 * np.square(distance / reach)), np.float32)
+
+
+_KERNELS: Mapping[Kernel, Callable[[Floats, float], Floats]] = {
+    "epanechnikov": _epanechnikov,
+    "uniform": _uniform,
+    "gaussian": _gaussian,
+}

@@ -1,12 +1,23 @@
 """Equations 1 and 2 of L3Rec, computed by hand."""
 
 import math
+from typing import get_args
 
 import numpy as np
 import pytest
 
-from models.contract.affinity import affinities, arccos_distance, epanechnikov, memberships
+from models.contract.affinity import (
+    Kernel,
+    affinities,
+    arccos_distance,
+    kernel_weights,
+    memberships,
+    smallest_cosine,
+    unit,
+)
 from models.contract.types import Floats
+
+kernels = pytest.mark.parametrize("kernel", get_args(Kernel))
 
 
 def at_degrees(*angles: float, length: float = 1.0) -> Floats:
@@ -30,10 +41,11 @@ def test_length_of_a_vector_does_not_matter() -> None:
     assert distance.item() == pytest.approx(2 / 3, abs=1e-5)
 
 
-def test_zero_vector_is_far_from_everything_and_a_member_of_nothing() -> None:
+@kernels
+def test_zero_vector_is_far_from_everything_and_a_member_of_nothing(kernel: Kernel) -> None:
     zero = np.zeros((1, 2), np.float32)
     assert arccos_distance(at_degrees(0), zero).item() == pytest.approx(1.0)
-    assert affinities(at_degrees(0), zero, bandwidth=1.0).item() == 0.0
+    assert affinities(at_degrees(0), zero, 1.0, kernel).item() == 0.0
 
 
 def test_rounding_beyond_one_gives_no_nan() -> None:
@@ -42,16 +54,39 @@ def test_rounding_beyond_one_gives_no_nan() -> None:
 
 
 def test_kernel_is_one_at_the_anchor_and_zero_from_the_bandwidth_on() -> None:
-    weights = epanechnikov(np.array([0.0, 0.5, 0.79, 0.8, 1.5], np.float32), bandwidth=0.8)
+    distance = np.array([0.0, 0.5, 0.79, 0.8, 1.5], np.float32)
+    weights = kernel_weights(distance, 0.8, "epanechnikov")
     np.testing.assert_allclose(weights, [1.0, 0.75, 1 - 0.79**2, 0.0, 0.0], rtol=1e-6)
+    np.testing.assert_array_equal(kernel_weights(distance, 0.8, "uniform"), [1, 1, 1, 0, 0])
+    sigma = 0.4  # the bandwidth is two of them
+    gaussian = [math.exp(-(s**2) / (2 * sigma**2)) for s in (0.0, 0.5, 0.79)]
+    np.testing.assert_allclose(kernel_weights(distance, 0.8, "gaussian"), [*gaussian, 0.0, 0.0], rtol=1e-6)
 
 
-def test_kernel_is_never_negative() -> None:
-    assert epanechnikov(np.array([0.99, 1.0, 1.7], np.float32), bandwidth=2.0).min() == 0.0
+@kernels
+def test_kernel_is_never_negative_nor_wider_than_a_right_angle(kernel: Kernel) -> None:
+    weights = kernel_weights(np.array([0.99, 1.0, 1.7], np.float32), 2.0, kernel)
+    np.testing.assert_array_equal(weights > 0, [True, False, False])
+
+
+@kernels
+def test_kernels_fall_with_distance_and_agree_who_is_a_member(kernel: Kernel) -> None:
+    distance = np.linspace(0, 2, 101, dtype=np.float32)
+    weights = kernel_weights(distance, 0.6, kernel)
+    np.testing.assert_array_equal(weights > 0, distance < 0.6)
+    assert (np.diff(weights) <= 0).all()
+
+
+@pytest.mark.parametrize("bandwidth", [0.1, 0.5, 0.99, 1.0, 2.0])
+def test_the_smallest_cosine_stands_for_the_bandwidth(bandwidth: float) -> None:
+    users = np.random.default_rng(0).normal(size=(200, 4)).astype(np.float32)
+    cosine = unit(users) @ unit(users).T
+    weights = affinities(users, users, bandwidth, "uniform")
+    np.testing.assert_array_equal(cosine > smallest_cosine(bandwidth), weights > 0)
 
 
 def test_affinities_follow_the_angle() -> None:
-    weights = affinities(at_degrees(0, 90), at_degrees(30, 120), bandwidth=1.0)
+    weights = affinities(at_degrees(0, 90), at_degrees(30, 120), 1.0, "epanechnikov")
     np.testing.assert_allclose(weights, [[1 - (1 / 3) ** 2, 1 - (2 / 3) ** 2], [0, 1 - (1 / 3) ** 2]], atol=1e-5)
 
 

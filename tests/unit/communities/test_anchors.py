@@ -1,15 +1,16 @@
 """Anchors and communities of users whose angles are known."""
 
 import dataclasses
+from typing import get_args
 
 import numpy as np
 import pytest
 
-from models.communities import CommunityConfig, characteristic_items, describe, find_anchors
-from models.contract.affinity import affinities
+from models.communities import CommunityConfig, describe, find_anchors, item_members
+from models.communities import anchors as anchors_module
+from models.contract.affinity import Kernel, affinities, arccos_distance
 from models.contract.errors import ConfigError, DataError
 from models.contract.types import Floats
-from models.types import Sequences
 
 ALL = CommunityConfig(n_communities=1, candidate_share=1.0)
 
@@ -25,7 +26,7 @@ def random_users(n: int = 200, d: int = 8) -> Floats:
 
 def slow_coverage(users: Floats, q: int, bandwidth: float) -> list[int]:
     """LOCA's greedy coverage for as long as somebody is left to cover; ties not looked at."""
-    covers = affinities(users, users, bandwidth).T > 0
+    covers = affinities(users, users, bandwidth, "uniform").T > 0
     left = np.ones(len(users), dtype=bool)
     anchors: list[int] = []
     while len(anchors) < q and (covers & left).any():
@@ -72,18 +73,28 @@ def test_coverage_is_that_of_the_literal_algorithm(bandwidth: float) -> None:
     users = random_users()
     anchors = find_anchors(users, dataclasses.replace(ALL, n_communities=4, bandwidth=bandwidth))
     literal = slow_coverage(users, 4, bandwidth)
-    coverage = [describe(affinities(users[rows], users, bandwidth)).coverage for rows in (anchors, literal)]
+    coverage = [describe(affinities(users[rows], users, bandwidth, "uniform")).coverage for rows in (anchors, literal)]
     assert coverage[0] == pytest.approx(coverage[1], abs=0.03)  # ties may be decided otherwise
     assert coverage[0] > np.mean(
-        [describe(affinities(users[at : at + 4], users, bandwidth)).coverage for at in range(0, 200, 4)]
+        [describe(affinities(users[at : at + 4], users, bandwidth, "uniform")).coverage for at in range(0, 200, 4)]
     )
 
 
-def test_blocks_do_not_change_the_result(monkeypatch: pytest.MonkeyPatch) -> None:
-    config = CommunityConfig(n_communities=6, bandwidth=0.6, candidate_share=0.3)
-    at_once = find_anchors(random_users(), config)
-    monkeypatch.setattr("models.communities.DISTANCES_AT_ONCE", 7 * 60)
-    np.testing.assert_array_equal(find_anchors(random_users(), config), at_once)
+def test_a_sample_that_decides_between_equals_gives_as_good_anchors(monkeypatch: pytest.MonkeyPatch) -> None:
+    users = random_users(n=2000, d=4)
+    config = dataclasses.replace(ALL, n_communities=12)  # a few anchors leave nobody to cover
+    by_all = find_anchors(users, config)
+    monkeypatch.setattr(anchors_module, "SPREAD_SAMPLE", 300)
+    by_some = find_anchors(users, config)
+    to_nearest = [arccos_distance(users[rows], users).min(axis=1).mean() for rows in (by_all, by_some)]
+    assert by_some.tolist() != by_all.tolist()
+    assert to_nearest[1] == pytest.approx(to_nearest[0], rel=0.05)
+
+
+@pytest.mark.parametrize("q", [1, 2, 10, 30])
+def test_as_many_anchors_as_communities(q: int) -> None:
+    anchors = find_anchors(random_users(), dataclasses.replace(ALL, n_communities=q))
+    assert len(set(anchors.tolist())) == q
 
 
 def test_fewer_communities_are_a_prefix_of_more() -> None:
@@ -106,7 +117,7 @@ def test_most_candidates_are_bounded() -> None:
 @pytest.mark.parametrize(("n_users", "max_candidates"), [(4, 2000), (50, 4)])
 def test_too_many_communities_are_refused(n_users: int, max_candidates: int) -> None:
     config = CommunityConfig(n_communities=5, max_candidates=max_candidates)
-    with pytest.raises(ConfigError, match="n_communities: 5 is out of range; expected at most 4"):
+    with pytest.raises(ConfigError, match=r"communities\.n_communities: 5 is out of range; expected at most 4"):
         find_anchors(random_users(n_users), config)
 
 
@@ -117,41 +128,45 @@ def test_broken_embedding_is_named() -> None:
         find_anchors(users, CommunityConfig())
 
 
-def test_statistics_of_a_small_case() -> None:
-    weights = np.array([[0.9, 0.0], [0.5, 0.2], [0.1, 0.0], [0.0, 0.0]], np.float32)
-    statistics = describe(weights)
-    assert statistics.n_users == (3, 1)
-    assert statistics.coverage == 0.75
-    assert statistics.mean_memberships == 1.0
-    assert statistics.overlap == ((1.0, pytest.approx(1 / 3)), (1.0, 1.0))
+def test_outliers_do_not_become_anchors_where_a_community_must_have_users() -> None:
+    users = at_degrees(0, 5, 10, 15, 90, 180, 270, 275)
+    config = dataclasses.replace(ALL, n_communities=3, bandwidth=0.15)
+    assert {4, 5} & set(find_anchors(users, config).tolist())
+    assert {4, 5}.isdisjoint(find_anchors(users, dataclasses.replace(config, min_users=2)).tolist())
 
 
-def test_statistics_of_nobody_and_of_an_empty_community() -> None:
-    assert describe(np.empty((0, 2), np.float32)).coverage == 0.0
-    assert describe(np.array([[1.0, 0.0]], np.float32)).overlap == ((1.0, 0.0), (0.0, 0.0))
+def test_too_few_candidates_with_enough_users_are_refused() -> None:
+    users = at_degrees(0, 5, 10, 90, 180)
+    config = dataclasses.replace(ALL, n_communities=4, bandwidth=0.15, min_users=3)
+    with pytest.raises(ConfigError, match=r"communities\.min_users: 3 users within 0\.15 have 3 of 5 candidates"):
+        find_anchors(users, config)
 
 
-def histories(*rows: list[int]) -> Sequences:
-    return Sequences.of([np.asarray(row, np.int32) for row in rows])
+def test_a_user_of_no_direction_does_not_become_an_anchor() -> None:
+    users = np.concatenate([np.zeros((3, 2), np.float32), at_degrees(0, 90)])
+    assert sorted(find_anchors(users, dataclasses.replace(ALL, n_communities=2)).tolist()) == [3, 4]
+    with pytest.raises(ConfigError, match="min_users: 1 users"):
+        find_anchors(users, dataclasses.replace(ALL, n_communities=3))
 
 
-def test_lift_is_observed_over_expected_pulled_towards_one() -> None:
-    weights = np.array([[1.0], [1.0], [0.0], [0.0]], np.float32)
-    ((first, second),) = characteristic_items(weights, histories([0, 1], [0], [1], [2]), n_items=3, n=5)
-    assert (first.item, second.item) == (0, 1)
-    assert first.lift == pytest.approx((2 + 10) / (1 + 10))  # both members, half of all users
-    assert second.lift == pytest.approx(1.0)
+def test_communities_answer_for_the_users_they_train_on_unless_told_otherwise() -> None:
+    assert CommunityConfig(bandwidth=0.7).serving_bandwidth == 0.7
+    assert CommunityConfig(bandwidth=0.7, inference_bandwidth=0.4).serving_bandwidth == 0.4
 
 
-def test_item_that_everybody_knows_does_not_name_a_community() -> None:
-    rows = [[0, 1]] * 30 + [[0, 2]] * 30
-    weights = np.repeat([[1.0, 0.0], [0.0, 1.0]], 30, axis=0).astype(np.float32)
-    left, right = characteristic_items(weights, histories(*rows), n_items=3, n=1)
-    assert (left[0].item, right[0].item) == (1, 2)
+class TestItemMembers:
+    def test_items_belong_to_the_anchors_that_they_are_near_to(self) -> None:
+        items = at_degrees(0, 20, 100, 200)
+        weights = item_members(at_degrees(0, 90), items, CommunityConfig(n_communities=2, bandwidth=0.5))
+        np.testing.assert_array_equal(weights > 0, [[True, False], [True, False], [False, True], [False, False]])
+        assert weights[1, 0] == pytest.approx(1 - (20 / 90) ** 2, abs=1e-5)
 
+    @pytest.mark.parametrize("kernel", get_args(Kernel))
+    def test_the_kernel_is_the_users_own(self, kernel: Kernel) -> None:
+        config = CommunityConfig(bandwidth=0.5, kernel=kernel)
+        weights = item_members(at_degrees(0), at_degrees(30), config)
+        assert weights == affinities(at_degrees(0), at_degrees(30), 0.5, kernel)
 
-def test_affinity_tells_communities_of_the_same_users_apart() -> None:
-    rows = [[0]] * 30 + [[1]] * 30
-    weights = np.repeat([[0.9, 0.2], [0.2, 0.9]], 30, axis=0).astype(np.float32)
-    left, right = characteristic_items(weights, histories(*rows), n_items=2, n=1)
-    assert (left[0].item, right[0].item) == (0, 1)
+    def test_a_community_without_items_is_refused(self) -> None:
+        with pytest.raises(ConfigError, match=r"communities\.bandwidth: 0\.1 leaves community 1 without items"):
+            item_members(at_degrees(0, 90), at_degrees(0, 2), CommunityConfig(bandwidth=0.1))
