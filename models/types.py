@@ -1,8 +1,9 @@
 """The shapes that every offline module shares. This file is the offline architecture.
 
-data → :class:`Sequences` and :class:`Examples` → a :class:`Scorer` → ranked lists → metrics.
+data → :class:`Sequences` and :class:`Examples` → a :class:`Scorer` or :data:`Score` → ranked lists → metrics.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -65,3 +66,13 @@ class Scorer(Protocol):
     def scores(self, histories: Sequences) -> Floats:
         """(n, n_items) float32, higher is better. Seen items are not masked."""
         ...
+
+
+Score = Callable[[Examples], Floats]
+"""(n, n_items) float32 scores for n examples, as a :class:`Scorer`'s. What is evaluated is one of these: a model that
+knows its users by row reads ``examples.users``, every other one ``examples.histories``, see :func:`by_history`."""
+
+
+def by_history(scorer: Scorer) -> Score:
+    """The scores of a model that reads histories alone."""
+    return lambda examples: scorer.scores(examples.histories)

@@ -1,0 +1,103 @@
+"""``localrec evaluate``: from a run directory to a table, JSON, markdown and pictures."""
+
+import shlex
+import sys
+from pathlib import Path
+from typing import Any, get_args
+
+import click
+
+from localrec.bench.report import commit, hardware
+from localrec.options import config_flags, given
+from localrec.run_directory import JSON, RUN, pipeline_of
+from models.config import make
+from models.contract.bundle import Bundle
+from models.evaluate import EvaluateConfig, Evaluation, HeldOut, Protocol, as_json, check_against, measure
+from models.lists import ALL, GLOBAL, QUICK, ranked_lists, row_names
+from models.pipeline import Pipeline
+from models.plots import draw
+from models.tables import as_markdown, as_text
+
+
+@click.command()
+@RUN
+@click.option("--baselines", "with_baselines", is_flag=True, help=f"Train and measure these too: {', '.join(ALL)}.")
+@click.option(
+    "--protocol",
+    type=click.Choice(get_args(Protocol)),
+    default="full",
+    show_default=True,
+    help="Rank each target among all items, or among itself and 99 fixed random ones that its user never met.",
+)
+@click.option("--against", default=GLOBAL, show_default=True, help="The row that the others are compared with.")
+@JSON
+@click.option(
+    "--markdown", "markdown_file", type=click.Path(path_type=Path), help="Also write all tables to this file."
+)
+@click.option("--plots", type=click.Path(path_type=Path, file_okay=False), help="Also draw them, PNG and SVG, in here.")
+@config_flags(EvaluateConfig)
+def evaluate(
+    directory: Path,
+    with_baselines: bool,
+    protocol: Protocol,
+    against: str,
+    json_file: Path | None,
+    markdown_file: Path | None,
+    plots: Path | None,
+    **flags: Any,
+) -> None:
+    """HR, NDCG, MRR and Recall on held-out test items, with 95 % bootstrap intervals and paired p-values.
+
+    Rows: popularity and MultVAE, with --baselines all the others, the global adapter, and the fused local adapters. The
+    table shows the main columns; JSON and markdown hold all of them, slices by history length and by popularity of the
+    target, coverage and popularity bias. With one target an example, Recall is HR.
+    """
+    config = make(EvaluateConfig, given(flags), "evaluate")
+    baselines = ALL if with_baselines else QUICK
+    check_against(against, row_names(baselines))
+    pipeline = pipeline_of(directory, "serving", {})
+    bundle = pipeline.run()
+    evaluation = evaluate_run(pipeline, bundle, baselines, config, protocol=protocol, against=against)
+    click.echo(as_text(evaluation))
+    if json_file is not None:
+        _write(json_file, as_json(evaluation))
+    if markdown_file is not None:
+        _write(markdown_file, as_markdown(evaluation).encode())
+    for path in draw(evaluation, plots) if plots is not None else ():
+        click.echo(f"drawn: {path}")
+
+
+def evaluate_run(
+    pipeline: Pipeline,
+    bundle: Bundle,
+    baselines: tuple[str, ...],
+    config: EvaluateConfig,
+    *,
+    protocol: Protocol = "full",
+    against: str = GLOBAL,
+) -> Evaluation:
+    """Measure a run's baselines and its bundle; lists that the run lacks are made."""
+    lists = ranked_lists(pipeline, bundle, baselines, config.list_length, protocol)
+    held_out = HeldOut.of(pipeline.dataset())
+    return Evaluation(
+        dataset=pipeline.config.name,
+        protocol=protocol,
+        n_examples=len(held_out.examples),
+        n_items=len(held_out.training_counts),
+        against=against,
+        config=config,
+        cutoff=config.cutoff,
+        provenance={
+            "bundle": bundle.id,
+            "seed": str(pipeline.config.local.seed),
+            "commit": commit(),
+            "hardware": hardware(),
+            "command": shlex.join(["localrec", *sys.argv[1:]]),
+        },
+        rows=measure(lists, held_out, config, against),
+    )
+
+
+def _write(path: Path, content: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)

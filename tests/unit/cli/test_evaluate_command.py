@@ -1,0 +1,79 @@
+"""``localrec evaluate``: from a run directory to table, JSON, markdown and pictures."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+from support.runs import FinishedRun
+
+from localrec.cli import cli
+from models import lists
+from models.contract.errors import ConfigError
+from models.run import save_run
+
+
+def evaluate(directory: Path, *arguments: object) -> Result:
+    command = ["evaluate", "--run", str(directory), *map(str, arguments)]
+    return CliRunner().invoke(cli, command)
+
+
+@pytest.fixture(scope="module")
+def run_directory(finished_run: FinishedRun, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run, which remembers its settings."""
+    directory = shutil.copytree(finished_run.directory, tmp_path_factory.mktemp("evaluated") / "run")
+    save_run(directory, finished_run.config)
+    return directory
+
+
+def test_one_command_gives_table_json_markdown_and_pictures(run_directory: Path, tmp_path: Path) -> None:
+    out = tmp_path / "results"
+    answer = evaluate(
+        run_directory, "--json", out / "walks.json", "--markdown", out / "walks.md", "--plots", out / "plots"
+    )
+
+    assert answer.exit_code == 0, answer.output
+    assert "walks: 40 test items, full ranking of" in answer.output
+    assert "gain of NDCG@10 over global adapter" in answer.output
+    document = json.loads((out / "walks.json").read_text())
+    assert [row["name"] for row in document["rows"]] == lists.row_names(lists.QUICK)
+    assert {"HR@1", "Recall@5", "NDCG@10", "MRR@20"} < document["rows"][0]["metrics"].keys()
+    assert document["provenance"].keys() == {"bundle", "seed", "commit", "hardware", "command"}
+    assert "| served fusion |" in (out / "walks.md").read_text()
+    assert len(list((out / "plots").glob("*.svg"))) == 3
+
+
+def test_the_same_run_gives_the_same_rows(run_directory: Path, tmp_path: Path) -> None:
+    files = [tmp_path / "first.json", tmp_path / "again.json"]
+    for file in files:
+        evaluate(run_directory, "--json", file)
+
+    first, again = (json.loads(file.read_text())["rows"] for file in files)
+    assert first == again
+
+
+def test_any_row_can_be_the_baseline(run_directory: Path, tmp_path: Path) -> None:
+    evaluate(run_directory, "--against", "popularity", "--json", tmp_path / "walks.json")
+
+    rows = {row["name"]: row for row in json.loads((tmp_path / "walks.json").read_text())["rows"]}
+    assert rows["popularity"]["gains"] == {}
+    assert rows["global adapter"]["gains"]["HR@10"]["interval"]["mean"] > 0
+
+
+def test_candidates_can_be_sampled(run_directory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lists, "N_NEGATIVES", 4)
+    answer = evaluate(run_directory, "--protocol", "sampled", "--json", tmp_path / "walks.json")
+
+    assert "sampled" in answer.output
+    document = json.loads((tmp_path / "walks.json").read_text())
+    assert document["protocol"] == "sampled"
+    assert document["rows"][0]["metrics"]["HR@5"]["mean"] == 1.0  # five candidates
+
+
+def test_a_baseline_that_is_no_row_is_refused_before_any_work(tmp_path: Path) -> None:
+    answer = evaluate(tmp_path / "run", "--against", "SASRec")
+
+    assert isinstance(answer.exception, ConfigError)
+    assert "against: 'SASRec'; expected one of popularity, MultVAE, global adapter" in str(answer.exception)
+    assert not (tmp_path / "run").exists()
