@@ -16,9 +16,14 @@ from models.contract.errors import ConfigError
 C = TypeVar("C")
 
 
-def option(default: Any, help: str, *, low: float | None = None, high: float | None = None) -> Any:
-    """A configuration field: default, one sentence with the unit, and inclusive bounds (of every value of a list)."""
-    return dataclasses.field(default=default, metadata={"help": help, "low": low, "high": high})
+def option(
+    default: Any, help: str, *, low: float | None = None, high: float | None = None, search: tuple[Any, ...] = ()
+) -> Any:
+    """A configuration field: default, one sentence with the unit, and inclusive bounds (of every value of a list).
+
+    ``search`` are the values among which ``localrec tune`` looks for the best; without any the field keeps its value.
+    """
+    return dataclasses.field(default=default, metadata={"help": help, "low": low, "high": high, "search": search})
 
 
 def make(cls: type[C], values: Mapping[str, Any], section: str) -> C:

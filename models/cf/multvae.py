@@ -16,18 +16,24 @@ from models.config import option
 from models.contract.cf import CFModel
 from models.contract.types import Floats, Ints
 from models.metrics import mean_ndcg
-from models.types import Examples, Sequences
+from models.types import Examples, Sequences, by_history
 
 
 @dataclass(frozen=True)
 class MultVAEConfig:
     """How the global model is trained."""
 
-    embedding_size: int = option(128, "Dimensions of the space that users and items share", low=1)
-    dropout: float = option(0.2, "Share of a user's items hidden from the encoder while training", low=0.0, high=0.95)
-    anneal_cap: float = option(0.2, "Largest weight of the KL term", low=0.0, high=1.0)
+    embedding_size: int = option(128, "Dimensions that users and items share", low=1, search=(64, 128, 256))
+    dropout: float = option(
+        0.2,
+        "Share of a user's items hidden from the encoder while training",
+        low=0.0,
+        high=0.95,
+        search=(0.2, 0.35, 0.5, 0.65),
+    )
+    anneal_cap: float = option(0.2, "Largest weight of the KL term", low=0.0, high=1.0, search=(0.05, 0.1, 0.2, 0.4))
     anneal_steps: int = option(2000, "Updates until the KL term has its largest weight", low=1)
-    learning_rate: float = option(1e-3, "Step size of Adam", low=1e-7, high=1.0)
+    learning_rate: float = option(1e-3, "Step size of Adam", low=1e-7, high=1.0, search=(3e-4, 1e-3, 3e-3))
     batch_size: int = option(64, "Users in an update", low=1)
     epochs: int = option(200, "Passes over the users, at most", low=1)
     patience: int = option(20, "Epochs without a better validation NDCG@10 after which training stops", low=1)
@@ -72,7 +78,7 @@ def train_multvae(
         fit(
             network,
             trainer.train_epoch,
-            lambda: mean_ndcg(MultVAEScorer(network.export()), valid),
+            lambda: mean_ndcg(by_history(MultVAEScorer(network.export())), valid),
             epochs=config.epochs,
             patience=config.patience,
             progress=progress,

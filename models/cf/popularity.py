@@ -5,11 +5,24 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from models.config import option
 from models.contract.errors import ConfigError
 from models.contract.types import Floats, Ints
 from models.types import Sequences
 
 SECONDS_PER_DAY = 86_400
+
+
+@dataclass(frozen=True)
+class PopularityConfig:
+    """How popularity is counted."""
+
+    half_life_days: float = option(
+        30.0,
+        "Age at which an interaction counts half, days",
+        low=0.001,
+        search=(3.0, 7.0, 14.0, 30.0, 90.0, 180.0, 365.0, 1e6),
+    )
 
 
 @dataclass(frozen=True)

@@ -7,65 +7,39 @@ window are cut into windows at places that change with every epoch, so that ever
 
 from dataclasses import dataclass
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from models.cf.training import Progress, fit, seeded, silent
+from models.cf.windows import NextItemScorer, train_epoch
 from models.config import option
 from models.contract.errors import ConfigError
-from models.contract.types import Floats, Ints
 from models.metrics import mean_ndcg
-from models.types import Examples, Sequences
-
-SCORING_BATCH = 256  # histories in one pass
+from models.types import Examples, Sequences, by_history
 
 
 @dataclass(frozen=True)
 class SASRecConfig:
     """How SASRec is built and trained."""
 
-    embedding_size: int = option(128, "Dimensions of item embeddings and states", low=1)
-    layers: int = option(2, "Self-attention blocks", low=1)
+    embedding_size: int = option(128, "Dimensions of item embeddings and states", low=1, search=(64, 128, 256))
+    layers: int = option(2, "Self-attention blocks", low=1, search=(1, 2, 3))
     heads: int = option(1, "Attention heads; they divide the embedding size", low=1)
     history_length: int = option(50, "Items in a window, the newest when scoring", low=1)
-    dropout: float = option(0.4, "Share of activations dropped while training", low=0.0, high=0.95)
-    learning_rate: float = option(1e-3, "Step size of Adam", low=1e-7, high=1.0)
-    batch_size: int = option(64, "Windows in an update", low=1)
+    dropout: float = option(
+        0.4, "Share of activations dropped while training", low=0.0, high=0.95, search=(0.3, 0.4, 0.5, 0.6)
+    )
+    learning_rate: float = option(1e-3, "Step size of Adam", low=1e-7, high=1.0, search=(5e-4, 1e-3, 2e-3))
+    batch_size: int = option(64, "Windows in an update", low=1, search=(64, 128, 256))
     epochs: int = option(100, "Passes over the interactions, at most", low=1)
     patience: int = option(10, "Epochs without a better validation NDCG@10 after which training stops", low=1)
     seed: int = option(0, "Seed of initial weights, order, windows and dropout", low=0)
 
 
-@dataclass(frozen=True)
-class SASRecScorer:
-    """A trained SASRec as a :class:`models.types.Scorer`."""
-
-    network: "SASRec"
-
-    def scores(self, histories: Sequences) -> Floats:
-        """See :class:`models.types.Scorer`. An empty history is scored from the start token alone."""
-        batches = [
-            self._scores([histories[row] for row in range(at, min(at + SCORING_BATCH, len(histories)))])
-            for at in range(0, len(histories), SCORING_BATCH)
-        ]
-        return np.concatenate(batches) if batches else np.empty((0, self.network.n_items), np.float32)
-
-    @torch.no_grad()
-    def _scores(self, histories: list[Ints]) -> Floats:
-        newest = [history[max(0, len(history) - self.network.history_length + 1) :] for history in histories]
-        inputs, _ = _pad(newest, self.network.n_items)
-        states = self.network(torch.from_numpy(inputs))
-        last = torch.tensor([len(history) for history in newest])
-        logits = self.network.logits(states[torch.arange(len(newest)), last])
-        return logits.numpy()
-
-
 def train_sasrec(
     train: Sequences, valid: Examples, n_items: int, config: SASRecConfig, progress: Progress = silent
-) -> SASRecScorer:
+) -> NextItemScorer:
     """Train on the users' sequences, stop early on the validation examples. The same seed gives the same model.
 
     Args:
@@ -84,11 +58,11 @@ def train_sasrec(
     with seeded(config.seed):
         network = SASRec(n_items, config)
         optimizer = torch.optim.Adam(network.parameters(), lr=config.learning_rate, betas=(0.9, 0.98))
-        scorer = SASRecScorer(network)
+        scorer = NextItemScorer(network)
         fit(
             network,
-            lambda: _train_epoch(network, optimizer, sequences, config),
-            lambda: mean_ndcg(scorer, valid),
+            lambda: train_epoch(network, optimizer, sequences, config.batch_size),
+            lambda: mean_ndcg(by_history(scorer), valid),
             epochs=config.epochs,
             patience=config.patience,
             progress=progress,
@@ -159,35 +133,3 @@ class _Block(nn.Module):
         )
         merged: Tensor = self.out(attended.transpose(1, 2).reshape(n, length, d))
         return merged
-
-
-def _train_epoch(
-    network: SASRec, optimizer: torch.optim.Optimizer, sequences: list[Ints], config: SASRecConfig
-) -> None:
-    windows = [window for sequence in sequences for window in _windows(sequence, config.history_length)]
-    order = torch.randperm(len(windows)).tolist()
-    for at in range(0, len(order), config.batch_size):
-        inputs, targets = _pad([windows[i] for i in order[at : at + config.batch_size]], network.n_items)
-        real = torch.from_numpy(targets < network.n_items)
-        states = network(torch.from_numpy(inputs[:, :-1]))
-        loss = F.cross_entropy(network.logits(states[real]), torch.from_numpy(targets)[real])
-        optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]  # torch does not annotate it
-        optimizer.step()
-
-
-def _windows(sequence: Ints, length: int) -> list[Ints]:
-    """The sequence in pieces of at most ``length`` items, cut at random places."""
-    if len(sequence) <= length:
-        return [sequence]
-    first = int(torch.randint(1, length + 1, ()))
-    return np.split(sequence, range(first, len(sequence), length))
-
-
-def _pad(sequences: list[Ints], start: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Inputs (n, longest + 1), the start token first, and targets (n, longest); both filled up with the start token."""
-    longest = max(len(sequence) for sequence in sequences)
-    inputs = np.full((len(sequences), longest + 1), start, dtype=np.int64)
-    for row, sequence in enumerate(sequences):
-        inputs[row, 1 : len(sequence) + 1] = sequence
-    return inputs, inputs[:, 1:]

@@ -45,16 +45,44 @@ def fit(
     Returns:
         The best validation NDCG@10.
     """
-    best_ndcg, best_epoch, best_state = -1.0, 0, copy.deepcopy(model.state_dict())
-    for epoch in range(1, epochs + 1):
+    best_state = copy.deepcopy(model.state_dict())
+
+    def run_epoch() -> float:
         model.train()
         train_epoch()
         model.eval()
-        ndcg = validate()
+        return validate()
+
+    def keep() -> None:
+        best_state.update(copy.deepcopy(model.state_dict()))
+
+    best_ndcg = stop_early(run_epoch, keep, epochs=epochs, patience=patience, progress=progress)
+    model.load_state_dict(best_state)
+    return best_ndcg
+
+
+def stop_early(
+    run_epoch: Callable[[], float], keep: Callable[[], None], *, epochs: int, patience: int, progress: Progress
+) -> float:
+    """Train until validation has not improved for ``patience`` epochs, or for ``epochs``.
+
+    Args:
+        run_epoch: one pass over the training data; returns the model's validation NDCG@10 after it.
+        keep: called after an epoch that was better than all before: remember the model as it is now.
+        epochs: at most.
+        patience: epochs without improvement after which training stops.
+        progress: told of every epoch.
+
+    Returns:
+        The best validation NDCG@10.
+    """
+    best_ndcg, best_epoch = -1.0, 0
+    for epoch in range(1, epochs + 1):
+        ndcg = run_epoch()
         progress(epoch, ndcg)
         if ndcg > best_ndcg:
-            best_ndcg, best_epoch, best_state = ndcg, epoch, copy.deepcopy(model.state_dict())
+            best_ndcg, best_epoch = ndcg, epoch
+            keep()
         elif epoch - best_epoch >= patience:
             break
-    model.load_state_dict(best_state)
     return best_ndcg

@@ -4,8 +4,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from models.contract.catalogue import Catalogue, Item
+from models.data.dataset import Dataset
+from models.data.splits import TRAIN, VALID
 from models.metrics import rank_scores
-from models.types import Examples, Scorer, Sequences
+from models.types import Examples, Score, Scorer, Sequences, by_history
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,29 @@ def checkerboard(n_users: int = 40, n_items: int = 20, seed: int = 0) -> Checker
 
 def share_of_right_colour(scorer: Scorer, board: Checkerboard) -> float:
     """Share of the first two unseen items that have their user's colour: 1 for a model that has understood."""
-    lists = rank_scores(scorer.scores(board.train), board.train, 2)
+    return share_of_users_right(by_history(scorer), board)
+
+
+def share_of_users_right(score: Score, board: Checkerboard) -> float:
+    """As :func:`share_of_right_colour`, for a model that may know its users by row."""
+    lists = rank_scores(score(board.valid), board.train, 2)
     colours = np.arange(len(lists))[:, None] % 2
     return float((lists % 2 == colours).mean())
+
+
+def as_dataset(board: Checkerboard) -> Dataset:
+    """The board as a prepared data set, whose users' last items are the validation targets."""
+    n_users = len(board.train)
+    rows = [np.append(board.train[user], board.valid.targets[user]) for user in range(n_users)]
+    full = Sequences.of(rows)
+    last = full.offsets[1:] - 1
+    targets = np.zeros(len(full.items), dtype=np.bool_)
+    targets[last] = True
+    return Dataset(
+        user_ids=tuple(f"u{user:03}" for user in range(n_users)),
+        catalogue=Catalogue(Item(f"i{number:03}") for number in range(board.n_items)),
+        full=full,
+        full_timestamps=np.arange(len(full.items), dtype=np.int64),
+        labels=np.where(targets, VALID, TRAIN).astype(np.int8),
+        targets=targets,
+    )

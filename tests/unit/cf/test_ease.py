@@ -9,7 +9,7 @@ from models.cf.matrix import interaction_matrix
 from models.contract.errors import ConfigError
 from models.contract.types import item_numbers
 from models.metrics import mean_ndcg
-from models.types import Examples, Sequences
+from models.types import Examples, Sequences, by_history
 
 
 def random_data(n_users: int = 30, n_items: int = 12) -> tuple[Sequences, Examples]:
@@ -39,10 +39,10 @@ def test_each_column_solves_its_ridge_regression_without_the_item_itself() -> No
 def test_validation_data_choose_the_penalty() -> None:
     train, valid = random_data()
     regs = (0.5, 50.0, 5000.0)
-    alone = {reg: mean_ndcg(train_ease(train, valid, 12, EASEConfig(regs=(reg,))), valid) for reg in regs}
+    alone = {reg: mean_ndcg(by_history(train_ease(train, valid, 12, EASEConfig(regs=(reg,)))), valid) for reg in regs}
     chosen = train_ease(train, valid, 12, EASEConfig(regs=regs))
     assert len(set(alone.values())) > 1
-    assert alone[chosen.reg] == max(alone.values()) == mean_ndcg(chosen, valid)
+    assert alone[chosen.reg] == max(alone.values()) == mean_ndcg(by_history(chosen), valid)
 
 
 def test_repeated_and_missing_history_are_scored() -> None:

@@ -9,7 +9,7 @@ from models.cf.multvae import MultVAE, MultVAEConfig, MultVAEScorer, embed, trai
 from models.contract.cf import CFModel
 from models.contract.types import item_numbers
 from models.metrics import mean_ndcg
-from models.types import Sequences
+from models.types import Sequences, by_history
 
 SMALL = MultVAEConfig(
     embedding_size=8, dropout=0.2, anneal_steps=100, learning_rate=0.03, batch_size=10, epochs=40, patience=40
@@ -103,7 +103,7 @@ def test_training_leaves_the_callers_random_numbers_alone() -> None:
 def test_best_epoch_is_kept_and_told() -> None:
     board, seen = checkerboard(), list[float]()
     model = train_multvae(board.train, board.valid, board.n_items, SMALL, lambda epoch, ndcg: seen.append(ndcg))
-    assert mean_ndcg(MultVAEScorer(model), board.valid) == pytest.approx(max(seen))
+    assert mean_ndcg(by_history(MultVAEScorer(model)), board.valid) == pytest.approx(max(seen))
 
 
 def test_users_without_history_and_repeated_items_do_no_harm() -> None:

@@ -1,0 +1,92 @@
+"""Models of sequences: how histories are cut into windows and padded, trained on at every position, and scored.
+
+A network reads item numbers and gives one state a position; a state scores the item that comes next. Number ``n_items``
+is the start token, which stands before the first item and after the last one as padding: networks look back only, so
+padding behind a sequence changes nothing in it.
+"""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from models.contract.types import Floats, Ints
+from models.losses import next_item_losses
+from models.types import Sequences
+
+SCORING_BATCH = 256  # histories in one pass
+
+
+class NextItemNetwork(Protocol):
+    """A network that looks back only. ``history_length`` is the longest input, the start token included."""
+
+    n_items: int
+    history_length: int
+
+    def __call__(self, items: Tensor) -> Tensor:
+        """States (n, length, d) of item numbers (n, length) int64."""
+        ...
+
+    def logits(self, states: Tensor) -> Tensor:
+        """Scores (…, n_items) of the next item for states (…, d)."""
+        ...
+
+
+@dataclass(frozen=True)
+class NextItemScorer:
+    """A trained network as a :class:`models.types.Scorer`."""
+
+    network: NextItemNetwork
+
+    def scores(self, histories: Sequences) -> Floats:
+        """See :class:`models.types.Scorer`. An empty history is scored from the start token alone."""
+        batches = [
+            self._scores([histories[row] for row in range(at, min(at + SCORING_BATCH, len(histories)))])
+            for at in range(0, len(histories), SCORING_BATCH)
+        ]
+        return np.concatenate(batches) if batches else np.empty((0, self.network.n_items), np.float32)
+
+    @torch.no_grad()
+    def _scores(self, histories: list[Ints]) -> Floats:
+        newest = [history[max(0, len(history) - self.network.history_length + 1) :] for history in histories]
+        inputs, _ = pad(newest, self.network.n_items)
+        states = self.network(torch.from_numpy(inputs))
+        last = torch.tensor([len(history) for history in newest])
+        scores: Floats = self.network.logits(states[torch.arange(len(newest)), last]).numpy()
+        return scores
+
+
+def train_epoch(
+    network: NextItemNetwork, optimizer: torch.optim.Optimizer, sequences: list[Ints], batch_size: int
+) -> None:
+    """One pass over all windows in random order, with the loss of ``models.losses`` at every position."""
+    pieces = [window for sequence in sequences for window in windows(sequence, network.history_length)]
+    order = torch.randperm(len(pieces)).tolist()
+    for at in range(0, len(order), batch_size):
+        inputs, targets = pad([pieces[i] for i in order[at : at + batch_size]], network.n_items)
+        real = torch.from_numpy(targets < network.n_items)
+        states = network(torch.from_numpy(inputs[:, :-1]))
+        loss = next_item_losses(network.logits(states[real]), torch.from_numpy(targets)).mean()
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]  # torch does not annotate it
+        optimizer.step()
+
+
+def windows(sequence: Ints, length: int) -> list[Ints]:
+    """The sequence in pieces of at most ``length`` items, cut at random places."""
+    if len(sequence) <= length:
+        return [sequence]
+    first = int(torch.randint(1, length + 1, ()))
+    return np.split(sequence, range(first, len(sequence), length))
+
+
+def pad(sequences: list[Ints], start: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Inputs (n, longest + 1), the start token first, and targets (n, longest); both filled up with the start token."""
+    longest = max(len(sequence) for sequence in sequences)
+    inputs = np.full((len(sequences), longest + 1), start, dtype=np.int64)
+    for row, sequence in enumerate(sequences):
+        inputs[row, 1 : len(sequence) + 1] = sequence
+    return inputs, inputs[:, 1:]
