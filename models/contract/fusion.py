@@ -1,15 +1,16 @@
-"""Fusion of the communities' ranked lists: Count, RRF and wRRF of L3Rec (CIKM 2025), equations 5, 6 and 8.
+"""Fusion of ranked lists: Count, RRF and wRRF of L3Rec (CIKM 2025), equations 5, 6 and 8, and the fusion of scores.
 
-RRF and wRRF are one sum; they differ in the weights only. Ties are broken by the best rank in any list, then by item
-number, so that the same lists always give the same result.
+Every method is one sum over the lists that hold an item; they differ in the vote of a list and in its weight. Ties are
+broken by the best rank in any list, then by item number, so that the same lists always give the same result.
 """
 
 from collections.abc import Sequence
 from enum import StrEnum
 
 import numpy as np
+from numpy.typing import NDArray
 
-from models.contract.types import Ints, Membership, RankedList
+from models.contract.types import Array, Floats, Membership, RankedList
 
 
 class FusionMethod(StrEnum):
@@ -19,10 +20,11 @@ class FusionMethod(StrEnum):
     RRF = "rrf"
     WRRF_CF = "wrrf_cf"
     WRRF_LLM = "wrrf_llm"
+    SCORES = "scores"
 
 
 def list_weights(method: FusionMethod, memberships: Sequence[Membership]) -> list[float]:
-    """Weight of each community's list under ``method``: 1, or the user's affinity w_u^(j) of equation 6."""
+    """Weight of each community's list under ``method``: 1, or the user's w_u^(j) of equation 6."""
     if method is FusionMethod.WRRF_CF:
         return [m.cf_weight for m in memberships]
     if method is FusionMethod.WRRF_LLM:
@@ -30,15 +32,31 @@ def list_weights(method: FusionMethod, memberships: Sequence[Membership]) -> lis
     return [1.0] * len(memberships)
 
 
+def accuracy_weights(accuracies: Floats) -> Floats:
+    """Weights of wRRF(LLM), section 5.5.1 of L3Rec: the softmax over one user's local models of their accuracy.
+
+    Args:
+        accuracies: (m,) NDCG@5 of each of the user's local models on items held out from that user.
+
+    Returns:
+        (m,) weights that sum to 1.
+    """
+    powers = np.exp(accuracies.astype(np.float64))
+    return np.asarray(powers / powers.sum(), dtype=np.float32)
+
+
 def fuse(
-    lists: Sequence[Ints], weights: Sequence[float], method: FusionMethod, k: float, count_depth: int = 10
+    lists: Sequence[RankedList], weights: Sequence[float], method: FusionMethod, k: float, count_depth: int = 10
 ) -> RankedList:
     """Fuse ranked lists into one.
 
     Args:
-        lists: one array of distinct item numbers per community, best first. Ranks start at 1.
+        lists: lists of distinct item numbers, best first. Ranks start at 1.
         weights: one weight per list; equation 6's w_u^(j), or 1 for equation 5.
-        method: ``count`` counts the lists that hold an item among their first ``count_depth``.
+        method: ``count`` counts the lists that hold an item among their first ``count_depth``; ``scores`` adds up how
+            far an item's score is above the last of its list. Of log-probabilities that is the logarithmic opinion
+            pool (Genest and Zidek, 1986), where a list that does not hold an item is taken to rank it last. A constant
+            added to all scores of a list changes nothing, so logits do as well.
         k: damping constant of equations 5 and 6, at least 0.
         count_depth: how far down a list ``count`` looks.
 
@@ -47,15 +65,24 @@ def fuse(
     """
     if not lists:
         return RankedList(np.empty(0, np.int32), np.empty(0, np.float32))
-    ranks = np.concatenate([np.arange(1, len(items) + 1) for items in lists])
-    owners = np.repeat(np.arange(len(lists)), [len(items) for items in lists])
-    items, inverse = np.unique(np.concatenate(lists), return_inverse=True)
-    if method is FusionMethod.COUNT:
-        votes = (ranks <= count_depth).astype(np.float64)
-    else:
-        votes = np.asarray(weights, dtype=np.float64)[owners] / (k + ranks)
+    lengths = [len(ranking) for ranking in lists]
+    ranks = np.concatenate([np.arange(1, length + 1) for length in lengths])
+    items, inverse = np.unique(np.concatenate([ranking.items for ranking in lists]), return_inverse=True)
+    votes = _votes(lists, ranks, method, k, count_depth) * np.repeat(np.asarray(weights, np.float64), lengths)
     scores = np.bincount(inverse, weights=votes, minlength=len(items))
     best_rank = np.full(len(items), np.iinfo(np.int64).max)
     np.minimum.at(best_rank, inverse, ranks)
     order = np.lexsort((items, best_rank, -np.round(scores, 12)))
     return RankedList(items[order].astype(np.int32), scores[order].astype(np.float32))
+
+
+def _votes(
+    lists: Sequence[RankedList], ranks: Array, method: FusionMethod, k: float, count_depth: int
+) -> NDArray[np.float64]:
+    """What each entry of each list adds to its item's score, before the list's weight."""
+    if method is FusionMethod.COUNT:
+        return (ranks <= count_depth).astype(np.float64)
+    if method is FusionMethod.SCORES:
+        scores = [ranking.scores.astype(np.float64) for ranking in lists]
+        return np.concatenate([values - values.min(initial=np.inf) for values in scores])
+    return np.asarray(1.0 / (k + ranks), dtype=np.float64)

@@ -1,29 +1,62 @@
-"""From the communities' lists to the list that is served. The offline evaluation ranks with this very function."""
+"""From the voters' lists to the list that is served. The offline evaluation ranks with this very function.
+
+The communities are the voters of L3Rec. Beside them others may vote, by name and with a weight learned on validation
+data: the adapter that was trained for everyone, the global CF model, offline any model that gives lists.
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
 from models.contract.fusion import FusionMethod, fuse, list_weights
 from models.contract.types import Floats, Ints, Membership, RankedList
 
+ServedVoter = Literal["global", "cf"]  # who can vote in the service beside the communities
+GLOBAL_VOTER: ServedVoter = "global"  # the adapter that was trained for everyone: one more worker call
+CF_VOTER: ServedVoter = "cf"  # the global CF model: no worker call
+MAX_VOTER_WEIGHT = 1_000.0
+
 
 @dataclass(frozen=True, slots=True)
 class FusionSettings:
-    """How lists become one: method, damping constant ``k`` of equations 5 and 6, and items asked of each community."""
+    """How lists become one.
+
+    Args:
+        method: see :class:`FusionMethod`.
+        k: damping constant of equations 5 and 6.
+        candidates: items asked of each voter.
+        others: voters beside the communities, name and weight; 1 is as much as all of the user's communities together,
+            however many they are. Who is not named has no vote.
+    """
 
     method: FusionMethod = FusionMethod.RRF
     k: float = 0.0
     candidates: int = 100
+    others: tuple[tuple[str, float], ...] = ()
+
+    def has_vote(self, name: str) -> bool:
+        """Whether a voter beside the communities is asked."""
+        return any(voter == name and weight > 0 for voter, weight in self.others)
 
 
 @dataclass(frozen=True, slots=True)
 class Voter:
-    """One community's answer: the list it gave, and the user's membership in it."""
+    """One list that may be fused: a community's, with the user's membership in it, or that of another, ``name``."""
 
-    membership: Membership
+    membership: Membership | None
     ranking: RankedList
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Ballot:
+    """What is counted of a voter: the part of its list that may be shown, and the weight."""
+
+    voter: Voter
+    ranking: RankedList
+    weight: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +81,33 @@ def without(ranking: RankedList, excluded: Ints) -> RankedList:
 
 
 def fuse_voters(voters: Sequence[Voter], excluded: Ints, settings: FusionSettings) -> RankedList:
-    """Fuse the voters' lists. Excluded items leave before ranks are counted: ranks are among what may be shown."""
-    lists = [without(voter.ranking, excluded).items[: settings.candidates] for voter in voters]
-    weights = list_weights(settings.method, [voter.membership for voter in voters])
-    return fuse(lists, weights, settings.method, settings.k)
+    """Fuse the voters' lists."""
+    cast = ballots(voters, excluded, settings)
+    return fuse([b.ranking for b in cast], [b.weight for b in cast], settings.method, settings.k)
+
+
+def ballots(voters: Sequence[Voter], excluded: Ints, settings: FusionSettings) -> list[Ballot]:
+    """What each voter brings to the fusion, voters without a vote left out.
+
+    Excluded items leave before ranks are counted: ranks are among what may be shown.
+    """
+    members = [voter.membership for voter in voters if voter.membership is not None]
+    weights = iter(list_weights(settings.method, members))
+    together = sum(list_weights(settings.method, members)) or 1.0
+    others = {name: weight * together for name, weight in settings.others if weight > 0}
+    return [
+        Ballot(
+            voter,
+            _first(without(voter.ranking, excluded), settings.candidates),
+            others[voter.name] if voter.membership is None else next(weights),
+        )
+        for voter in voters
+        if voter.membership is not None or voter.name in others
+    ]
+
+
+def _first(ranking: RankedList, n: int) -> RankedList:
+    return ranking if len(ranking) <= n else RankedList(ranking.items[:n], ranking.scores[:n])
 
 
 def select(

@@ -1,9 +1,10 @@
-"""Which communities put an item where it is."""
+"""Which voters put an item where it is."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
-from models.contract.selection import FusionSettings, Voter, fuse_voters
+from models.contract.fusion import fuse
+from models.contract.selection import FusionSettings, Voter, ballots
 from models.contract.types import Ints
 from service.gateway.types import Vote
 
@@ -13,13 +14,13 @@ def votes(
 ) -> Mapping[int, tuple[Vote, ...]]:
     """The votes for each of ``items``, the largest contribution first.
 
-    A fused score is a sum over lists, so a community's contribution is the score that its list alone would give.
+    A fused score is a sum over lists, so a voter's contribution is the score that its list alone would give.
     """
     found: dict[int, list[Vote]] = defaultdict(list)
     wanted = set(items.tolist())
-    for voter in voters:
-        alone = fuse_voters([voter], excluded, fusion)
+    for ballot in ballots(voters, excluded, fusion):
+        alone = fuse([ballot.ranking], [ballot.weight], fusion.method, fusion.k)
         for rank, (item, score) in enumerate(zip(alone.items.tolist(), alone.scores.tolist(), strict=True), start=1):
             if item in wanted:
-                found[item].append(Vote(voter.membership, rank, score))
+                found[item].append(Vote(ballot.voter, rank, score))
     return {item: tuple(sorted(given, key=lambda vote: -vote.contribution)) for item, given in found.items()}

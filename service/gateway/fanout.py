@@ -2,9 +2,11 @@
 
 import asyncio
 
-from models.contract.selection import Voter
+from models.contract.selection import CF_VOTER, Voter
 from service.gateway.plan import Plan
+from service.gateway.snapshot import Snapshot
 from service.gateway.types import Reason, Workers
+from service.gateway.user import User
 from service.workers.types import Outcome, OutcomeKind
 
 
@@ -19,9 +21,21 @@ async def fan_out(plan: Plan, workers: Workers, deadline: float) -> list[Outcome
 
 
 def voters(plan: Plan, outcomes: list[Outcome]) -> list[Voter]:
-    """Those communities that answered."""
+    """Those adapters that answered."""
     pairs = zip(plan.calls, outcomes, strict=True)
-    return [Voter(call.membership, outcome.ranking) for call, outcome in pairs if outcome.kind is OutcomeKind.OK]
+    return [
+        Voter(call.membership, outcome.ranking, call.adapter)
+        for call, outcome in pairs
+        if outcome.kind is OutcomeKind.OK
+    ]
+
+
+def voters_here(plan: Plan, user: User, snapshot: Snapshot) -> list[Voter]:
+    """Those who vote without a worker: the global CF model."""
+    if user.profile is None or not plan.fusion.has_vote(CF_VOTER):
+        return []
+    ranking = snapshot.cf.recommend(user.profile.embedding, plan.fusion.candidates, user.excluded)
+    return [Voter(None, ranking, CF_VOTER)]
 
 
 def failures(plan: Plan, outcomes: list[Outcome]) -> list[Reason]:

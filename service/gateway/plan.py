@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from models.contract.prompts import item_prompt
-from models.contract.selection import FusionSettings
+from models.contract.bundle import GLOBAL_ADAPTER
+from models.contract.selection import GLOBAL_VOTER, FusionSettings
 from models.contract.types import Membership
 from service.gateway.settings import LocalPipeline, Pipeline
 from service.gateway.snapshot import Snapshot
@@ -13,9 +13,9 @@ from service.workers.types import Completion
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One community to ask."""
+    """One adapter to ask: a community's, with the user's membership in it, or the one that was trained for everyone."""
 
-    membership: Membership
+    membership: Membership | None
     adapter: str
 
 
@@ -31,20 +31,32 @@ class Plan:
 
 
 def plan(pipeline: Pipeline, user: User, snapshot: Snapshot) -> Plan | None:
-    """One call per community of the user, the nearest first, at most ``max_communities``.
+    """One call per community of the user, the nearest first, at most ``max_communities``, and one to a global voter.
 
-    None where the pipeline asks no worker, or the user belongs to no community (then the CF model serves, equation 7).
+    None where there is nobody to ask: the pipeline has no workers, nothing is known of the user, or the user belongs to
+    no community and the global adapter has no vote (then the CF model serves, equation 7).
     """
-    if not isinstance(pipeline, LocalPipeline) or user.profile is None or not user.profile.memberships:
+    if not isinstance(pipeline, LocalPipeline) or user.profile is None:
         return None
-    model = snapshot.bundle.manifest.model
     fusion = fusion_settings(pipeline, snapshot)
-    prompt = item_prompt(user.history, model.n_items, model.history_length)
+    nearest = user.profile.memberships[: pipeline.max_communities]
+    calls = [Call(membership, snapshot.adapter(membership)) for membership in nearest]
+    if fusion.has_vote(GLOBAL_VOTER):
+        calls.append(Call(None, GLOBAL_ADAPTER))
+    if not calls:
+        return None
+    prompts = snapshot.prompts
     return Plan(
         pool=pipeline.pool,
         bundle_id=snapshot.id,
-        completion=Completion(prompt, fusion.candidates, user.excluded, model.n_items),
-        calls=tuple(Call(m, snapshot.adapter(m)) for m in user.profile.memberships[: pipeline.max_communities]),
+        completion=Completion(
+            prompt=prompts.prompt(user.history),
+            candidates=fusion.candidates,
+            excluded=user.excluded,
+            n_items=len(snapshot.catalogue),
+            item_offset=prompts.item_offset,
+        ),
+        calls=tuple(calls),
         fusion=fusion,
     )
 
@@ -58,4 +70,5 @@ def fusion_settings(pipeline: LocalPipeline, snapshot: Snapshot) -> FusionSettin
         k=chosen.k if wanted.k is None else wanted.k,
         # Of a small catalogue, no more than there is: asked for more log-probabilities than that, vLLM answers 400.
         candidates=min(chosen.candidates if wanted.candidates is None else wanted.candidates, model.n_items),
+        others=tuple((chosen.voters if wanted.voters is None else wanted.voters).items()),
     )

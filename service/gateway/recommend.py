@@ -8,7 +8,7 @@ from models.contract.types import RankedList
 from service.gateway.experiment import assign
 from service.gateway.explain import votes
 from service.gateway.fallback import chain
-from service.gateway.fanout import failures, fan_out, voters
+from service.gateway.fanout import failures, fan_out, voters, voters_here
 from service.gateway.plan import Plan, plan
 from service.gateway.settings import Settings
 from service.gateway.snapshot import Snapshot
@@ -31,10 +31,11 @@ FINISH_SECONDS = 0.005  # of the deadline, kept for fusing, filling and sending 
 
 @dataclass(frozen=True, slots=True)
 class _Heard:
-    """What the communities said, fused."""
+    """What the voters said, fused. ``answered`` counts the adapters among them."""
 
     ranked: RankedList = NO_ITEMS
     voters: tuple[Voter, ...] = ()
+    answered: int = 0
     failures: tuple[Reason, ...] = ()
 
 
@@ -68,7 +69,7 @@ class Recommender:
         with trace.stage("plan"):
             user = understand(query, state, snapshot)
             planned = plan(pipeline, user, snapshot)
-        heard = await self._ask(planned, user, deadline, trace) if planned else _Heard()
+        heard = await self._ask(planned, user, snapshot, deadline, trace) if planned else _Heard()
         with trace.stage("fill"):
             selection = select(heard.ranked, LOCAL, user.excluded, query.n, chain(pipeline, user, snapshot))
         return Answer(
@@ -79,7 +80,7 @@ class Recommender:
             else {},
             reasons=(*unavailable, *user.reasons, *heard.failures),
             calls_asked=len(planned.calls) if planned else 0,
-            calls_answered=len(heard.voters),
+            calls_answered=heard.answered,
         )
 
     async def _state(self, query: Query, snapshot: Snapshot, deadline: float) -> tuple[UserState, tuple[Reason, ...]]:
@@ -88,11 +89,13 @@ class Recommender:
         except StateUnavailableError as exc:
             return UserState(), (Reason("redis_unavailable", str(exc), degrades=True),)
 
-    async def _ask(self, planned: Plan, user: User, deadline: float, trace: Trace) -> _Heard:
+    async def _ask(self, planned: Plan, user: User, snapshot: Snapshot, deadline: float, trace: Trace) -> _Heard:
         with trace.stage("fan_out"):
             outcomes = await fan_out(planned, self._pools[planned.pool], deadline - FINISH_SECONDS)
         trace.note("slowest_call", max(outcome.seconds for outcome in outcomes))
         with trace.stage("fuse"):
-            heard = voters(planned, outcomes)
+            answered = voters(planned, outcomes)
+            # Where no adapter answered there is nothing to fuse: the fallbacks say themselves whose list it is.
+            heard = [*answered, *voters_here(planned, user, snapshot)] if answered else []
             ranked = fuse_voters(heard, user.excluded, planned.fusion)
-        return _Heard(ranked, tuple(heard), tuple(failures(planned, outcomes)))
+        return _Heard(ranked, tuple(heard), len(answered), tuple(failures(planned, outcomes)))

@@ -5,7 +5,6 @@ from typing import Annotated, Any
 import orjson
 from pydantic import BaseModel, ConfigDict, Field
 
-from models.contract.types import Membership
 from service.gateway.snapshot import Snapshot
 from service.gateway.types import Answer, Query, Vote
 
@@ -26,7 +25,7 @@ class RecommendRequest(BaseModel):
     exclude_items: list[Id] = Field(default=[], max_length=MAX_HISTORY, description="never show these")
     exclude_seen: bool = Field(default=True, description="never show what the user has seen")
     deadline_ms: int | None = Field(default=None, ge=1, le=10_000, description="default: the service's setting")
-    explain: bool = Field(default=False, description="name the communities behind each item")
+    explain: bool = Field(default=False, description="name the voters behind each item")
 
     def query(self) -> Query:
         """The request without its transport."""
@@ -41,12 +40,12 @@ class RecommendRequest(BaseModel):
 
 
 class VoteBody(BaseModel):
-    """One community's part in an item's place."""
+    """One voter's part in an item's place. ``global`` and ``cf`` are no communities, and have no affinity."""
 
-    community: int
+    community: int | None
     name: str
     rank: int
-    affinity: float
+    affinity: float | None
     contribution: float
 
 
@@ -111,11 +110,11 @@ def _items(answer: Answer, query: Query, snapshot: Snapshot) -> list[dict[str, A
 
 
 def _vote(vote: Vote, snapshot: Snapshot) -> dict[str, Any]:
-    member: Membership = vote.membership
+    member = vote.voter.membership
     return {
-        "community": member.community,
-        "name": snapshot.bundle.manifest.communities[member.community].name,
+        "community": member.community if member else None,
+        "name": snapshot.bundle.manifest.communities[member.community].name if member else vote.voter.name,
         "rank": vote.rank,
-        "affinity": round(member.cf_weight, 4),
+        "affinity": round(member.cf_weight, 4) if member else None,
         "contribution": vote.contribution,
     }

@@ -5,17 +5,17 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from models.contract.errors import ConfigError
 from models.contract.fusion import FusionMethod
+from models.contract.selection import MAX_VOTER_WEIGHT, ServedVoter
 
 CONFIG_VARIABLE = "LOCALREC_CONFIG"
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]{0,63}$")]
 FallbackName = Literal["cf", "popular"]
-# `wrrf_llm` is not among them: it needs weights that no bundle brings.
-OFFERED_METHODS = (FusionMethod.COUNT, FusionMethod.RRF, FusionMethod.WRRF_CF)
+VoterWeight = Annotated[float, Field(ge=0, le=MAX_VOTER_WEIGHT)]
 
 
 class _Table(BaseModel):
@@ -40,17 +40,11 @@ class FusionOverrides(_Table):
     method: FusionMethod | None = None
     k: float | None = Field(default=None, ge=0, le=10_000)
     candidates: int | None = Field(default=None, ge=1, le=1_000)
-
-    @field_validator("method", mode="before")
-    @classmethod
-    def _check_offered(cls, method: object) -> object:
-        if method is not None and method not in OFFERED_METHODS:
-            raise ValueError(f"{method!r} is not offered; expected one of {', '.join(OFFERED_METHODS)}")
-        return method
+    voters: dict[ServedVoter, VoterWeight] | None = None
 
 
 class LocalPipeline(_Table):
-    """One worker call per community of the user, fused."""
+    """One worker call per community of the user, one more where the global adapter votes, fused."""
 
     kind: Literal["local"]
     pool: Name

@@ -14,6 +14,8 @@ from models.contract.catalogue import Catalogue
 from models.contract.cf import CFModel
 from models.contract.errors import BundleError
 from models.contract.profile import build_profile
+from models.contract.prompts import Prompts, load_prompts
+from models.contract.selection import GLOBAL_VOTER
 from models.contract.types import Array, Floats, Ints, Membership, Profile, RankedList
 
 ANCHORS = "anchors"
@@ -29,6 +31,7 @@ class Snapshot:
         cf: the global model.
         anchors: (q, d) embeddings of the communities' anchors.
         popularity: (n_items,) recency-weighted counts.
+        prompts: how the local models read histories.
     """
 
     bundle: Bundle
@@ -36,6 +39,7 @@ class Snapshot:
     cf: CFModel
     anchors: Floats
     popularity: Floats
+    prompts: Prompts
 
     @property
     def id(self) -> str:
@@ -49,7 +53,8 @@ class Snapshot:
 
     def fold_in(self, history: Ints) -> Profile:
         """Profile of a user known by history only: CF encoder, then affinities to the anchors (equations 1 and 2)."""
-        return build_profile(self.cf, self.anchors, self.bundle.manifest.bandwidth, history)
+        manifest = self.bundle.manifest
+        return build_profile(self.cf, self.anchors, manifest.bandwidth, manifest.kernel, history)
 
     def most_popular(self, n: int, excluded: Ints) -> RankedList:
         """The ``n`` most popular items, none of ``excluded``."""
@@ -90,6 +95,7 @@ def load_snapshot(directory: Path) -> Snapshot:
             cf=CFModel.load(bundle.path(CF_MODEL)),
             anchors=load_file(bundle.path(COMMUNITIES))[ANCHORS],
             popularity=np.load(bundle.path(POPULARITY), allow_pickle=False),
+            prompts=load_prompts(bundle),
         )
     except (OSError, KeyError, ValueError, SafetensorError) as exc:
         raise BundleError(f"{bundle.id}: {exc}") from exc
@@ -107,8 +113,10 @@ def _check_shapes(snapshot: Snapshot) -> None:
         (COMMUNITIES, snapshot.anchors.shape, (len(manifest.communities), d)),
     ]
     _refuse_unequal(snapshot.id, found)
-    if unknown := {community.adapter for community in manifest.communities} - set(manifest.model.adapters):
-        raise BundleError(f"{snapshot.id}: communities without an adapter: {', '.join(sorted(unknown))}")
+    voters = {community.adapter for community in manifest.communities}
+    voters |= {GLOBAL_VOTER} & manifest.serving.voters.keys()
+    if unknown := voters - set(manifest.model.adapters):
+        raise BundleError(f"{snapshot.id}: voters without an adapter: {', '.join(sorted(unknown))}")
 
 
 def _refuse_unequal(bundle_id: str, found: Iterable[tuple[str, tuple[int, ...], tuple[int, ...]]]) -> None:

@@ -11,8 +11,8 @@ from typing import Protocol
 
 import numpy as np
 
-from models.contract.selection import Selection
-from models.contract.types import Array, ItemId, Membership, Profile
+from models.contract.selection import Selection, Voter
+from models.contract.types import Array, ItemId, Profile
 from service.workers.types import Completion, Outcome
 
 
@@ -76,9 +76,9 @@ class Reason:
 
 @dataclass(frozen=True, slots=True)
 class Vote:
-    """One community's part in an item's place: its rank there, the user's affinity, the addend to the fused score."""
+    """One voter's part in an item's place: its rank there, and the addend to the fused score."""
 
-    membership: Membership
+    voter: Voter
     rank: int
     contribution: float
 

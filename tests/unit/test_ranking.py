@@ -8,24 +8,14 @@ import torch
 from support.runs import N_COMMUNITIES, FinishedRun
 
 from models import ranking
+from models.answers import Answers
 from models.contract.fusion import FusionMethod
 from models.contract.selection import FusionSettings
 from models.contract.types import Ints, item_numbers
 from models.llm.item_token import CatalogueModel
-from models.metrics import NO_ITEM, mean_ndcg, ndcg, ranks_in_lists
+from models.metrics import NO_ITEM, mean_ndcg, ndcg, rank_scores, ranks_in_lists
 from models.pipeline import Pipeline
-from models.ranking import (
-    Answers,
-    LocalRanker,
-    LocalSystem,
-    ServingConfig,
-    Tried,
-    best_fusion,
-    chunks,
-    recommend,
-    recommend_all,
-    try_fusions,
-)
+from models.ranking import LocalRanker, LocalSystem, chunks_of, recommend, recommend_all, voter_lists
 from models.types import Examples, Sequences
 
 CANDIDATES = 6
@@ -33,7 +23,9 @@ SETTINGS = [
     FusionSettings(FusionMethod.COUNT, 0.0, CANDIDATES),
     FusionSettings(FusionMethod.RRF, 10.0, CANDIDATES),
     FusionSettings(FusionMethod.WRRF_CF, 0.0, CANDIDATES),
+    FusionSettings(FusionMethod.WRRF_LLM, 0.0, CANDIDATES),
 ]
+OTHERS = (("cf", 0.5), ("global", 2.0))
 
 
 @pytest.fixture(scope="module")
@@ -52,8 +44,12 @@ def valid(pipeline: Pipeline) -> Examples:
 
 
 @pytest.fixture(scope="module")
-def answers(system: LocalSystem, valid: Examples) -> list[Answers]:
-    return LocalRanker(system, CANDIDATES).answers(valid.histories)
+def answers(system: LocalSystem, valid: Examples) -> Answers:
+    return LocalRanker(system, CANDIDATES).answers(valid.histories, accuracies=made_up_accuracies(len(valid)))
+
+
+def made_up_accuracies(n: int) -> np.ndarray:
+    return np.random.default_rng(3).choice([0.0, 0.5, 1.0], size=(n, N_COMMUNITIES)).astype(np.float32)
 
 
 def community_scores(system: LocalSystem, history: Ints, adapter: str) -> list[float]:
@@ -87,11 +83,8 @@ def affinities_of(system: LocalSystem, history: Ints) -> dict[int, float]:
     return weights
 
 
-def literally_fused(
-    system: LocalSystem, history: Ints, lists: dict[int, list[int]], settings: FusionSettings
-) -> list[int]:
+def literally_fused(weights: dict[int, float], lists: dict[int, list[int]], settings: FusionSettings) -> list[int]:
     """Equations 5 and 6, item by item; ties by the best rank, then by number."""
-    weights = affinities_of(system, history)
     scores: dict[int, float] = {}
     best_rank: dict[int, int] = {}
     for community, items in lists.items():
@@ -99,8 +92,6 @@ def literally_fused(
             match settings.method:
                 case FusionMethod.COUNT:
                     vote = 1.0 if rank <= 10 else 0.0
-                case FusionMethod.RRF:
-                    vote = 1 / (settings.k + rank)
                 case _:
                     vote = weights[community] / (settings.k + rank)
             scores[item] = scores.get(item, 0.0) + vote
@@ -108,14 +99,12 @@ def literally_fused(
     return sorted(scores, key=lambda item: (-round(scores[item], 9), best_rank[item], item))
 
 
-def test_answers_hold_each_communitys_best_unseen_items(
-    system: LocalSystem, valid: Examples, answers: list[Answers]
-) -> None:
+def test_answers_hold_each_communitys_best_unseen_items(system: LocalSystem, valid: Examples, answers: Answers) -> None:
     communities = set()
     for row in range(0, len(valid), 4):
         history = valid.histories[row]
         weights = affinities_of(system, history)
-        voters = answers[row].voters
+        voters = [voter for voter in answers[row].voters if voter.membership]
         assert {v.membership.community for v in voters} == set(weights)
         given = [v.membership.cf_weight for v in voters]
         assert given == sorted(given, reverse=True)
@@ -127,20 +116,43 @@ def test_answers_hold_each_communitys_best_unseen_items(
     assert communities == set(range(N_COMMUNITIES))
 
 
-def test_communities_answer_differently(answers: list[Answers]) -> None:
-    shared = [answer for answer in answers if len(answer.voters) == N_COMMUNITIES]
+def test_communities_answer_differently(answers: Answers) -> None:
+    communities = [[v.ranking for v in answer.voters if v.membership] for answer in answers]
+    shared = [rankings for rankings in communities if len(rankings) == N_COMMUNITIES]
     assert shared
-    assert any(not np.array_equal(*(voter.ranking.scores for voter in answer.voters)) for answer in shared)
+    assert any(not np.array_equal(*(ranking.scores for ranking in rankings)) for rankings in shared)
+
+
+def test_beside_the_communities_everybody_has_the_lists_of_the_global_models(
+    system: LocalSystem, valid: Examples, answers: Answers
+) -> None:
+    for row in range(0, len(valid), 4):
+        history = valid.histories[row]
+        lists = {voter.name: voter.ranking for voter in answers[row].voters if not voter.membership}
+        assert list(lists) == ["global", "cf"]
+        for name, scores in {
+            "global": community_scores(system, history, "global"),
+            "cf": system.cf.scores(answers.profiles[row].embedding).tolist(),
+        }.items():
+            items = best(scores, set(history.tolist()), CANDIDATES)
+            assert lists[name].items.tolist() == items
+            np.testing.assert_allclose(lists[name].scores, [scores[item] for item in items], atol=1e-4)
 
 
 @pytest.mark.parametrize("settings", SETTINGS, ids=lambda settings: settings.method)
 def test_the_served_list_is_the_fusion_written_out(
-    system: LocalSystem, answers: list[Answers], settings: FusionSettings
+    system: LocalSystem, answers: Answers, settings: FusionSettings
 ) -> None:
-    for answer in answers:
+    for row, answer in enumerate(answers):
         history, seen = answer.history, set(answer.history.tolist())
-        lists = {v.membership.community: v.ranking.items.tolist() for v in answer.voters}
-        expected = literally_fused(system, history, lists, settings)
+        affinities = affinities_of(system, history)
+        hits = {j: np.exp(made_up_accuracies(len(answers))[row, j]) for j in affinities}
+        weights = {
+            FusionMethod.WRRF_CF: affinities,
+            FusionMethod.WRRF_LLM: {j: float(np.float16(power / sum(hits.values()))) for j, power in hits.items()},
+        }.get(settings.method, dict.fromkeys(affinities, 1.0))
+        lists = {v.membership.community: v.ranking.items.tolist() for v in answer.voters if v.membership}
+        expected = literally_fused(weights, lists, settings)
         if len(expected) < 12:
             user = answer.profile.embedding
             cf = [
@@ -150,7 +162,16 @@ def test_the_served_list_is_the_fusion_written_out(
         assert recommend(system, answer, settings, 12).tolist() == expected[:12]
 
 
-def test_lists_hold_no_seen_item_and_none_twice(system: LocalSystem, answers: list[Answers]) -> None:
+def test_users_whose_models_were_not_judged_weigh_them_equally(system: LocalSystem, valid: Examples) -> None:
+    answers = LocalRanker(system, CANDIDATES).answers(valid.histories)
+    lists = [
+        recommend_all(system, answers, FusionSettings(method, 10.0, CANDIDATES), 8)
+        for method in (FusionMethod.RRF, FusionMethod.WRRF_LLM)
+    ]
+    np.testing.assert_array_equal(*lists)
+
+
+def test_lists_hold_no_seen_item_and_none_twice(system: LocalSystem, answers: Answers) -> None:
     lists = recommend_all(system, answers, SETTINGS[1], 25)
     for answer, items in zip(answers, lists, strict=True):
         shown = items[items != NO_ITEM].tolist()
@@ -164,16 +185,73 @@ def test_a_user_of_no_community_gets_the_global_cf_list(system: LocalSystem, val
     nobodys = replace(system, bandwidth=1e-6)
     alone = LocalRanker(nobodys, CANDIDATES).answers(valid.histories.take(np.arange(3)))
     for row, answer in enumerate(alone):
-        assert answer.voters == ()
+        assert answer.profile.memberships == ()
         history = valid.histories[row]
         scores = system.cf.scores(answer.profile.embedding).tolist()
         assert recommend(nobodys, answer, SETTINGS[0], 5).tolist() == best(scores, set(history.tolist()), 5)
 
 
-def test_an_empty_history_belongs_to_no_community(system: LocalSystem) -> None:
+@pytest.mark.parametrize("method", list(FusionMethod))
+def test_a_user_of_no_community_is_ranked_by_the_other_voters(
+    system: LocalSystem, valid: Examples, method: FusionMethod
+) -> None:
+    nobodys = replace(system, bandwidth=1e-6)
+    alone = LocalRanker(nobodys, CANDIDATES).answers(valid.histories.take(np.arange(3)))
+    settings = FusionSettings(method, 0.0, CANDIDATES, (("global", 0.25),))
+    for row, answer in enumerate(alone):
+        scores = community_scores(system, valid.histories[row], "global")
+        assert recommend(nobodys, answer, settings, 5).tolist() == best(scores, set(valid.histories[row].tolist()), 5)
+
+
+def test_of_an_empty_history_nothing_is_known_but_what_is_popular(system: LocalSystem) -> None:
     (answer,) = LocalRanker(system, CANDIDATES).answers(Sequences.of([item_numbers([])]))
-    assert answer.voters == ()
-    assert len(recommend(system, answer, SETTINGS[0], 5)) == 5
+    assert answer.profile.memberships == ()
+    settings = FusionSettings(FusionMethod.RRF, 0.0, CANDIDATES, OTHERS)
+    assert recommend(system, answer, settings, 5).tolist() == best(system.popularity.tolist(), set(), 5)
+
+
+@pytest.mark.parametrize("others", [(), OTHERS])
+def test_candidates_are_ranked_among_themselves(
+    system: LocalSystem, valid: Examples, others: tuple[tuple[str, float], ...]
+) -> None:
+    """As the full ranking would order them, where every list reaches to its end."""
+    n_items, settings = len(system.popularity), FusionSettings(FusionMethod.COUNT, 0.0, len(system.popularity), others)
+    rng = np.random.default_rng(0)
+    unseen = [np.setdiff1d(np.arange(n_items), valid.histories[row]) for row in range(len(valid))]
+    allowed = np.stack([rng.choice(items, 8, replace=False) for items in unseen]).astype(np.int32)
+    answers = LocalRanker(system, n_items).answers(valid.histories, allowed)
+    lists = recommend_all(system, answers, settings, 10)
+    assert (lists[:, 8:] == NO_ITEM).all()
+    np.testing.assert_array_equal(np.sort(lists[:, :8], axis=1), np.sort(allowed, axis=1))
+    for row, answer in enumerate(answers):
+        for voter in answer.voters:
+            assert set(voter.ranking.items.tolist()) == set(allowed[row].tolist())
+
+
+def test_candidates_beyond_the_lists_come_from_the_fallbacks(system: LocalSystem, valid: Examples) -> None:
+    nobodys = replace(system, bandwidth=1e-6)
+    unseen = [np.setdiff1d(np.arange(len(system.popularity)), valid.histories[row])[:7] for row in range(4)]
+    allowed = np.stack(unseen).astype(np.int32)
+    answers = LocalRanker(nobodys, CANDIDATES).answers(valid.histories.take(np.arange(4)), allowed)
+    for row, items in enumerate(recommend_all(nobodys, answers, SETTINGS[0], 9)):
+        scores = system.cf.scores(answers.profiles[row].embedding).tolist()
+        excluded = set(range(len(scores))) - set(allowed[row].tolist())
+        assert items.tolist() == [*best(scores, excluded, 7), NO_ITEM, NO_ITEM]
+
+
+def test_any_model_can_vote(system: LocalSystem, valid: Examples, answers: Answers) -> None:
+    taste = np.random.default_rng(1).normal(size=(len(valid), len(system.popularity))).astype(np.float32)
+    order = {user: row for row, user in enumerate(valid.users.tolist())}
+
+    def score(examples: Examples) -> np.ndarray:
+        return taste[[order[user] for user in examples.users.tolist()]]
+
+    joined = answers.with_voters(voter_lists("random", score, valid, CANDIDATES))
+    alone = FusionSettings(FusionMethod.RRF, 0.0, CANDIDATES, (("random", 1000.0),))
+    served = recommend_all(system, joined, alone, 3)
+    np.testing.assert_array_equal(served, rank_scores(taste, valid.histories, 3))
+    silent = FusionSettings(FusionMethod.RRF, 0.0, CANDIDATES)
+    np.testing.assert_array_equal(recommend_all(system, joined, silent, 8), recommend_all(system, answers, silent, 8))
 
 
 def test_the_global_adapter_is_not_changed_by_the_communities(system: LocalSystem, valid: Examples) -> None:
@@ -185,71 +263,18 @@ def test_the_global_adapter_is_not_changed_by_the_communities(system: LocalSyste
     np.testing.assert_allclose(before[0], expected, atol=1e-4)
 
 
-def test_every_method_is_tried_with_every_k(system: LocalSystem, valid: Examples) -> None:
-    config = ServingConfig(candidates=CANDIDATES, dampings=(0.0, 7.0))
-    tried = try_fusions(system, valid, config)
-    names = [f"{t.settings.method} {t.settings.k:g}" for t in tried]
-    assert names == ["count 0", "rrf 0", "rrf 7", "wrrf_cf 0", "wrrf_cf 7"]
-    answers = LocalRanker(system, CANDIDATES).answers(valid.histories)
-    for t in tried:
-        lists = recommend_all(system, answers, t.settings, 10)
-        assert t.settings.candidates == CANDIDATES
-        assert t.ndcg == pytest.approx(ndcg(ranks_in_lists(lists, valid.targets), 10).mean())
-    assert try_fusions(system, valid, config) == tried
-
-
-def test_the_best_settings_of_all_and_of_a_method() -> None:
-    rrf, damped, weighted = (
-        FusionSettings(method, k) for method, k in [("rrf", 0.0), ("rrf", 40.0), (FusionMethod.WRRF_CF, 0.0)]
-    )
-    tried = [Tried(rrf, 0.1), Tried(damped, 0.2), Tried(weighted, 0.3), Tried(rrf, 0.2)]
-    assert best_fusion(tried) == weighted
-    assert best_fusion(tried, FusionMethod.RRF) == damped  # of equals the one that was tried first
-
-
-@pytest.fixture
-def rigged(monkeypatch: pytest.MonkeyPatch, valid: Examples) -> dict[tuple[FusionMethod, float], bool]:
-    """Lists that hold the target under the chosen settings only."""
-    right: dict[tuple[FusionMethod, float], bool] = {}
-
-    def lists(system: LocalSystem, answers: list[Answers], settings: FusionSettings, n: int) -> Ints:
-        hit = right.get((settings.method, settings.k), False)
-        return np.tile(valid.targets[:, None] if hit else np.int32(NO_ITEM), (1 if hit else len(answers), n))
-
-    monkeypatch.setattr(ranking, "recommend_all", lists)
-    return right
-
-
-@pytest.mark.parametrize(
-    "better", [(FusionMethod.COUNT, 0.0), (FusionMethod.RRF, 7.0), (FusionMethod.WRRF_CF, 0.0)], ids=str
-)
-def test_serving_finds_the_one_that_hits(
-    system: LocalSystem,
-    valid: Examples,
-    rigged: dict[tuple[FusionMethod, float], bool],
-    better: tuple[FusionMethod, float],
+def test_chunks_are_the_rows_in_order_and_change_nothing(
+    system: LocalSystem, valid: Examples, answers: Answers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    rigged[better] = True
-    tried = try_fusions(system, valid, ServingConfig(candidates=CANDIDATES, dampings=(0.0, 7.0)))
-    chosen = best_fusion(tried)
-    assert (chosen.method, chosen.k) == better
-    assert max(t.ndcg for t in tried) == 1.0
-
-
-def test_chunks_are_the_examples_in_order(valid: Examples, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ranking, "CHUNK", 15)
-    parts = list(chunks(valid))
-    assert [len(part) for part in parts] == [15, 15, 10]
-    np.testing.assert_array_equal(np.concatenate([part.targets for part in parts]), valid.targets)
-    np.testing.assert_array_equal(parts[1].histories[0], valid.histories[15])
+    assert [rows.tolist() for rows in chunks_of(np.arange(32))] == [[*range(15)], [*range(15, 30)], [30, 31]]
+    again = LocalRanker(system, CANDIDATES).answers(valid.histories)
+    np.testing.assert_array_equal(again.lists.items, answers.lists.items)
+    np.testing.assert_allclose(again.lists.scores, answers.lists.scores, atol=1e-4)
 
 
 def test_the_local_system_knows_more_than_popularity(system: LocalSystem, valid: Examples) -> None:
-    class Popular:
-        def scores(self, histories: Sequences) -> np.ndarray:
-            return np.tile(system.popularity, (len(histories), 1))
-
     answers = LocalRanker(system, CANDIDATES).answers(valid.histories)
     lists = recommend_all(system, answers, SETTINGS[1], 10)
     local = ndcg(ranks_in_lists(lists, valid.targets), 10).mean()
-    assert local > mean_ndcg(Popular(), valid) + 0.3
+    assert local > mean_ndcg(lambda examples: np.tile(system.popularity, (len(examples), 1)), valid) + 0.3

@@ -1,4 +1,4 @@
-"""Fusion against equations 5 and 6 of L3Rec and Count of its Table 6, written down literally."""
+"""Fusion against equations 5 and 6 of L3Rec, Count of its Table 6 and the pool of log-probabilities, written down."""
 
 from fractions import Fraction
 
@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.contract.fusion import FusionMethod, fuse, list_weights
-from models.contract.types import Ints, Membership, item_numbers
+from models.contract.fusion import FusionMethod, accuracy_weights, fuse, list_weights
+from models.contract.types import Membership, RankedList, item_numbers
 
 rankings = st.lists(st.lists(st.integers(0, 12), unique=True, max_size=10), max_size=6)
 affinities = st.sampled_from([0.0, 0.125, 0.25, 0.5, 1.0])  # exact in binary, so that ties are exact ties
@@ -18,14 +18,24 @@ dampings = st.sampled_from([0, 1, 10, 40])
 def literal_scores(
     lists: list[list[int]], weights: list[float], method: FusionMethod, k: int, depth: int
 ) -> dict[int, Fraction]:
-    """Exact sums: equation 5 with weights 1, equation 6 with w_u^(j), Count as occurrences."""
+    """Exact sums: equation 5 with weights 1, equation 6 with w_u^(j), Count as occurrences, scores above the last."""
     scores: dict[int, Fraction] = {}
     for ranking, weight in zip(lists, weights, strict=True):
         for rank, item in enumerate(ranking, start=1):
-            counted = Fraction(int(rank <= depth))
-            vote = counted if method is FusionMethod.COUNT else Fraction(weight) / (k + rank)
+            match method:
+                case FusionMethod.COUNT:
+                    vote = Fraction(int(rank <= depth))
+                case FusionMethod.SCORES:
+                    vote = (score_at(rank) - score_at(len(ranking))) * Fraction(weight)
+                case _:
+                    vote = Fraction(weight) / (k + rank)
             scores[item] = scores.get(item, Fraction(0)) + vote
     return scores
+
+
+def score_at(rank: int) -> Fraction:
+    """What :func:`arrays` gives the item at a rank; exact in float32."""
+    return Fraction(-rank * rank, 8)
 
 
 def literal_order(lists: list[list[int]], scores: dict[int, Fraction]) -> list[int]:
@@ -34,8 +44,12 @@ def literal_order(lists: list[list[int]], scores: dict[int, Fraction]) -> list[i
     return sorted(scores, key=lambda item: (-scores[item], best[item], item))
 
 
-def arrays(lists: list[list[int]]) -> list[Ints]:
-    return [item_numbers(ranking) for ranking in lists]
+def arrays(lists: list[list[int]]) -> list[RankedList]:
+    return [ranked(items, [float(score_at(rank)) for rank in range(1, len(items) + 1)]) for items in lists]
+
+
+def ranked(items: list[int], scores: list[float]) -> RankedList:
+    return RankedList(item_numbers(items), np.asarray(scores, np.float32))
 
 
 @pytest.mark.parametrize("method", list(FusionMethod))
@@ -44,7 +58,7 @@ def test_fusion_is_the_literal_equation(
     method: FusionMethod, data: st.DataObject, lists: list[list[int]], k: int
 ) -> None:
     weights = [1.0] * len(lists)
-    if method in (FusionMethod.WRRF_CF, FusionMethod.WRRF_LLM):
+    if method is not FusionMethod.COUNT:
         weights = data.draw(st.lists(affinities, min_size=len(lists), max_size=len(lists)))
     depth = data.draw(st.integers(1, 10))
 
@@ -122,3 +136,33 @@ def test_weights_come_from_the_membership_that_the_method_names() -> None:
     assert list_weights(FusionMethod.WRRF_CF, members) == [0.9, 0.4]
     assert list_weights(FusionMethod.WRRF_LLM, members) == [0.3, 0.7]
     assert list_weights(FusionMethod.RRF, members) == list_weights(FusionMethod.COUNT, members) == [1.0, 1.0]
+
+
+def test_scores_add_up_as_log_probabilities_do() -> None:
+    """An item that a list does not hold counts as its last."""
+    lists = [ranked([1, 2, 3], [-1.0, -4.0, -6.0]), ranked([2, 3], [-3.0, -4.0])]
+
+    fused = fuse(lists, [1.0, 2.0], FusionMethod.SCORES, k=0)
+
+    assert fused.items.tolist() == [1, 2, 3]
+    np.testing.assert_allclose(fused.scores, [5.0, 2.0 + 2 * 1.0, 0.0], rtol=1e-6)
+
+
+@given(lists=rankings, constants=st.lists(st.integers(-64, 64), min_size=6, max_size=6))
+def test_a_constant_added_to_all_scores_of_a_list_changes_nothing(lists: list[list[int]], constants: list[int]) -> None:
+    logits = arrays(lists)
+    shifted = [RankedList(r.items, r.scores + np.float32(c)) for r, c in zip(logits, constants, strict=False)]
+
+    there = fuse(logits, [1.0] * len(lists), FusionMethod.SCORES, k=0)
+    here = fuse(shifted, [1.0] * len(lists), FusionMethod.SCORES, k=0)
+
+    assert here.items.tolist() == there.items.tolist()
+    np.testing.assert_allclose(here.scores, there.scores, atol=1e-4)
+
+
+def test_accuracies_are_normalised_by_a_softmax() -> None:
+    weights = accuracy_weights(np.asarray([1.0, 0.0, 0.0], np.float32))
+
+    np.testing.assert_allclose(weights, [np.e / (np.e + 2), 1 / (np.e + 2), 1 / (np.e + 2)], rtol=1e-6)
+    assert accuracy_weights(np.zeros(4, np.float32)).tolist() == [0.25] * 4
+    assert len(accuracy_weights(np.empty(0, np.float32))) == 0

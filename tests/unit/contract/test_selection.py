@@ -1,11 +1,12 @@
 """From ranked lists to the served list: exclusion and fallbacks."""
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from models.contract.fusion import FusionMethod
-from models.contract.selection import FusionSettings, Voter, fuse_voters, select, without
+from models.contract.selection import FusionSettings, Voter, ballots, fuse_voters, select, without
 from models.contract.types import Ints, Membership, RankedList, item_numbers
 
 NOTHING = item_numbers([])
@@ -61,6 +62,43 @@ class TestFuseVoters:
 
         assert fuse_voters(voters, NOTHING, FusionSettings(FusionMethod.WRRF_CF)).items[0] == 2
         assert fuse_voters(voters, NOTHING, FusionSettings(FusionMethod.WRRF_LLM)).items[0] == 1
+
+    def test_others_vote_only_where_the_settings_name_them(self) -> None:
+        voters = [Voter(Membership(0, 1.0), ranked(1, 2), "c00"), Voter(None, ranked(2, 1), "cf")]
+        fused = {
+            weight: fuse_voters(voters, NOTHING, FusionSettings(others=(("cf", weight),))).items.tolist()
+            for weight in (0.0, 0.5, 3.0)
+        }
+
+        assert fused == {0.0: [1, 2], 0.5: [1, 2], 3.0: [2, 1]}
+        assert fuse_voters(voters, NOTHING, FusionSettings(others=(("global", 3.0),))).items.tolist() == [1, 2]
+
+    @pytest.mark.parametrize("method", list(FusionMethod))
+    def test_a_weight_of_1_is_as_much_as_all_communities_together(self, method: FusionMethod) -> None:
+        members = [Membership(number, 0.5 / (1 + number), 0.2 * (1 + number)) for number in range(3)]
+        voters = [Voter(None, ranked(2, 1), "cf"), *(Voter(member, ranked(1, 2)) for member in members)]
+
+        cast = ballots(voters, NOTHING, FusionSettings(method, others=(("cf", 1.5),)))
+
+        of_communities = sum(ballot.weight for ballot in cast if ballot.voter.membership)
+        assert [b.weight for b in cast if not b.voter.membership] == [pytest.approx(1.5 * of_communities)]
+        assert [b.voter for b in cast] == voters
+
+    def test_who_belongs_to_no_community_gets_the_lists_of_the_others(self) -> None:
+        voters = [Voter(None, ranked(3, 1), "global"), Voter(None, ranked(2, 4), "cf")]
+
+        fused = fuse_voters(voters, item_numbers([3]), FusionSettings(others=(("cf", 0.5), ("global", 2.0))))
+
+        assert fused.items.tolist() == [1, 2, 4]
+        np.testing.assert_allclose(fused.scores, [2.0, 0.5, 0.25])
+
+    def test_scores_are_those_of_the_items_that_are_left(self) -> None:
+        """The last item among the candidates is what the scores are measured from."""
+        voters = [Voter(Membership(0, 1.0), ranked(1, 2, 3, 4))]
+
+        fused = fuse_voters(voters, item_numbers([1]), FusionSettings(FusionMethod.SCORES, candidates=2))
+
+        assert (fused.items.tolist(), fused.scores.tolist()) == ([2, 3], [1.0, 0.0])
 
     def test_no_voters(self) -> None:
         assert len(fuse_voters([], item_numbers([1]), FusionSettings())) == 0

@@ -2,10 +2,12 @@
 
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 from support.bundles import make_bundle, users_of
 
+from models.contract.bundle import write_manifest
 from models.contract.fusion import FusionMethod
 from models.contract.types import Membership, Profile, item_numbers
 from service.gateway.plan import plan
@@ -55,6 +57,29 @@ def test_pipeline_overrides_the_fusion_key_by_key(snapshot: Snapshot):
     fusion = plan(changed, user(1), snapshot).fusion
     assert (fusion.method, fusion.k, fusion.candidates) == (FusionMethod.WRRF_CF, 0, serving.candidates)
     assert plan(LOCAL, user(1), snapshot).fusion.method is serving.method
+
+
+def test_the_global_adapter_is_asked_where_it_has_a_vote(snapshot: Snapshot):
+    def asked(*communities: int, **voters: float) -> list[str]:
+        pipeline = {"kind": "local", "pool": "w", "max_communities": 2, "fusion": {"voters": voters}}
+        planned = plan(LocalPipeline.model_validate(pipeline), user(*communities), snapshot)
+        return [call.adapter for call in planned.calls] if planned else []
+
+    assert asked(2, 0, 3, **{"global": 0.5}) == ["c02", "c00", "global"]
+    assert asked(2, **{"global": 0, "cf": 1}) == ["c02"]
+    assert asked(**{"global": 0.5}) == ["global"]
+    assert asked(cf=1) == []
+
+
+def test_the_bundle_says_who_votes_unless_the_pipeline_does(tmp_path: Path):
+    bundle = make_bundle(tmp_path)
+    serving = msgspec.structs.replace(bundle.manifest.serving, voters={"global": 2.0})
+    snapshot = load_snapshot(
+        write_manifest(bundle.directory, msgspec.structs.replace(bundle.manifest, serving=serving)).directory
+    )
+    assert plan(LOCAL, user(1), snapshot).fusion.others == (("global", 2.0),)
+    silent = LocalPipeline.model_validate({"kind": "local", "pool": "w", "fusion": {"voters": {}}})
+    assert plan(silent, user(1), snapshot).fusion.others == ()
 
 
 def test_no_more_candidates_than_the_catalogue_has(tmp_path: Path):

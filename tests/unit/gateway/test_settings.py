@@ -16,6 +16,11 @@ default_pipeline = "local"
 pools = [{{name = "w", urls = ["http://a"]}}]
 pipelines.local = {{kind = "local", pool = "w", fusion = {{method = "{}"}}}}
 """
+VOTERS = """
+default_pipeline = "local"
+pools = [{{name = "w", urls = ["http://a"]}}]
+pipelines.local = {{kind = "local", pool = "w", fusion = {{voters = {{{}}}}}}}
+"""
 
 
 def write(tmp_path: Path, text: str) -> Path:
@@ -56,11 +61,9 @@ def test_manual_states_the_defaults():
         ('[[pools]]\nname = "w"\nurls = []', "pools.0.urls"),
         ('[[pools]]\nname = "w"\nurls = ["http://a/path"]', "pools.0.urls.0"),
         ('[[pools]]\nname = "w"\nkind = "vllm"\nurls = ["http://a"]', "pools.0.kind"),
-        (
-            METHOD.format("wrrf_llm"),
-            "fusion.method: Value error, 'wrrf_llm' is not offered; expected one of count, rrf, ",
-        ),
-        (METHOD.format("median"), "'median' is not offered; expected one of count, rrf, wrrf_cf"),
+        (METHOD.format("median"), "fusion.method: Input should be 'count', 'rrf', 'wrrf_cf', 'wrrf_llm' or 'scores'"),
+        (VOTERS.format("sasrec = 1"), "fusion.voters.sasrec"),
+        (VOTERS.format("cf = -1"), "fusion.voters.cf: Input should be greater than or equal to 0"),
         (
             '[[experiments]]\nname = "e"\nsalt = "s"\nvariants = [{name = "a", weight = 0}]',
             "experiments.0.variants.0.weight",
@@ -73,15 +76,17 @@ def test_what_is_wrong_is_named(tmp_path: Path, text: str, named: str):
         load_settings(write(tmp_path, text))
 
 
-@pytest.mark.parametrize("method", ["count", "rrf", "wrrf_cf"])
-def test_methods_that_need_no_other_weights_are_offered(tmp_path: Path, method: str):
+@pytest.mark.parametrize("method", list(FusionMethod))
+def test_every_method_is_offered_and_in_the_manual(tmp_path: Path, method: FusionMethod):
     settings = load_settings(write(tmp_path, METHOD.format(method)))
-    assert settings.pipelines["local"].fusion.method is FusionMethod(method)
+    assert settings.pipelines["local"].fusion.method is method
     assert method in MANUAL.read_text()
 
 
-def test_manual_offers_no_method_that_is_refused():
-    assert "wrrf_llm" not in MANUAL.read_text()
+def test_voters_are_replaced_all_together_or_not_at_all(tmp_path: Path):
+    assert load_settings(write(tmp_path, METHOD.format("rrf"))).pipelines["local"].fusion.voters is None
+    for text, voters in (("", {}), ("cf = 0.5, global = 2", {"cf": 0.5, "global": 2.0})):
+        assert load_settings(write(tmp_path, VOTERS.format(text))).pipelines["local"].fusion.voters == voters
 
 
 def test_missing_file_is_named(tmp_path: Path):

@@ -6,10 +6,12 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import pytest
-from support.bundles import make_bundle
+from support.bundles import make_bundle, users_of
 
+from models.contract.affinity import Kernel
 from models.contract.bundle import Bundle, hash_files, write_manifest
 from models.contract.errors import BundleError
+from models.contract.profile import build_profile
 from service.gateway.snapshot import load_snapshot
 
 
@@ -44,6 +46,15 @@ def test_communities_must_match_the_anchors(tmp_path: Path):
         load_snapshot(fewer.directory)
 
 
+def test_a_voter_without_an_adapter(tmp_path: Path):
+    bundle = make_bundle(tmp_path)
+    model = msgspec.structs.replace(bundle.manifest.model, adapters=bundle.manifest.model.adapters[1:])
+    assert load_snapshot(rewritten(bundle, model=model).directory).id == bundle.id
+    serving = msgspec.structs.replace(bundle.manifest.serving, voters={"global": 1.0, "cf": 1.0})
+    with pytest.raises(BundleError, match=r"voters without an adapter: global$"):
+        load_snapshot(rewritten(bundle, model=model, serving=serving).directory)
+
+
 @pytest.mark.parametrize("file", ["items.jsonl", "cf.safetensors", "communities.safetensors", "popularity.npy"])
 def test_unreadable_file_with_a_right_checksum(tmp_path: Path, file: str):
     bundle = make_bundle(tmp_path)
@@ -57,3 +68,12 @@ def test_missing_file_is_named(tmp_path: Path):
     dataclasses.replace(bundle).path("popularity.npy").unlink()
     with pytest.raises(BundleError, match=r"popularity.npy is missing"):
         load_snapshot(bundle.directory)
+
+
+@pytest.mark.parametrize("kernel", ["epanechnikov", "uniform", "gaussian"])
+def test_a_history_is_folded_in_with_the_bundles_bandwidth_and_kernel(tmp_path: Path, kernel: Kernel):
+    bundle = rewritten(make_bundle(tmp_path), bandwidth=0.95, kernel=kernel)
+    snapshot, history = load_snapshot(bundle.directory), users_of(bundle).histories[0]
+    expected = build_profile(snapshot.cf, snapshot.anchors, 0.95, kernel, history)
+    assert expected.memberships
+    assert snapshot.fold_in(history).memberships == expected.memberships
