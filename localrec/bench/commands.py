@@ -49,6 +49,36 @@ def redis_memory(users: int, json_file: Path | None) -> None:
     _keep(run_redis(RedisBenchOptions(n_users=users)), json_file)
 
 
+@bench.command()
+@click.option("--users", type=click.IntRange(1_000), default=1_000_000, show_default=True, help="Synthetic users.")
+@click.option("--dimensions", type=click.IntRange(1), default=64, show_default=True, help="Of the users' space.")
+@click.option("--communities", type=click.IntRange(1, 1_000), default=30, show_default=True, help="q in the paper.")
+@JSON
+def communities(users: int, dimensions: int, communities: int, json_file: Path | None) -> None:
+    """Community discovery, against the bare matrix products of the same shape (extra: train)."""
+    from localrec.bench.communities import CommunitiesBenchOptions, run
+
+    options = CommunitiesBenchOptions(n_users=users, embedding_size=dimensions, communities=communities)
+    _keep(run(options), json_file)
+
+
+@bench.command()
+@click.option("--backbone", default="", help="Hub id, checkpoint directory or .gguf file. Default: random, 12 layers.")
+@click.option("--trunk-layers", type=click.IntRange(1), default=9, show_default=True, help="That read the items' text.")
+@click.option("--top-layers", type=click.IntRange(1), default=3, show_default=True, help="That carry the adapter.")
+@click.option("--items", type=click.IntRange(2), default=500, show_default=True, help="Size of the catalogue.")
+@click.option("--rounds", type=click.IntRange(2), default=4, show_default=True, help="The first warms up.")
+@JSON
+def train(backbone: str, trunk_layers: int, top_layers: int, items: int, rounds: int, json_file: Path | None) -> None:
+    """Tokens per second of text reading and adapter training, against plain forwards (extra: train)."""
+    from localrec.bench.training import TrainingBenchOptions, run
+
+    options = TrainingBenchOptions(
+        backbone=backbone, trunk_layers=trunk_layers, top_layers=top_layers, n_items=items, rounds=rounds
+    )
+    _keep(run(options), json_file)
+
+
 def _keep(record: dict[str, Any], json_file: Path | None) -> None:
     if json_file is not None:
         json_file.write_text(json.dumps(record, indent=2) + "\n")

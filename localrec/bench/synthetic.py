@@ -75,6 +75,7 @@ def make_bundle(
         created_at="2025-01-01T00:00:00Z",
         embedding_size=embedding_size,
         bandwidth=float(np.median(arccos_distance(anchors, users.embeddings))),
+        kernel="epanechnikov",
         model=ModelSpec("item-token", HISTORY_EVENTS, n_items, 4, (GLOBAL_ADAPTER, *adapters), "synthetic"),
         serving=ServingSpec(FusionMethod.RRF, 10.0, 100),
         communities=tuple(CommunitySpec(name, n_users, f"community {at}") for at, name in enumerate(adapters)),
@@ -135,7 +136,8 @@ def publish(redis_url: str, bundle: Bundle, users: SyntheticUsers) -> None:
 def user_values(bundle: Bundle, user_id: str, history: Ints, embedding: Floats) -> Mapping[str, bytes]:
     """The three Redis values of one user."""
     anchors = load_file(bundle.path(COMMUNITIES))["anchors"]
-    weights = affinities(anchors, embedding[None, :], bundle.manifest.bandwidth)[0]
+    manifest = bundle.manifest
+    weights = affinities(anchors, embedding[None, :], manifest.bandwidth, manifest.kernel)[0]
     item_ids = [f"i{number}" for number in history.tolist()]
     events = [HistoryEvent(ItemId(item_id), 1_700_000_000 + at) for at, item_id in enumerate(item_ids)]
     return {

@@ -7,8 +7,9 @@ random numbers are drawn per epoch from (seed, epoch), so that it ends where an 
 import json
 import math
 import os
+import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -22,7 +23,11 @@ from models.contract.errors import LocalRecError
 
 _MODULE, _ADAM, _STATE = "module.", "adam.", "state"  # names in the file of an unfinished run
 
-Batch = Mapping[str, Tensor]
+FAILED_BATCH = "failed_batch.safetensors"
+TARGETS = "targets"  # the tensor of a batch that every task names alike: what is predicted, (b, length) or (b,)
+IGNORED = -100  # target where nothing is predicted
+
+Batch = Mapping[str, Tensor]  # with TARGETS
 Report = Callable[[str], None]
 
 
@@ -63,11 +68,27 @@ class FitConfig:
 
 @dataclass
 class FitState:
-    """Where a run stands. Epoch 0 is the untrained state, which a run that never improves on it keeps."""
+    """Where a run stands, and what it took so far, interruptions included.
+
+    Epoch 0 is the untrained state, which a run that never improves on it keeps.
+
+    Args:
+        epoch: epochs that are over.
+        best: best validation quality, at ``best_epoch``.
+        best_epoch: see ``best``.
+        examples: predictions trained on, over all epochs.
+        tokens: positions that the layers ran over in training, padding included.
+        seconds: in which that was done, validation included. An epoch that was interrupted and done again counts once.
+        parameters: numbers that are trained.
+    """
 
     epoch: int = 0
     best: float = -math.inf
     best_epoch: int = 0
+    examples: int = 0
+    tokens: int = 0
+    seconds: float = field(default=0.0, compare=False)  # no two runs are equal in it
+    parameters: int = 0
 
     @property
     def stale(self) -> int:
@@ -92,24 +113,38 @@ def fit(module: nn.Module, task: Task, config: FitConfig, directory: Path, repor
     for group in optimizer.param_groups:
         group["base_lr"] = group["lr"]
     files = _RunFiles(directory)
+    clock = _Clock()
     state = files.restore(module, optimizer)
     if state is None:
-        state = FitState(best=task.validate())
+        state = FitState(best=task.validate(), parameters=sum(p.numel() for p in _trainable(module).values()))
         files.save_best(module)
         report(f"epoch 0/{config.epochs}  validation {state.best:.4f}")
     while state.epoch < config.epochs and state.stale < config.patience:
         rates = _Rates(optimizer, config, state.epoch)
-        loss = _train_epoch(module, task, optimizer, rates, directory)
+        loss = _train_epoch(module, task, optimizer, rates, state, directory)
         score = task.validate()
         state.epoch += 1
         if score > state.best:
             state.best, state.best_epoch = score, state.epoch
             files.save_best(module)
+        state.seconds += clock.lap_seconds()
         files.save(module, optimizer, state)
         report(f"epoch {state.epoch}/{config.epochs}  loss {loss:.4f}  validation {score:.4f}  best {state.best:.4f}")
     files.load_best(module)
     files.remove()
     return state
+
+
+class _Clock:
+    """Seconds since the last question."""
+
+    def __init__(self) -> None:
+        self._since = time.perf_counter()
+
+    def lap_seconds(self) -> float:
+        now = time.perf_counter()
+        lap, self._since = now - self._since, now
+        return lap
 
 
 @dataclass(frozen=True)
@@ -129,8 +164,9 @@ class _Rates:
 
 
 def _train_epoch(
-    module: nn.Module, task: Task, optimizer: torch.optim.Optimizer, rates: _Rates, directory: Path
+    module: nn.Module, task: Task, optimizer: torch.optim.Optimizer, rates: _Rates, state: FitState, directory: Path
 ) -> float:
+    """Mean loss of the epoch's batches; what was trained on is added to the state."""
     torch.manual_seed(rates.config.seed * 100_003 + rates.epoch)
     module.train()
     parameters = list(_trainable(module).values())
@@ -142,22 +178,24 @@ def _train_epoch(
     ):
         rates.set(number, len(batches))
         loss = task.loss({name: value.to(device) for name, value in batch.items()})
-        _check_finite(loss, batch, directory)
+        value = loss.item()  # the one time a step that the CPU waits for a GPU
+        if not math.isfinite(value):
+            raise _failure(value, batch, f"batch {number + 1} of epoch {rates.epoch + 1}", directory)
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(parameters, rates.config.clip_norm)
         optimizer.step()
-        total += loss.item()
+        total += value
+        state.examples += int((batch[TARGETS] != IGNORED).sum())
+        state.tokens += batch[TARGETS].numel()
     module.eval()
     return total / max(len(batches), 1)
 
 
-def _check_finite(loss: Tensor, batch: Batch, directory: Path) -> None:
-    if torch.isfinite(loss):
-        return
-    path = directory / "failed_batch.safetensors"
+def _failure(loss: float, batch: Batch, where: str, directory: Path) -> TrainingError:
+    path = directory / FAILED_BATCH
     save_file(dict(batch), path)
-    raise TrainingError(f"the loss is {loss.item()}; its batch is saved in {path}")
+    return TrainingError(f"the loss is {loss} in {where}, which is saved in {path}; a smaller learning rate may help")
 
 
 def _trainable(module: nn.Module) -> dict[str, nn.Parameter]:
@@ -170,6 +208,7 @@ class _RunFiles:
     def __init__(self, directory: Path) -> None:
         self._last = directory / "fit_last.safetensors"
         self._best = directory / "fit_best.safetensors"
+        self._failed = directory / FAILED_BATCH
 
     def save_best(self, module: nn.Module) -> None:
         _save(_parameters(module), self._best)
@@ -199,7 +238,7 @@ class _RunFiles:
         return state
 
     def remove(self) -> None:
-        for path in (self._last, self._best):
+        for path in (self._last, self._best, self._failed):
             path.unlink(missing_ok=True)
 
 

@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from models.llm import training
-from models.llm.training import Batch, FitConfig, FitState, TrainingError, fit
+from models.llm.training import IGNORED, Batch, FitConfig, FitState, TrainingError, fit
 
 CONFIG = FitConfig(epochs=4, patience=4, seed=0, warmup_share=0.25)
 
@@ -57,7 +57,8 @@ class Toy:
 
     def batches(self, epoch: int) -> list[Batch]:
         generator = torch.Generator().manual_seed(epoch)
-        return [{"x": torch.randn(16, 3, generator=generator)} for _ in range(5)]
+        targets = torch.tensor([[0, 1, IGNORED], [2, IGNORED, IGNORED]])
+        return [{"x": torch.randn(16, 3, generator=generator), "targets": targets} for _ in range(5)]
 
     def loss(self, batch: Batch) -> Tensor:
         self.before_loss(self.steps)
@@ -212,11 +213,13 @@ def test_a_loss_that_is_no_number_ends_the_run_and_keeps_the_batch(tmp_path: Pat
 
     net = Net()
     task = Broken(net)
-    with pytest.raises(TrainingError, match=r"the loss is (nan|inf).*failed_batch\.safetensors"):
+    with pytest.raises(TrainingError, match=r"the loss is (nan|inf) in batch 2 of epoch 2.*failed_batch\.safetensors"):
         fit(net, task, CONFIG, tmp_path, no_report)
     saved = load_file(tmp_path / "failed_batch.safetensors")
     assert torch.equal(saved["x"], task.batches(1)[1]["x"])
     assert all(p.isfinite().all() for p in net.parameters())
+    fit(net, Toy(net), CONFIG, tmp_path, no_report)  # mended, it goes on, and leaves nothing
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_rates_rise_linearly_then_fall_as_a_cosine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -242,3 +245,32 @@ def test_a_task_without_batches_keeps_the_untrained_state(tmp_path: Path) -> Non
     net = Net()
     fit(net, Empty(net), CONFIG, tmp_path, no_report)
     assert same(net.parameters_now(), Net().parameters_now())
+
+
+def test_a_run_counts_what_it_trains_on(tmp_path: Path) -> None:
+    _, state = finished(tmp_path)
+    assert (state.examples, state.tokens) == (4 * 5 * 3, 4 * 5 * 6)  # epochs · batches · of a batch
+    assert state.parameters == 3 * 8 + 8 + 8 + 1  # the frozen ones do not count
+
+
+def test_time_adds_up_over_an_interruption(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every look at the clock is a second later: one at the start, one an epoch."""
+    ticks = iter(range(1_000))
+    monkeypatch.setattr(training.time, "perf_counter", lambda: float(next(ticks)))
+    net = Net()
+    with pytest.raises(Interrupted):
+        fit(net, Toy(net, before_loss=stop_at(13)), CONFIG, tmp_path, no_report)  # in the third epoch
+    _, state = finished(tmp_path)
+    assert state.seconds == 4.0
+    assert state.examples == 4 * 5 * 3  # the third epoch's first batches were trained on twice, and count once
+
+
+@pytest.mark.gpu
+def test_on_a_gpu_an_interrupted_run_goes_on(tmp_path: Path) -> None:
+    net = Net().cuda()
+    with pytest.raises(Interrupted):
+        fit(net, Toy(net, scores=[0.0, 0.1, 0.2], before_loss=stop_at(13)), CONFIG, tmp_path, no_report)
+    net = Net().cuda()
+    state = fit(net, Toy(net, scores=[0.3, 0.4]), CONFIG, tmp_path, no_report)
+    assert (state.epoch, state.best_epoch) == (4, 4)
+    assert all(p.is_cuda for p in net.parameters())
