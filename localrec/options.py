@@ -41,6 +41,10 @@ def _click_type(hint: Any) -> "click.ParamType[Any]":
 
 
 def _help(field: "dataclasses.Field[Any]") -> str:
-    default = ",".join(f"{v:g}" for v in field.default) if isinstance(field.default, tuple) else field.default
+    default = ",".join(map(_in_words, field.default)) if isinstance(field.default, tuple) else field.default
     shown = "unset" if default in (None, "") else default
     return f"{field.metadata['help'].rstrip('.')}. Default: {shown}."
+
+
+def _in_words(value: Any) -> str:
+    return value if isinstance(value, str) else f"{value:g}"

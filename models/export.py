@@ -14,6 +14,7 @@ import numpy as np
 import polars as pl
 from safetensors.numpy import save_file
 
+from models.contract.affinity import Kernel
 from models.contract.bundle import (
     CATALOGUE,
     CF_MODEL,
@@ -24,6 +25,7 @@ from models.contract.bundle import (
     POPULARITY,
     PROFILES,
     SCHEMA_VERSION,
+    TITLE_TOKENS,
     Bundle,
     CommunitySpec,
     FileEntry,
@@ -57,13 +59,15 @@ class BundleParts:
         dataset: catalogue and the users' full histories.
         cf: the global model.
         anchors: (q, d) embeddings of the anchor users.
-        bandwidth: h of equation 2 when serving.
+        bandwidth, kernel: h and K of equation 2 when serving.
         popularity: (n_items,).
         communities: one entry per anchor.
-        checkpoint: directory of the compiled base model.
+        checkpoint: directory of the compiled base model; of the title form, the title tokens lie beside it.
         adapters: PEFT directories by name, ``global`` and one per community.
         model: what workers and gateway must know.
         serving: defaults of the local pipeline.
+        accuracies: (n_users, q) accuracy of each local model for each user, for the weights of wRRF(LLM), see
+            :mod:`models.accuracy`.
         config, data_statistics, metrics: for the reader.
     """
 
@@ -72,12 +76,14 @@ class BundleParts:
     cf: CFModel
     anchors: Floats
     bandwidth: float
+    kernel: Kernel
     popularity: Floats
     communities: Sequence[CommunitySpec]
     checkpoint: Path
     adapters: Mapping[str, Path]
     model: ModelSpec
     serving: ServingSpec
+    accuracies: Floats
     config: dict[str, Any]
     data_statistics: dict[str, Any]
     metrics: dict[str, Any]
@@ -116,7 +122,10 @@ def _write_files(parts: BundleParts, directory: Path, progress: Callable[[range]
     parts.cf.save(directory / CF_MODEL)
     save_file({"anchors": np.ascontiguousarray(parts.anchors, np.float32)}, directory / COMMUNITIES)
     shutil.copytree(parts.checkpoint, directory / CHECKPOINT)
-    write_tokenizer(directory / CHECKPOINT, parts.model.n_items)
+    if parts.model.form == "title":  # the checkpoint has the backbone's own tokenizer
+        shutil.copyfile(parts.checkpoint.parent / TITLE_TOKENS, directory / TITLE_TOKENS)
+    else:
+        write_tokenizer(directory / CHECKPOINT, parts.model.n_items)
     for name, source in parts.adapters.items():
         _copy_adapter(source, directory / "adapters" / name)
     (directory / PROFILES).parent.mkdir()
@@ -149,7 +158,9 @@ def _profiles(parts: BundleParts, progress: Callable[[range], Any]) -> pl.DataFr
         ids = [dataset.catalogue.ids[item] for item in history]
         events = [HistoryEvent(i, int(t)) for i, t in zip(ids, times, strict=True)]
         rows["user_id"].append(dataset.user_ids[user])
-        rows["profile"].append(encode_profile(build_profile(parts.cf, parts.anchors, parts.bandwidth, history)))
+        accuracies = parts.accuracies[user]
+        profile = build_profile(parts.cf, parts.anchors, parts.bandwidth, parts.kernel, history, accuracies)
+        rows["profile"].append(encode_profile(profile))
         rows["history"].append(encode_events(events[-max(STORED_HISTORY, parts.model.history_length) :]))
         rows["seen"].append(encode_seen(ids))
     return pl.DataFrame(rows, schema={"user_id": pl.String} | dict.fromkeys(STORED_VALUES, pl.Binary))
@@ -157,7 +168,8 @@ def _profiles(parts: BundleParts, progress: Callable[[range], Any]) -> pl.DataFr
 
 def _manifest(parts: BundleParts, files: dict[str, FileEntry]) -> Manifest:
     """The id stands for all that is served; what is there for the reader only has no part in it."""
-    served = (SCHEMA_VERSION, parts.bandwidth, parts.model, parts.serving, tuple(parts.communities), files)
+    kernel = (parts.bandwidth, parts.kernel)
+    served = (SCHEMA_VERSION, *kernel, parts.model, parts.serving, tuple(parts.communities), files)
     digest = sha256(msgspec.json.encode(served, order="sorted")).hexdigest()[:10]
     return Manifest(
         schema_version=SCHEMA_VERSION,
@@ -165,6 +177,7 @@ def _manifest(parts: BundleParts, files: dict[str, FileEntry]) -> Manifest:
         created_at=datetime.now(UTC).isoformat(timespec="seconds"),
         embedding_size=parts.cf.embedding_size,
         bandwidth=parts.bandwidth,
+        kernel=parts.kernel,
         model=parts.model,
         serving=parts.serving,
         communities=tuple(parts.communities),

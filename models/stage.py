@@ -20,7 +20,9 @@ from models.contract.errors import DataError
 RECORD = "stage.json"
 STARTED = ".started.json"
 _TEMPORARY = f".{RECORD}.tmp"
-_BOOKKEEPING = (RECORD, STARTED, _TEMPORARY)
+DERIVED = "sweeps"  # runs that were begun from a run live in this directory of it
+COST = "cost.json"  # what the work took: no result, for it differs from run to run
+_BOOKKEEPING = (RECORD, STARTED, _TEMPORARY, COST)
 
 
 class StageRecord(msgspec.Struct, frozen=True):
@@ -73,6 +75,34 @@ def run_stage(
     os.replace(temporary, directory / RECORD)
     started.unlink()
     return True
+
+
+def link_stages(source: Path, target: Path) -> None:
+    """Begin a run directory from another one's finished stages, as hard links; stages that it already has stay.
+
+    What does not hold with the new run's configuration runs again, in a directory of its own: a finished stage's files
+    are never written to, they are replaced with their directory.
+    """
+    for record in sorted(source.rglob(RECORD)):
+        stage = record.parent.relative_to(source)
+        if stage.parts[0] != DERIVED and not (target / stage).exists():
+            _link(record.parent, target / stage)
+
+
+def _link(source: Path, target: Path) -> None:
+    """All files, under a temporary name first: a directory that is there is complete."""
+    temporary = target.with_name(f".{target.name}.linked")
+    shutil.rmtree(temporary, ignore_errors=True)
+    shutil.copytree(source, temporary, copy_function=_link_file)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary.rename(target)
+
+
+def _link_file(source: str, target: str) -> None:
+    try:
+        os.link(source, target)
+    except OSError:  # another disk, or one without hard links
+        shutil.copy2(source, target)
 
 
 def digest(path: Path) -> str:

@@ -33,6 +33,12 @@ class Sequences:
         """The sequences of some rows, in that order."""
         return Sequences.of([self[int(row)] for row in rows])
 
+    def keep(self, wanted: NDArray[np.bool_]) -> "Sequences":
+        """The same users' sequences of the items for which ``wanted`` (n_items,) is true."""
+        kept = wanted[self.items]
+        before = np.concatenate([[0], np.cumsum(kept)])
+        return Sequences(before[self.offsets].astype(np.int64), self.items[kept])
+
     @staticmethod
     def of(sequences: list[Ints]) -> "Sequences":
         """From one array per user."""
@@ -58,6 +64,12 @@ class Examples:
     def take(self, rows: NDArray[np.int64]) -> "Examples":
         """Some of the examples."""
         return Examples(self.users[rows], self.histories.take(rows), self.targets[rows])
+
+    def sample(self, n: int, seed: int) -> "Examples":
+        """At most ``n`` of them, drawn, in their order."""
+        if len(self) <= n:
+            return self
+        return self.take(np.sort(np.random.default_rng(seed).choice(len(self), size=n, replace=False)))
 
 
 class Scorer(Protocol):

@@ -8,7 +8,8 @@
   cf.safetensors                the global CF model
   communities.safetensors       anchors (q, d) float32
   profiles/                     what `localrec publish` writes to Redis, parquet
-  checkpoint/                   base model: an ordinary checkpoint whose vocabulary is the catalogue
+  checkpoint/                   base model: an ordinary checkpoint whose vocabulary is, or ends in, the catalogue
+  title_tokens.safetensors      title form only: what each item looks like in a prompt
   adapters/global, adapters/c00 …   one PEFT LoRA adapter each
 ```
 
@@ -21,14 +22,16 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal, Self
 
 import msgspec
 
+from models.contract.affinity import Kernel
 from models.contract.errors import BundleError
 from models.contract.fusion import FusionMethod
+from models.contract.selection import MAX_VOTER_WEIGHT, FusionSettings, ServedVoter
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 MANIFEST = "manifest.json"
 CHECKSUM = "checksum"  # of the manifest's other fields, in the manifest
 CATALOGUE = "items.jsonl"
@@ -37,7 +40,11 @@ CF_MODEL = "cf.safetensors"
 COMMUNITIES = "communities.safetensors"
 PROFILES = "profiles/users.parquet"
 CHECKPOINT = "checkpoint"
+TITLE_TOKENS = "title_tokens.safetensors"
 GLOBAL_ADAPTER = "global"
+
+Form = Literal["item-token", "title"]
+VoterWeight = Annotated[float, msgspec.Meta(ge=0, le=MAX_VOTER_WEIGHT)]
 
 
 class FileEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -48,22 +55,39 @@ class FileEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ModelSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What a worker must know to serve the local models, and a gateway to call them."""
+    """What a worker must know to serve the local models, and a gateway to call them.
 
-    form: str
+    ``item_tokens`` is how many tokens of a prompt one item of history takes at most: 1 in the item-token form.
+    ``table_rank`` is the rank of what adapters add to the vocabulary: 0 where they share the checkpoint's item table.
+    """
+
+    form: Form
     history_length: int
     n_items: int
     lora_rank: int
     adapters: tuple[str, ...]
     base_model: str
+    item_tokens: int = 1
+    table_rank: int = 0
 
 
 class ServingSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Defaults of the `local` pipeline, chosen on validation data."""
+    """Defaults of the `local` pipeline, chosen on validation data. ``voters`` are those beside the communities."""
 
     method: FusionMethod
     k: float
     candidates: int
+    voters: dict[ServedVoter, VoterWeight] = {}
+
+    def fusion(self) -> FusionSettings:
+        """The same for the contract's functions."""
+        return FusionSettings(self.method, self.k, self.candidates, tuple(self.voters.items()))
+
+    @classmethod
+    def of(cls, settings: FusionSettings) -> Self:
+        """The same for a manifest. Raises msgspec.ValidationError where somebody votes whom the service cannot ask."""
+        voters = msgspec.convert(dict(settings.others), dict[ServedVoter, VoterWeight])
+        return cls(settings.method, settings.k, settings.candidates, voters)
 
 
 class CommunitySpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -75,13 +99,14 @@ class CommunitySpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Contents of ``manifest.json``."""
+    """Contents of ``manifest.json``. ``bandwidth`` and ``kernel`` are those that tell who belongs to a community."""
 
     schema_version: int
     bundle_id: str
     created_at: str
     embedding_size: int
     bandwidth: float
+    kernel: Kernel
     model: ModelSpec
     serving: ServingSpec
     communities: tuple[CommunitySpec, ...]

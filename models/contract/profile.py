@@ -2,12 +2,15 @@
 
 import numpy as np
 
-from models.contract.affinity import affinities, memberships
+from models.contract.affinity import Kernel, affinities, memberships
 from models.contract.cf import CFModel
-from models.contract.types import Floats, Ints, Profile
+from models.contract.fusion import accuracy_weights
+from models.contract.types import Floats, Ints, Membership, Profile
 
 
-def build_profile(cf: CFModel, anchors: Floats, bandwidth: float, history: Ints) -> Profile:
+def build_profile(
+    cf: CFModel, anchors: Floats, bandwidth: float, kernel: Kernel, history: Ints, accuracies: Floats | None = None
+) -> Profile:
     """Fold a history in and find its communities.
 
     Numbers are rounded to float16 here, because that is how Redis holds them: a stored profile and one computed on the
@@ -16,14 +19,23 @@ def build_profile(cf: CFModel, anchors: Floats, bandwidth: float, history: Ints)
     Args:
         cf: the global model.
         anchors: (q, d) embeddings of the anchor users.
-        bandwidth: h of equation 2.
+        bandwidth: h of equation 2 when serving.
+        kernel: K of equation 2.
         history: item numbers; an empty one belongs to no community.
+        accuracies: (q,) NDCG@5 of each community's model on items held out from the user, for the weights of wRRF(LLM);
+            None where nobody has looked: then all models weigh 1.
     """
     embedding = _half(cf.fold_in(history))
     if not len(history):
         return Profile(embedding, ())
-    weights = _half(affinities(anchors, embedding[None, :], bandwidth)[0])
-    return Profile(embedding, memberships(weights))
+    weights = _half(affinities(anchors, embedding[None, :], bandwidth, kernel)[0])
+    members = memberships(weights)
+    return Profile(embedding, members if accuracies is None else _judged(members, accuracies))
+
+
+def _judged(members: tuple[Membership, ...], accuracies: Floats) -> tuple[Membership, ...]:
+    weights = _half(accuracy_weights(accuracies[[member.community for member in members]]))
+    return tuple(m._replace(llm_weight=float(weight)) for m, weight in zip(members, weights, strict=True))
 
 
 def _half(values: Floats) -> Floats:

@@ -55,7 +55,7 @@ def server_arguments(
         "--enable-lora",
         *("--max-loras", str(slots)),
         *("--max-cpu-loras", str(2 * slots)),  # one that was swapped out need not be read from disk again
-        *("--max-lora-rank", str(_rank_flag(model.lora_rank))),
+        *("--max-lora-rank", str(_rank_flag(max(model.lora_rank, model.table_rank)))),
         *("--max-logprobs", str(min(MAX_LOGPROBS, model.n_items))),  # asked for more than its vocabulary, vLLM crashes
         *("--logprobs-mode", "processed_logprobs"),  # so that logit_bias shows in the ranking
         "--return-tokens-as-token-ids",
@@ -78,7 +78,8 @@ def server_environment(device: Device) -> dict[str, str]:
 
 def max_model_tokens(bundle: Bundle) -> int:
     """Tokens of the longest sequence: the start token, a full history, and the token that is generated."""
-    return bundle.manifest.model.history_length + 2
+    model = bundle.manifest.model
+    return model.history_length * model.item_tokens + 2
 
 
 def _rank_flag(rank: int) -> int:

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 from torch import nn
-from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
 from models.contract.errors import ConfigError
 
@@ -30,6 +30,23 @@ class Backbone:
         return int(self.model.config.num_hidden_layers)
 
 
+def layer_count(name: str) -> int:
+    """Layers of a backbone, from its configuration alone; ``name`` as in :func:`load_backbone`.
+
+    Raises:
+        ConfigError: no configuration is found there, or one without layers.
+    """
+    source, options = _source(name)
+    try:
+        config = AutoConfig.from_pretrained(source, **options).get_text_config()  # of one that also sees, its decoder
+    except (OSError, ValueError, KeyError) as exc:
+        raise ConfigError(_not_found(name, exc)) from exc
+    layers = getattr(config, "num_hidden_layers", None)
+    if layers is None:
+        raise ConfigError(f"backbone: {name!r} is a {config.model_type}; expected a decoder-only language model")
+    return int(layers)
+
+
 def load_backbone(name: str) -> Backbone:
     """Load a backbone in float32, frozen.
 
@@ -39,16 +56,13 @@ def load_backbone(name: str) -> Backbone:
     Raises:
         ConfigError: nothing loadable is found there, or a model that is not built like Llama.
     """
-    path = Path(name)
-    gguf = path.suffix == ".gguf"
-    source = str(path.parent) if gguf else name
-    options: dict[str, Any] = {"gguf_file": path.name} if gguf else {}
-    quantization = {"quantization_config": GgufConfig(dequantize=True)} if gguf else {}
+    source, options = _source(name)
+    quantization = {"quantization_config": GgufConfig(dequantize=True)} if options else {}
     try:
         model = AutoModelForCausalLM.from_pretrained(source, dtype=torch.float32, **quantization, **options)
         tokenizer = AutoTokenizer.from_pretrained(source, **options)
     except (OSError, ValueError, SafetensorError) as exc:
-        raise ConfigError(f"backbone: {name!r} is no hub id, checkpoint or .gguf file that loads: {exc}") from exc
+        raise ConfigError(_not_found(name, exc)) from exc
     if not hasattr(getattr(model, "model", None), "layers"):
         raise ConfigError(f"backbone: {name!r} is a {type(model).__name__}; expected a decoder with model.layers")
     tokenizer.padding_side = "right"
@@ -56,6 +70,16 @@ def load_backbone(name: str) -> Backbone:
         tokenizer.pad_token = tokenizer.eos_token
     model.eval().requires_grad_(False)
     return Backbone(name, model, tokenizer)
+
+
+def _source(name: str) -> tuple[str, dict[str, Any]]:
+    """Where transformers finds a backbone, and what else it must be told."""
+    path = Path(name)
+    return (str(path.parent), {"gguf_file": path.name}) if path.suffix == ".gguf" else (name, {})
+
+
+def _not_found(name: str, reason: Exception) -> str:
+    return f"backbone: {name!r} is no hub id, checkpoint or .gguf file that loads: {reason}"
 
 
 def trunk(backbone: Backbone, depth: int) -> Any:

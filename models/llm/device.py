@@ -1,5 +1,8 @@
 """Where models are trained, and in which number format."""
 
+import resource
+import sys
+
 import torch
 
 
@@ -10,5 +13,19 @@ def training_device() -> torch.device:
 
 def mixed_precision(device: torch.device, enabled: bool = True) -> torch.autocast:
     """bfloat16 products where the hardware has them, float32 elsewhere."""
-    supported = device.type == "cuda" or torch.cpu._is_avx512_bf16_supported()  # no public question exists
-    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=enabled and supported)
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=enabled and _has_bfloat16(device))
+
+
+def peak_memory_bytes(device: torch.device) -> int:
+    """The most memory this process has held so far: on a GPU as torch allocated it there, else in main memory."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024  # Linux counts in KiB
+
+
+def _has_bfloat16(device: torch.device) -> bool:
+    """Whether products in bfloat16 are the hardware's own: older GPUs only imitate them, slower than float32."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    return torch.cpu._is_avx512_bf16_supported()  # no public question exists

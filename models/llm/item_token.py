@@ -4,20 +4,24 @@ The top layers of the backbone, with LoRA, run over one vector per item and pred
 One table holds an item's vector, at the input and at the output:
 
     table  = learned + whitened text · P_text          (n_items, d)
-    input  = table · P_in                              (n_items, hidden)
+    input  = [table; start] · P_in                     (n_items + 1, hidden)
     logits = (state · P_out) · tableᵀ                  (n_items,)
 
 Text gives items that are rarely seen a place; the learned part adds the collaborative signal that text lacks. After
 training both products are written out, and what is left is an ordinary checkpoint whose vocabulary is the catalogue.
+As both have rank d, they can just as well be written as LoRA on a vocabulary of zeros: then every adapter carries an
+item table of its own, and models that share nothing but the backbone's layers are served side by side.
 """
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, Self
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import AutoModelForCausalLM
@@ -25,6 +29,8 @@ from transformers import AutoModelForCausalLM
 from models.contract.prompts import item_prompt, start_token
 from models.contract.types import Ints
 
+EMBEDDING, HEAD = "embed_tokens", "lm_head"  # as the backbones that PEFT and vLLM know name their vocabulary
+ADAPTER_CONFIG, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 LORA_TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 
 
@@ -102,7 +108,7 @@ class ItemTokenModel(nn.Module):
         self.text_projection = nn.Linear(text_size, embedding_size, bias=False)
         self.input_projection = nn.Linear(embedding_size, hidden, bias=False)
         self.output_projection = nn.Linear(hidden, embedding_size, bias=False)
-        self.start = nn.Parameter(torch.empty(hidden))
+        self.start = nn.Parameter(torch.empty(embedding_size))
         self.dropout = nn.Dropout(dropout)
         for weight in (self.learned.weight, self.text_projection.weight, self.start):
             nn.init.normal_(weight, std=0.02)
@@ -118,7 +124,8 @@ class ItemTokenModel(nn.Module):
 
     def input_vectors(self, table: Tensor) -> Tensor:
         """What each token id looks like to the layers: (n_items + 1, hidden), the start token last."""
-        return torch.cat([self.input_projection(table), self.start.unsqueeze(0)])
+        vectors: Tensor = self.input_projection(torch.cat([table, self.start.unsqueeze(0)]))
+        return vectors
 
     def logits(self, tokens: Tensor, where: Tensor) -> Tensor:
         """See :class:`NextItemModel`."""
@@ -138,19 +145,51 @@ class ItemTokenModel(nn.Module):
         modules = (self.learned, self.text_projection, self.input_projection, self.output_projection)
         return [self.start, *(p for module in modules for p in module.parameters())]
 
+    @property
+    def item_tensors(self) -> tuple[str, ...]:
+        """Names in the state of what :meth:`item_parameters` gives."""
+        modules = ("learned", "text_projection", "input_projection", "output_projection")
+        return ("start", *(f"{module}.weight" for module in modules))
+
+    @torch.no_grad()
+    def vocabulary(self) -> "Vocabulary":
+        """The compiled input embedding and output head, as products."""
+        table = self.table()
+        embedding = self.language_model.get_base_model().get_input_embeddings()
+        scale = getattr(embedding, "embed_scale", 1.0)  # Gemma multiplies its embeddings on the way in
+        return Vocabulary(
+            input_rows=torch.cat([table, self.start.unsqueeze(0)]),
+            input_projection=self.input_projection.weight / scale,
+            head_rows=torch.cat([table, table[-1:]]),
+            head_projection=self.output_projection.weight,
+        )
+
     @torch.no_grad()
     def compile_vocabulary(self) -> None:
-        """Write the item vectors into the language model's own input embedding and output head.
+        """Write the item vectors into the language model's own input embedding and output head."""
+        base, vocabulary = self.language_model.get_base_model(), self.vocabulary()
+        base.get_input_embeddings().weight.copy_(vocabulary.input_rows @ vocabulary.input_projection.T)
+        base.get_output_embeddings().weight.copy_(vocabulary.head_rows @ vocabulary.head_projection)
 
-        The head's row of the start token, which is no item, repeats the last item's: it never gets a score of its own,
-        and readers drop ids that are no items.
-        """
-        base, table = self.language_model.get_base_model(), self.table()
-        embedding = base.get_input_embeddings()
-        scale = getattr(embedding, "embed_scale", 1.0)  # Gemma multiplies its embeddings on the way in
-        embedding.weight.copy_(self.input_vectors(table) / scale)
-        head = table @ self.output_projection.weight
-        base.get_output_embeddings().weight.copy_(torch.cat([head, head[-1:]]))
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """Input embedding and output head as products of rank d, one row a token id.
+
+    The head's row of the start token, which is no item, repeats the last item's: it never gets a score of its own, and
+    readers drop ids that are no items.
+
+    Args:
+        input_rows: (n_items + 1, d), the start token last.
+        input_projection: (hidden, d).
+        head_rows: (n_items + 1, d).
+        head_projection: (d, hidden).
+    """
+
+    input_rows: Tensor
+    input_projection: Tensor
+    head_rows: Tensor
+    head_projection: Tensor
 
 
 def lora_config(rank: int, alpha: float, dropout: float) -> LoraConfig:
@@ -166,11 +205,35 @@ def save_adapter(model: PeftModel, directory: Path) -> None:
     PEFT notes where the base model came from, and the adapted modules in the order of a set.
     """
     model.save_pretrained(str(directory), save_embedding_layers=False)
-    path = directory / "adapter_config.json"
-    config = json.loads(path.read_text())
+    config = json.loads((directory / ADAPTER_CONFIG).read_text())
     config |= {"base_model_name_or_path": None, "target_modules": sorted(config["target_modules"])}
-    path.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
+    _write_config(directory, config)
     (directory / "README.md").unlink()  # PEFT's empty form of a model card, with the same path in it
+
+
+def save_whole_adapter(model: ItemTokenModel, directory: Path) -> None:
+    """Write the adapter with the model's item table in it, as LoRA of rank d on a vocabulary of zeros.
+
+    ``r`` and ``lora_alpha`` are those of the table, ``rank_pattern`` and ``alpha_pattern`` give the layers theirs; the
+    scale α / r is one number for all, because not every server knows the patterns.
+    """
+    save_adapter(model.language_model, directory)
+    config = json.loads((directory / ADAPTER_CONFIG).read_text())
+    vocabulary, layers = model.vocabulary(), config["target_modules"]
+    rank, scale = int(vocabulary.head_rows.shape[1]), config["lora_alpha"] / config["r"]
+    tensors = load_file(directory / ADAPTER_WEIGHTS) | {
+        f"base_model.model.model.{EMBEDDING}.lora_embedding_A": vocabulary.input_rows.T,
+        f"base_model.model.model.{EMBEDDING}.lora_embedding_B": vocabulary.input_projection / scale,
+        f"base_model.model.{HEAD}.lora_A.weight": vocabulary.head_projection,
+        f"base_model.model.{HEAD}.lora_B.weight": vocabulary.head_rows / scale,
+    }
+    save_file({name: value.contiguous() for name, value in tensors.items()}, directory / ADAPTER_WEIGHTS)
+    patterns = {
+        "rank_pattern": dict.fromkeys(layers, config["r"]),
+        "alpha_pattern": dict.fromkeys(layers, config["lora_alpha"]),
+    }
+    whole = {"r": rank, "lora_alpha": rank * scale, "target_modules": sorted([*layers, EMBEDDING, HEAD])}
+    _write_config(directory, config | patterns | whole)
 
 
 def prompt_batch(histories: Sequence[Ints], n_items: int, history_length: int) -> tuple[Tensor, Tensor]:
@@ -182,6 +245,10 @@ def prompt_batch(histories: Sequence[Ints], n_items: int, history_length: int) -
         tokens[row, : len(prompt)] = torch.tensor(prompt)
         ends[row, len(prompt) - 1] = True
     return tokens, ends
+
+
+def _write_config(directory: Path, config: dict[str, Any]) -> None:
+    (directory / ADAPTER_CONFIG).write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
 
 
 def _final_states(causal_model: Any, inputs: Tensor) -> Tensor:

@@ -1,17 +1,21 @@
-"""Item vectors from text: the backbone's shallow layers read each item alone, once per catalogue.
+"""Item vectors from text: the backbone's shallow layers, or a sentence encoder, read each item alone, once.
 
-This is the intra-item attention of HatLLM's shallow layers: what comes out for an item does not depend on the user.
+The former is the intra-item attention of HatLLM's shallow layers: what comes out for an item does not depend on the
+user.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor
 from tqdm import tqdm
+from transformers import AutoModel, AutoTokenizer
 
 from models.contract.catalogue import Item
+from models.contract.errors import ConfigError
 from models.llm.backbone import Backbone, trunk
 from models.llm.device import training_device
 
@@ -25,25 +29,66 @@ def item_text(item: Item) -> str:
     return ". ".join(part for part in parts if part) or item.item_id
 
 
-@torch.inference_mode()
 def item_states(backbone: Backbone, texts: Sequence[str], depth: int, max_tokens: int) -> Tensor:
     """Mean hidden state of each text after ``depth`` layers: (n, hidden) float32.
 
     The first token is left out of the mean: in decoder-only models it is an attention sink, the same for all texts.
     """
     shallow = trunk(backbone, depth).to(training_device())
-    starts = tqdm(range(0, len(texts), BATCH_SIZE), "items", unit="batch", leave=False, disable=None)
-    return torch.cat([_mean_states(backbone, shallow, texts[s : s + BATCH_SIZE], max_tokens) for s in starts])
+
+    def read(texts: list[str]) -> Tensor:
+        encoded = _encode(backbone.tokenizer, texts, max_tokens)
+        states = shallow(**encoded, use_cache=False).last_hidden_state  # (b, tokens, hidden)
+        mask = encoded["attention_mask"]
+        mask[:, 0] = mask.sum(dim=1) == 1  # a text of one token keeps it
+        return _mean(states, mask)
+
+    return _read_all(texts, read)
 
 
-def _mean_states(backbone: Backbone, shallow: Any, texts: Sequence[str], max_tokens: int) -> Tensor:
-    encoded = backbone.tokenizer(list(texts), return_tensors="pt", padding=True, truncation=True, max_length=max_tokens)
-    tokens, mask = (encoded[name].to(training_device()) for name in ("input_ids", "attention_mask"))
-    states = shallow(input_ids=tokens, attention_mask=mask, use_cache=False).last_hidden_state  # (b, tokens, hidden)
-    mask[:, 0] = mask.sum(dim=1) == 1  # a text of one token keeps it
+def sentence_states(encoder: str, texts: Sequence[str], max_tokens: int) -> Tensor:
+    """Mean last hidden state of each text under a sentence encoder: (n, hidden) float32.
+
+    Args:
+        encoder: hub id or directory of an encoder whose sentences are means over tokens, such as all-MiniLM-L6-v2.
+        texts: to be read.
+        max_tokens: of a text that are read, at most.
+
+    Raises:
+        ConfigError: nothing loadable is found there.
+    """
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(encoder)
+        model = AutoModel.from_pretrained(encoder, dtype=torch.float32).to(training_device()).eval()
+    except (OSError, ValueError, SafetensorError) as exc:
+        raise ConfigError(f"text_encoder: {encoder!r} is no hub id or directory that loads: {exc}") from exc
+
+    def read(texts: list[str]) -> Tensor:
+        encoded = _encode(tokenizer, texts, max_tokens)
+        return _mean(model(**encoded).last_hidden_state, encoded["attention_mask"])
+
+    return _read_all(texts, read)
+
+
+@torch.inference_mode()
+def _read_all(texts: Sequence[str], read: Callable[[list[str]], Tensor]) -> Tensor:
+    """(n, hidden), read in batches of texts of about the same length, so that little is padding."""
+    order = sorted(range(len(texts)), key=lambda row: len(texts[row]))
+    starts = tqdm(range(0, len(order), BATCH_SIZE), "items", unit="batch", leave=False, disable=None)
+    states = torch.cat([read([texts[row] for row in order[s : s + BATCH_SIZE]]).cpu() for s in starts])
+    return states[torch.argsort(torch.tensor(order))]
+
+
+def _encode(tokenizer: Any, texts: list[str], max_tokens: int) -> dict[str, Tensor]:
+    encoded = tokenizer(texts, return_tensors="pt", padding=True, truncation=True, max_length=max_tokens)
+    return {name: encoded[name].to(training_device()) for name in ("input_ids", "attention_mask")}
+
+
+def _mean(states: Tensor, mask: Tensor) -> Tensor:
+    """Mean over the tokens (b, tokens, hidden) that the mask (b, tokens) leaves."""
     weights = mask.unsqueeze(-1).to(states.dtype)
     pooled: Tensor = (states * weights).sum(dim=1) / weights.sum(dim=1)
-    return pooled.cpu()
+    return pooled
 
 
 @dataclass(frozen=True)

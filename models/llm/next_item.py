@@ -11,13 +11,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional as F
 
 from models.contract.prompts import start_token
 from models.contract.types import Floats, Ints
 from models.llm.device import mixed_precision
 from models.llm.item_token import NextItemModel, prompt_batch
 from models.llm.training import IGNORED, TARGETS, Batch
+from models.losses import next_item_losses
 from models.types import Sequences
 
 SCORING_BATCH = 64  # histories
@@ -26,11 +26,15 @@ SORTED_BATCHES = 40  # batches whose windows are sorted by length together; more
 
 @dataclass(frozen=True)
 class WindowConfig:
-    """How sequences are cut: ``history_length`` in items, ``batch_size`` in windows."""
+    """How sequences are cut: ``history_length`` in items, ``batch_size`` in windows.
+
+    ``ordered`` is False where sequences are sets: then every epoch sees them in another order.
+    """
 
     history_length: int
     batch_size: int
     seed: int
+    ordered: bool = True
 
 
 class NextItemTask:
@@ -89,6 +93,8 @@ class NextItemTask:
     def _windows(self, user: int, rng: np.random.Generator) -> Iterator[tuple[int, Ints]]:
         """Consecutive windows of at most ``history_length`` + 1 items: each item is the target of exactly one."""
         items, size = self._sequences[user], self._config.history_length + 1
+        if not self._config.ordered:
+            items = rng.permutation(items)
         offset = int(rng.integers(size)) if len(items) > size else 0
         for start in range(-offset, len(items), size):
             yield user, items[max(start, 0) : start + size]
@@ -108,7 +114,7 @@ class NextItemTask:
 
 
 def next_item_loss(logits_of: Callable[[Tensor, Tensor], Tensor], batch: Batch) -> Tensor:
-    """Weighted mean cross-entropy of the next item over all positions of the batch that have a target.
+    """Weighted mean of ``models.losses.next_item_losses`` over all positions of the batch that have a target.
 
     Args:
         logits_of: of the batch's ``tokens``, and where (b, length) there are targets: (m, n_items) scores there.
@@ -117,7 +123,7 @@ def next_item_loss(logits_of: Callable[[Tensor, Tensor], Tensor], batch: Batch) 
     where = batch[TARGETS] != IGNORED
     with mixed_precision(where.device):
         logits = logits_of(batch["tokens"], where)
-    losses = F.cross_entropy(logits.float(), batch[TARGETS][where], reduction="none")
+    losses = next_item_losses(logits, batch[TARGETS])
     weights = batch["weights"].unsqueeze(1).expand_as(where)[where]
     return (losses * weights).sum() / weights.sum()
 

@@ -116,6 +116,7 @@ def fit(module: nn.Module, task: Task, config: FitConfig, directory: Path, repor
     clock = _Clock()
     state = files.restore(module, optimizer)
     if state is None:
+        module.eval()
         state = FitState(best=task.validate(), parameters=sum(p.numel() for p in _trainable(module).values()))
         files.save_best(module)
         report(f"epoch 0/{config.epochs}  validation {state.best:.4f}")

@@ -6,7 +6,7 @@ PEFT itself is not needed: the format is ``adapter_config.json`` and ``adapter_m
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 import torch
@@ -15,8 +15,9 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from service.engine.errors import AdapterError, NotFoundError
-from service.engine.lora import AdapterWeights, LoraFactors
+from service.engine.lora import AdapterWeights, LoraFactors, LoraTarget
 
+T = TypeVar("T")
 CONFIG = "adapter_config.json"
 WEIGHTS = "adapter_model.safetensors"
 
@@ -37,10 +38,14 @@ class AdapterConfig(msgspec.Struct, frozen=True):
     rank_pattern: dict[str, int] | None = None
     alpha_pattern: dict[str, float] | None = None
 
-    @property
-    def scale(self) -> float:
-        """α / r, or α / √r (rsLoRA)."""
-        return self.lora_alpha / (self.r**0.5 if self.use_rslora else self.r)
+    def rank(self, module: str) -> int:
+        """Rank of the factors of a module."""
+        return _matching(self.rank_pattern or {}, module, self.r)
+
+    def scale(self, module: str) -> float:
+        """α / r, or α / √r (rsLoRA), of a module."""
+        alpha, rank = _matching(self.alpha_pattern or {}, module, self.lora_alpha), self.rank(module)
+        return alpha / (rank**0.5 if self.use_rslora else rank)
 
     def targets(self, module: str) -> bool:
         """Whether the adapter changes this module of the base model."""
@@ -66,32 +71,43 @@ def resolve_adapter(path: str, root: Path) -> Path:
     return directory
 
 
-def read_adapter(directory: Path, shapes: Mapping[str, tuple[int, int]], rank: int) -> AdapterWeights:
+def read_adapter(directory: Path, targets: Mapping[str, LoraTarget]) -> AdapterWeights:
     """The factors of an adapter, checked.
 
     Args:
         directory: holds ``adapter_config.json`` and ``adapter_model.safetensors``.
-        shapes: shape (n_out, n_in) of every layer that an adapter can change, by module name.
-        rank: the rank of all adapters.
+        targets: what an adapter can change, by module name.
 
     Raises:
-        AdapterError: a file is missing or malformed, an option is not supported, the rank is another, or the
+        AdapterError: a file is missing or malformed, an option is not supported, a rank is another, or the
             tensors are not those that the configuration promises for this base model.
     """
-    config = _read_config(directory / CONFIG, rank)
+    config = _read_config(directory / CONFIG)
+    touched = {module: target for module, target in targets.items() if config.targets(module)}
+    for module, target in touched.items():
+        _check_rank(directory / CONFIG, module, config.rank(module), target.rank)
     tensors = _read_tensors(directory / WEIGHTS)
-    modules = [name for name in shapes if config.targets(name)]
-    _check_names(directory, modules, tensors)
-    for module in modules:
-        _check_factors(directory, module, tensors, shapes[module], rank)
-    return {m: LoraFactors(tensors[_key(m, "A")], tensors[_key(m, "B")] * config.scale) for m in modules}
+    _check_names(directory, touched, tensors)
+    for module, target in touched.items():
+        _check_factors(directory, module, tensors, target)
+    return {module: _factors(tensors, module, target, config.scale(module)) for module, target in touched.items()}
 
 
-def _key(module: str, factor: str) -> str:
-    return f"base_model.model.{module}.lora_{factor}.weight"
+def _factors(tensors: Mapping[str, Tensor], module: str, target: LoraTarget, scale: float) -> LoraFactors:
+    return LoraFactors(tensors[_key(module, target, "A")], tensors[_key(module, target, "B")] * scale)
 
 
-def _read_config(path: Path, rank: int) -> AdapterConfig:
+def _key(module: str, target: LoraTarget, factor: str) -> str:
+    kind = f"lora_embedding_{factor}" if target.is_embedding else f"lora_{factor}.weight"
+    return f"base_model.model.{module}.{kind}"
+
+
+def _matching(pattern: Mapping[str, T], module: str, otherwise: T) -> T:
+    """The value of the first key that is, as a regular expression, the module's name or the end of it (PEFT's rule)."""
+    return next((value for key, value in pattern.items() if re.match(rf"(.*\.)?({key})$", module)), otherwise)
+
+
+def _read_config(path: Path) -> AdapterConfig:
     try:
         config = msgspec.json.decode(path.read_bytes(), type=AdapterConfig)
     except OSError as exc:
@@ -100,10 +116,8 @@ def _read_config(path: Path, rank: int) -> AdapterConfig:
         raise AdapterError(f"{path}: {exc}") from exc
     if config.peft_type != "LORA":
         raise AdapterError(f"{path}: peft_type is {config.peft_type}, expected LORA")
-    if config.r != rank:
-        raise AdapterError(f"{path}: rank is {config.r}, this server's adapters have rank {rank}")
     neutral: dict[str, Any] = {"bias": "none", "use_dora": False, "fan_in_fan_out": False}
-    for option in ("bias", "use_dora", "fan_in_fan_out", "modules_to_save", "rank_pattern", "alpha_pattern"):
+    for option in ("bias", "use_dora", "fan_in_fan_out", "modules_to_save"):
         value = getattr(config, option)
         if value and value != neutral.get(option):
             raise AdapterError(f"{path}: {option} is {value}, which is not supported")
@@ -117,8 +131,16 @@ def _read_tensors(path: Path) -> dict[str, Tensor]:
         raise AdapterError(f"{path}: not a readable safetensors file: {exc}") from exc
 
 
-def _check_names(directory: Path, modules: list[str], tensors: Mapping[str, Tensor]) -> None:
-    expected = {_key(module, factor) for module in modules for factor in "AB"}
+def _check_rank(path: Path, module: str, rank: int, served: int) -> None:
+    if rank == served:
+        return
+    if served:
+        raise AdapterError(f"{path}: rank of {module} is {rank}, this server's adapters have rank {served} there")
+    raise AdapterError(f"{path}: target_modules name {module}, which this server's adapters leave alone")
+
+
+def _check_names(directory: Path, touched: Mapping[str, LoraTarget], tensors: Mapping[str, Tensor]) -> None:
+    expected = {_key(module, target, factor) for module, target in touched.items() for factor in "AB"}
     if not expected:
         raise AdapterError(f"{directory}: its target_modules match no layer of the base model")
     for problem, names in (("missing", expected - tensors.keys()), ("unknown here", tensors.keys() - expected)):
@@ -126,12 +148,9 @@ def _check_names(directory: Path, modules: list[str], tensors: Mapping[str, Tens
             raise AdapterError(f"{directory}: made for another base model? tensors {problem}: {_some(names)}")
 
 
-def _check_factors(
-    directory: Path, module: str, tensors: Mapping[str, Tensor], shape: tuple[int, int], rank: int
-) -> None:
-    n_out, n_in = shape
-    for factor, expected in (("A", (rank, n_in)), ("B", (n_out, rank))):
-        tensor = tensors[_key(module, factor)]
+def _check_factors(directory: Path, module: str, tensors: Mapping[str, Tensor], target: LoraTarget) -> None:
+    for factor, expected in (("A", (target.rank, target.n_in)), ("B", (target.n_out, target.rank))):
+        tensor = tensors[_key(module, target, factor)]
         if tuple(tensor.shape) != expected:
             raise AdapterError(
                 f"{directory}: lora_{factor} of {module} has shape {tuple(tensor.shape)}, expected {expected}"

@@ -108,9 +108,7 @@ class Engine:
         )
         self._settings = settings
         self._limits = Limits(model.vocabulary_size, settings.max_model_tokens - 1, settings.max_logprobs)
-        self._adapters = AdapterRegistry(
-            settings.model_id, settings.adapter_root, model.adapters, model.lora_rank, self.batcher
-        )
+        self._adapters = AdapterRegistry(settings.model_id, settings.adapter_root, model.adapters, self.batcher)
         self.telemetry.watch(lambda: len(self.batcher), lambda: len(self._adapters))
 
     async def health(self, _: Request) -> Response:

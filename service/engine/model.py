@@ -38,7 +38,8 @@ class ModelSettings:
     """How a checkpoint is loaded.
 
     Args:
-        lora_rank: rank of every adapter.
+        lora_rank: rank of every adapter on the layers.
+        table_rank: rank of every adapter on input embedding and output head; 0 where they leave the vocabulary alone.
         adapter_capacity: adapters that fit before the stacks grow.
         adapter_budget_bytes: memory that adapters may take.
         device: a torch device, or ``auto``: CUDA where there is one.
@@ -46,6 +47,7 @@ class ModelSettings:
     """
 
     lora_rank: int
+    table_rank: int = 0
     adapter_capacity: int = 16
     adapter_budget_bytes: int = 2 << 30
     device: str = "auto"
@@ -84,14 +86,14 @@ class LanguageModel:
 
     def __init__(self, model: Any, settings: ModelSettings) -> None:
         self._decoder = model.base_model
-        self._head = model.get_output_embeddings()
-        self._slots = BatchSlots()
-        layers = add_multi_lora(model, settings.lora_rank, self._slots, without=self._head)
-        self.adapters = AdapterStacks(layers, settings.adapter_capacity, settings.adapter_budget_bytes)
-        self.lora_rank = settings.lora_rank
-        self.vocabulary_size = int(self._head.weight.shape[0])
+        weight = model.get_output_embeddings().weight
+        self.vocabulary_size = len(weight)
         self.max_tokens = int(model.config.max_position_embeddings)
-        self._device = self._head.weight.device
+        self._device = weight.device
+        self._slots = BatchSlots()
+        stacks = add_multi_lora(model, settings.lora_rank, settings.table_rank, self._slots)
+        self.adapters = AdapterStacks(stacks, settings.adapter_capacity, settings.adapter_budget_bytes)
+        self._head = model.get_output_embeddings()
 
     @classmethod
     def load(cls, directory: Path, settings: ModelSettings) -> Self:
@@ -120,8 +122,7 @@ class LanguageModel:
         tokens = np.zeros((len(queries), max(lengths)), np.int64)
         for row, query in enumerate(queries):
             tokens[row, : lengths[row]] = query.tokens
-        slots = [query.slot for query in queries]
-        self._slots.index = torch.tensor(slots, device=self._device) if any(slots) else None
+        self._slots.set([query.slot for query in queries], self._device)
         input_ids = torch.from_numpy(tokens).to(self._device)
         states = self._decoder(input_ids=input_ids, use_cache=False).last_hidden_state  # (batch, tokens, hidden)
         last = torch.tensor(lengths, device=self._device) - 1

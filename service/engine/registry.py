@@ -44,15 +44,13 @@ class AdapterRegistry:
         base_id: name of the base model.
         root: the directory that adapters must lie in.
         stacks: where the weights go.
-        rank: rank of every adapter.
         thread: the model's.
     """
 
-    def __init__(self, base_id: str, root: Path, stacks: AdapterStacks, rank: int, thread: ModelThread) -> None:
+    def __init__(self, base_id: str, root: Path, stacks: AdapterStacks, thread: ModelThread) -> None:
         self._base = Resident(base_id, root, BASE_SLOT)
         self._root = root
         self._stacks = stacks
-        self._rank = rank
         self._thread = thread
         self._published: dict[str, Resident] = {}
         self._retired: list[Resident] = []
@@ -88,7 +86,7 @@ class AdapterRegistry:
             if name in self._published:
                 raise BadRequestError(f"The lora adapter '{name}' has already been loaded.", "lora_name")
             directory = resolve_adapter(path, self._root)
-            weights = await asyncio.to_thread(read_adapter, directory, self._stacks.shapes(), self._rank)
+            weights = await asyncio.to_thread(read_adapter, directory, self._stacks.targets())
             slot = self._free_slot()
             await self._thread.between_batches(lambda: self._stacks.write(slot, weights))
             self._published[name] = Resident(name, directory, slot)

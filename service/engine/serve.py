@@ -53,6 +53,7 @@ class _Source:
     name: str
     checkpoint: Path
     lora_rank: int
+    table_rank: int
     max_model_tokens: int | None
 
 
@@ -82,14 +83,16 @@ def default_threads() -> int:
 
 def _source(directory: Path) -> _Source:
     if not (directory / MANIFEST).exists():
-        return _Source(directory.resolve().name, directory, DEFAULT_LORA_RANK, None)
+        return _Source(directory.resolve().name, directory, DEFAULT_LORA_RANK, 0, None)
     bundle = verify_bundle(directory)
-    return _Source(bundle.id, bundle.path(CHECKPOINT), bundle.manifest.model.lora_rank, max_model_tokens(bundle))
+    ranks = bundle.manifest.model.lora_rank, bundle.manifest.model.table_rank
+    return _Source(bundle.id, bundle.path(CHECKPOINT), *ranks, max_model_tokens(bundle))
 
 
 def _model_settings(source: _Source, options: ServeOptions) -> ModelSettings:
     return ModelSettings(
         lora_rank=source.lora_rank,
+        table_rank=source.table_rank,
         adapter_capacity=options.adapter_capacity,
         adapter_budget_bytes=options.adapter_budget_bytes,
         device=options.device,

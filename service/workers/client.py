@@ -120,14 +120,14 @@ def parse_ranking(body: bytes, completion: Completion) -> RankedList:
     logprobs = choices[0].logprobs.top_logprobs[0]
     if not logprobs:
         raise ValueError("no log-probabilities")
-    tokens = item_numbers([_token_id(token) for token in logprobs])
+    items = item_numbers([_token_id(token) for token in logprobs]) - completion.item_offset
     scores = np.fromiter(logprobs.values(), np.float64, len(logprobs))
-    if not (np.abs(scores) < MAX_LOGPROB).all() or len(set(tokens.tolist())) != len(tokens):
+    if not (np.abs(scores) < MAX_LOGPROB).all() or len(set(items.tolist())) != len(items):
         raise ValueError("expected finite log-probabilities of distinct tokens")
-    keep = (tokens < completion.n_items) & ~np.isin(tokens, completion.excluded)
-    tokens, best = tokens[keep], np.asarray(scores[keep], dtype=np.float32)
-    order = np.lexsort((tokens, -best))[: completion.candidates]
-    return RankedList(tokens[order], best[order])
+    keep = (items >= 0) & (items < completion.n_items) & ~np.isin(items, completion.excluded)
+    items, best = items[keep], np.asarray(scores[keep], dtype=np.float32)
+    order = np.lexsort((items, -best))[: completion.candidates]
+    return RankedList(items[order], best[order])
 
 
 def _token_id(token: str) -> int:

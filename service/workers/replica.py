@@ -6,7 +6,6 @@ import time
 from collections.abc import Mapping
 
 from models.contract.bundle import Bundle
-from models.contract.prompts import start_token
 from models.contract.types import item_numbers
 from service.workers.breaker import Breaker
 from service.workers.client import WorkerClient, WorkerError
@@ -86,7 +85,7 @@ class Replica:
     async def _warm_up(self, bundle: Bundle) -> None:
         """Ask every adapter once, without a user waiting: a server's first calls may take seconds."""
         model = bundle.manifest.model
-        completion = Completion([start_token(model.n_items)], 1, item_numbers([]), model.n_items)
+        completion = Completion([0], 1, item_numbers([]), model.n_items)  # a token of every form's vocabulary
         for adapter in model.adapters:
             name = bundle.adapter_name(adapter)
             try:

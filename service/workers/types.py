@@ -46,13 +46,15 @@ class Completion:
         prompt: token ids of the history.
         candidates: how many items to rank.
         excluded: item numbers that must not be ranked; they travel as ``logit_bias``, with the start token.
-        n_items: token ids from here on are no items.
+        n_items: how many items there are.
+        item_offset: token id of item 0. It is 0 in the item-token form alone, where the start token follows the items.
     """
 
     prompt: list[int]
     candidates: int
     excluded: Ints
     n_items: int
+    item_offset: int = 0
 
     def body(self, model: str) -> bytes:
         """JSON body of ``POST /v1/completions`` for one adapter."""
@@ -67,9 +69,13 @@ class Completion:
             "temperature": 0,
             "logprobs": self.candidates,
             "return_tokens_as_token_ids": True,
-            "logit_bias": dict.fromkeys(map(str, (*self.excluded.tolist(), start_token(self.n_items))), EXCLUDING_BIAS),
+            "logit_bias": dict.fromkeys(map(str, self._excluded_tokens()), EXCLUDING_BIAS),
         }
         return orjson.dumps(fields)[1:]
+
+    def _excluded_tokens(self) -> list[int]:
+        tokens: list[int] = (self.excluded + self.item_offset).tolist()
+        return tokens if self.item_offset else [*tokens, start_token(self.n_items)]
 
 
 @dataclass(frozen=True, slots=True)

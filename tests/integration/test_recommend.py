@@ -2,6 +2,7 @@
 
 import time
 
+import pytest
 from redis import Redis
 from support.bundles import users_of
 from support.gateway import RunningGateway, running_gateway
@@ -9,26 +10,30 @@ from support.processes import wait_until
 
 from localrec.bench.stub_worker import stub_scores
 from models.contract.bundle import Bundle
+from models.contract.fusion import FusionMethod
 from models.contract.index import top_n
 from models.contract.prompts import item_prompt
-from models.contract.redis_schema import EXPOSURES, decode_exposures, decode_profile, profile_key
+from models.contract.redis_schema import EXPOSURES, decode_exposures, decode_profile, encode_profile, profile_key
 from models.contract.selection import FusionSettings, Voter, fuse_voters, select
 from models.contract.types import Profile
 from service.gateway.schemas import RecommendResponse
 from service.gateway.snapshot import load_snapshot
 
 
-def expected_items(bundle: Bundle, profile: Profile, history, n: int = 10) -> list[str]:
+def expected_items(
+    bundle: Bundle, profile: Profile, history, n: int = 10, settings: FusionSettings | None = None
+) -> list[str]:
     """What the contract's own functions make of the same lists, without any of the gateway."""
-    model, serving = bundle.manifest.model, bundle.manifest.serving
+    model, settings = bundle.manifest.model, settings or bundle.manifest.serving.fusion()
     prompt = tuple(item_prompt(history, model.n_items, model.history_length))
-    voters = []
-    for member in profile.memberships:
-        scores = stub_scores(bundle.adapter_name(f"c{member.community:02d}"), prompt, model.n_items)
-        voters.append(Voter(member, top_n(scores[: model.n_items], serving.candidates, history)))
-    settings = FusionSettings(serving.method, serving.k, serving.candidates)
     snapshot = load_snapshot(bundle.directory)
     cf = lambda wanted, excluded: snapshot.cf.recommend(profile.embedding, wanted, excluded)  # noqa: E731
+    asked = [(member, f"c{member.community:02d}") for member in profile.memberships]
+    voters = []
+    for member, adapter in [*asked, (None, "global")]:
+        scores = stub_scores(bundle.adapter_name(adapter), prompt, model.n_items)
+        voters.append(Voter(member, top_n(scores[: model.n_items], settings.candidates, history), adapter))
+    voters.append(Voter(None, cf(settings.candidates, history), "cf"))
     selection = select(fuse_voters(voters, history, settings), "local", history, n, [("cf", cf)])
     return [f"i{item}" for item in selection.items]
 
@@ -43,6 +48,50 @@ def test_every_known_user_gets_the_list_that_the_contract_ranks(
             body = gateway.recommend(user_id)
             assert [item["item_id"] for item in body["items"]] == expected_items(published, profile, history)
             assert not body["degraded"]
+
+
+@pytest.fixture
+def judged(published: Bundle, redis_url: str) -> dict[str, Profile]:
+    """Profiles of some users whose models were judged, written over the published ones. The last has no community."""
+    profiles = {}
+    with Redis.from_url(redis_url) as redis:
+        for row in range(4):
+            key = profile_key(f"u{row}", published.id)
+            profile = decode_profile(redis.get(key))
+            members = [m._replace(llm_weight=(1 + (m.community + row) % 3) / 8) for m in profile.memberships]
+            profiles[f"u{row}"] = Profile(profile.embedding, tuple(members) if row < 3 else ())
+            redis.set(key, encode_profile(profiles[f"u{row}"]))
+    return profiles
+
+
+def test_weights_and_other_voters_decide_the_list(published: Bundle, stub, configure, judged: dict[str, Profile]):
+    """From the bytes in Redis to the explanation; what the methods make of the lists is a matter of unit tests."""
+    fusion = {"method": "wrrf_llm", "k": 10, "candidates": 30, "voters": {"cf": 0.5, "global": 2.0}}
+    settings = FusionSettings(FusionMethod.WRRF_LLM, 10, 30, (("cf", 0.5), ("global", 2.0)))
+    histories = users_of(published).histories
+    local = {"kind": "local", "pool": "local", "fusion": fusion}
+    with running_gateway(configure(stub.url, pipelines={"local": local})) as gateway:
+        gateway.wait_ready()
+        for row, (user_id, profile) in enumerate(judged.items()):
+            body = gateway.recommend(user_id, explain=True)
+            served = [item["item_id"] for item in body["items"]]
+            assert served == expected_items(published, profile, histories[row], settings=settings)
+            assert not body["degraded"]
+            votes = [vote for item in body["items"] for vote in item["explanation"]]
+            others = {vote["name"] for vote in votes if vote["community"] is None and vote["affinity"] is None}
+            assert others == {"cf", "global"}
+
+
+def test_where_no_adapter_answers_the_cf_model_does_not_vote_but_serve(published: Bundle, stub, configure):
+    local = {"kind": "local", "pool": "local", "fusion": {"voters": {"cf": 1.0, "global": 1.0}}}
+    with running_gateway(configure(stub.url, pipelines={"local": local})) as gateway:
+        gateway.wait_ready()
+        stub.order(mode="busy")
+        body = gateway.recommend("u0")
+    stub.order()
+    assert {item["source"] for item in body["items"]} == {"cf"}
+    assert body["degraded"]
+    assert "worker_refused:global" in body["reasons"]
 
 
 def test_response_has_the_documented_fields_and_no_others(gateway: RunningGateway, published: Bundle):

@@ -7,11 +7,12 @@ import pytest
 from support.runs import FinishedRun
 
 from models import lists as evaluation
-from models.contract.types import Ints
+from models.contract.errors import DataError
 from models.lists import ALL, QUICK
 from models.metrics import NO_ITEM, ranks_in_lists
+from models.negatives import candidates
 from models.pipeline import Pipeline
-from models.ranking import LocalRanker, recommend_all
+from models.ranking import recommend_all
 
 N = 7
 LOCAL_ROWS = [
@@ -19,7 +20,16 @@ LOCAL_ROWS = [
     "local adapters, Count",
     "local adapters, RRF",
     "local adapters, wRRF(CF)",
+    "local adapters, wRRF(LLM)",
+    "local adapters, scores",
+    "served fusion",
 ]
+SHORT: dict[str, dict[str, int]] = {
+    "sasrec": {"embedding_size": 16, "layers": 1, "epochs": 2, "history_length": 8},
+    "gru4rec": {"epochs": 2},
+    "lightgcn": {"epochs": 2},
+    "mf_bpr": {"epochs": 2},
+}
 
 
 @pytest.fixture
@@ -29,19 +39,21 @@ def reports() -> list[str]:
 
 @pytest.fixture
 def pipeline(finished_run: FinishedRun, tmp_path: Path, reports: list[str]) -> Pipeline:
-    """A finished run without lists, whose SASRec is small."""
+    """A finished run without lists, whose baselines take no time."""
     directory = shutil.copytree(finished_run.directory, tmp_path / "run")
-    sasrec = replace(finished_run.config.sasrec, embedding_size=16, layers=1, epochs=2, history_length=8)
-    return Pipeline(directory, replace(finished_run.config, sasrec=sasrec), reports.append)
+    config = finished_run.config
+    sections = {name: replace(getattr(config, name), **values) for name, values in SHORT.items()}
+    return Pipeline(directory, replace(config, **sections), reports.append)
 
 
 def stages(reports: list[str], what: str) -> list[str]:
-    return [line.removesuffix(f": {what}") for line in reports if line.endswith(f": {what}")]
+    """Lists that were made, or reused."""
+    return [line.removesuffix(f": {what}") for line in reports if line.startswith("lists/") and line.endswith(what)]
 
 
 def test_every_model_has_a_list_of_unseen_items_for_every_test_example(pipeline: Pipeline) -> None:
     made = evaluation.ranked_lists(pipeline, pipeline.bundle(), ALL, N)
-    assert list(made) == [*ALL, *LOCAL_ROWS]  # the order of the table's rows
+    assert list(made) == evaluation.row_names(ALL) == [*ALL, *LOCAL_ROWS]
     test = pipeline.dataset().examples("test")
     for lists in made.values():
         assert lists.shape == (len(test), N)
@@ -68,16 +80,49 @@ def test_other_fusion_settings_make_the_local_lists_again(pipeline: Pipeline, re
     other = Pipeline(pipeline.directory, changed, reports.append)
     other.serving()
     evaluation.ranked_lists(other, other.bundle(), QUICK, N)
-    assert stages(reports, "done") == ["serving", "lists/local"]
+    assert stages(reports, "done") == ["lists/local"]
 
 
-def test_fused_lists_are_those_that_are_served(pipeline: Pipeline) -> None:
-    served = evaluation.ranked_lists(pipeline, pipeline.bundle(), (), N)
-    settings, system = pipeline.fusion_settings(), pipeline.system()
-    answers = LocalRanker(system, settings.candidates).answers(pipeline.dataset().examples("test").histories)
-    rows = dict(zip(("count", "rrf", "wrrf_cf"), LOCAL_ROWS[1:], strict=True))
-    expected: Ints = recommend_all(system, answers, settings, N)
-    np.testing.assert_array_equal(served[rows[settings.method]], expected)
+def test_the_served_fusion_is_what_the_bundle_says(pipeline: Pipeline) -> None:
+    bundle = pipeline.bundle()
+    made = evaluation.ranked_lists(pipeline, bundle, (), N)
+    pipeline.rank("test")
+    expected = recommend_all(pipeline.system(), pipeline.answers("test"), bundle.manifest.serving.fusion(), N)
+    np.testing.assert_array_equal(made["served fusion"], expected)
+
+
+class TestSampledProtocol:
+    NEGATIVES = 4
+
+    @pytest.fixture(autouse=True)
+    def _few_negatives(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The catalogue is small."""
+        monkeypatch.setattr(evaluation, "N_NEGATIVES", self.NEGATIVES)
+
+    def test_every_model_ranks_the_same_few_items(self, pipeline: Pipeline) -> None:
+        made = evaluation.ranked_lists(pipeline, pipeline.bundle(), QUICK, N, "sampled")
+
+        test = pipeline.dataset().examples("test")
+        allowed = candidates(test, len(pipeline.dataset().catalogue), self.NEGATIVES, evaluation.NEGATIVES_SEED)
+        assert list(made) == [*QUICK, *LOCAL_ROWS]
+        for lists in made.values():
+            assert lists.shape == (len(test), N)
+            for row, items in enumerate(lists):
+                assert set(items[items != NO_ITEM].tolist()) == set(allowed[row].tolist())
+
+    def test_baselines_are_not_trained_again_for_it(self, pipeline: Pipeline, reports: list[str]) -> None:
+        evaluation.ranked_lists(pipeline, pipeline.bundle(), QUICK, N)
+        reports.clear()
+        evaluation.ranked_lists(pipeline, pipeline.bundle(), QUICK, N, "sampled")
+        assert stages(reports, "done") == ["lists/local-sampled"]
+
+    def test_a_catalogue_that_is_too_small_is_refused(
+        self, pipeline: Pipeline, reports: list[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(evaluation, "N_NEGATIVES", 99)
+        with pytest.raises(DataError, match="expected at least 99"):
+            evaluation.ranked_lists(pipeline, pipeline.bundle(), QUICK, N, "sampled")
+        assert stages(reports, "done") == []
 
 
 def test_models_that_read_the_order_beat_popularity(pipeline: Pipeline) -> None:

@@ -12,6 +12,7 @@ import polars as pl
 import pytest
 from safetensors.numpy import load_file
 from support.runs import N_COMMUNITIES, FinishedRun
+from support.titles import random_titles
 
 from models import export
 from models.contract.bundle import (
@@ -28,6 +29,7 @@ from models.contract.cf import CFModel
 from models.contract.errors import BundleError
 from models.contract.fusion import FusionMethod
 from models.contract.profile import build_profile
+from models.contract.prompts import load_prompts
 from models.contract.redis_schema import decode_events, decode_profile, decode_seen, item_hash
 from models.export import STORED_HISTORY, BundleParts, adapter_names, build_bundle
 from models.pipeline import Pipeline
@@ -46,12 +48,14 @@ def parts(finished_run: FinishedRun) -> BundleParts:
         cf=system.cf,
         anchors=system.anchors,
         bandwidth=system.bandwidth,
+        kernel=system.kernel,
         popularity=system.popularity,
         communities=manifest.communities,
         checkpoint=system.checkpoint,
         adapters=system.adapters,
         model=manifest.model,
         serving=manifest.serving,
+        accuracies=pipeline.accuracies("valid"),
         config={"data": {"interactions": "/home/ann/x.csv", "category_separator": "/", "seed": 3}},
         data_statistics={"n_users": 40},
         metrics={"validation": 0.5},
@@ -92,6 +96,7 @@ def test_what_the_service_reads_is_what_was_trained(bundle: Bundle, parts: Bundl
     np.testing.assert_array_equal(CFModel.load(bundle.path("cf.safetensors")).item_factors, parts.cf.item_factors)
     manifest = bundle.manifest
     assert (manifest.embedding_size, manifest.bandwidth) == (parts.cf.embedding_size, parts.bandwidth)
+    assert manifest.kernel == parts.kernel
     assert (manifest.model, manifest.serving) == (parts.model, parts.serving)
     for name, source in parts.adapters.items():
         weights = "adapter_model.safetensors"
@@ -104,7 +109,8 @@ def test_profiles_are_the_bytes_that_go_to_redis(bundle: Bundle, parts: BundlePa
     assert table.columns == ["user_id", "profile", "history", "seen"]
     assert tuple(table["user_id"]) == dataset.user_ids
     for user, (_, profile, history, seen) in enumerate(table.iter_rows()):
-        expected = build_profile(parts.cf, parts.anchors, parts.bandwidth, dataset.full[user])
+        of_user = (dataset.full[user], parts.accuracies[user])
+        expected = build_profile(parts.cf, parts.anchors, parts.bandwidth, parts.kernel, *of_user)
         decoded = decode_profile(profile)
         np.testing.assert_array_equal(decoded.embedding, expected.embedding)
         assert decoded.memberships == expected.memberships
@@ -153,6 +159,10 @@ def other_history_length(parts: BundleParts) -> dict[str, Any]:
     return {"model": msgspec.structs.replace(parts.model, history_length=5)}
 
 
+def other_kernel(parts: BundleParts) -> dict[str, Any]:
+    return {"kernel": "gaussian"}
+
+
 def other_bandwidth(parts: BundleParts) -> dict[str, Any]:
     return {"bandwidth": parts.bandwidth / 2}
 
@@ -165,7 +175,7 @@ def other_title(parts: BundleParts) -> dict[str, Any]:
 
 @pytest.mark.parametrize(
     "change",
-    [other_popularity, other_serving, other_community_name, other_history_length, other_bandwidth, other_title],
+    [other_popularity, other_serving, other_community_name, other_history_length, other_bandwidth, other_kernel, other_title],
 )
 def test_other_content_has_another_id(
     bundle: Bundle, parts: BundleParts, tmp_path: Path, change: Callable[[BundleParts], dict[str, Any]]
@@ -281,3 +291,17 @@ def test_the_pipelines_bundle_says_what_workers_must_know(finished_run: Finished
     assert model == ModelSpec("item-token", 6, 20, 4, ("global", "c00", "c01"), model.base_model)
     assert [community.adapter for community in bundle.manifest.communities] == ["c00", "c01"]
     assert all(community.n_users > 0 and community.name for community in bundle.manifest.communities)
+
+
+def test_the_title_form_brings_its_title_tokens_and_keeps_the_checkpoints_tokenizer(
+    parts: BundleParts, tmp_path: Path
+) -> None:
+    checkpoint = tmp_path / "global" / "checkpoint"
+    shutil.copytree(parts.checkpoint, checkpoint)
+    (checkpoint / "tokenizer.json").write_text("the backbone's own")
+    titles = random_titles(parts.model.n_items, n_words=12)
+    titles.save(tmp_path / "global")
+    model = msgspec.structs.replace(parts.model, form="title", item_tokens=titles.longest)
+    bundle = build_bundle(replace(parts, checkpoint=checkpoint, model=model), tmp_path / "bundles")
+    assert verify_bundle(bundle.directory).path("checkpoint/tokenizer.json").read_text() == "the backbone's own"
+    assert load_prompts(bundle).prompt([3, 1]) == titles.prompt([3, 1]).tolist()

@@ -12,7 +12,6 @@ from models.metrics import (
     bootstrap,
     evaluate_scorer,
     hit_rate,
-    mean_log_likelihood,
     mean_ndcg,
     mrr,
     ndcg,
@@ -188,18 +187,9 @@ def test_paired_bootstrap_refuses_other_examples() -> None:
         paired_bootstrap(np.zeros(3), np.zeros(2), seed=0)
 
 
-class TestLogLikelihood:
-    def test_is_the_softmax_over_items_that_are_not_in_the_history(self) -> None:
-        scores = np.array([[1.0, 2.0, 3.0, 4.0], [0.5, 0.5, 0.5, 0.5]], np.float32)
-        histories = Sequences.of([np.array([3], np.int32), np.array([0, 1], np.int32)])
-        examples = Examples(np.array([0, 1]), histories, np.array([1, 2], np.int32))
+def test_without_a_cutoff_every_rank_counts() -> None:
+    scores = np.array([[1.0, 2.0, 3.0, 4.0], [4.0, 3.0, 2.0, 1.0]], np.float32)
+    examples = Examples(np.array([0, 1]), Sequences.of([np.empty(0, np.int32)] * 2), np.array([0, 3], np.int32))
 
-        first = np.exp(2) / (np.exp(1) + np.exp(2) + np.exp(3))
-        assert mean_log_likelihood(lambda examples: scores, examples) == pytest.approx(
-            (np.log(first) + np.log(0.5)) / 2
-        )
-
-    def test_without_examples_nothing_is_known(self) -> None:
-        examples = Examples(np.empty(0, np.int64), Sequences.of([]), np.empty(0, np.int32))
-
-        assert mean_log_likelihood(by_history(LookUp(floats([1.0, 2.0, 3.0]))), examples) == -np.inf
+    assert mean_ndcg(lambda examples: scores, examples, n=3) == 0.0
+    assert mean_ndcg(lambda examples: scores, examples, n=None) == pytest.approx(1 / np.log2(5))

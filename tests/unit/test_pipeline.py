@@ -3,17 +3,22 @@ from dataclasses import replace
 from pathlib import Path
 
 import msgspec
+import numpy as np
 import pytest
+from safetensors.numpy import load_file
 from support.runs import N_COMMUNITIES, FinishedRun
 
+from models.contract.affinity import affinities
 from models.contract.bundle import Bundle, verify_bundle
+from models.contract.selection import FusionSettings
 from models.data.prepare import DataConfig
 from models.papers.l3rec import L3RecConfig
 from models.pipeline import Pipeline
 from models.run import RunConfig
 
 LOCAL = tuple(f"local/c{number:02d}" for number in range(N_COMMUNITIES))
-STAGES = ("data", "cf", "communities", "items", "global", *LOCAL, "serving")
+RANKINGS = ("rankings/before", "rankings/valid")
+STAGES = ("data", "cf", "communities", "items", "global", *LOCAL, *RANKINGS, "serving")
 
 
 @pytest.fixture
@@ -46,8 +51,8 @@ def test_a_run_goes_from_csv_files_to_a_verified_bundle(finished_run: FinishedRu
     assert bundle.manifest.config["local"]["text_size"] == 16
     tried = bundle.manifest.metrics["fusion on validation, NDCG@10"]
     best = max(tried, key=lambda t: t["ndcg"])["settings"]
-    assert len(tried) == 5
-    assert msgspec.to_builtins(bundle.manifest.serving) == best
+    assert len([t for t in tried if not t["settings"]["others"]]) == 8
+    assert bundle.manifest.serving.fusion() == msgspec.convert(best, FusionSettings)
 
 
 def test_a_second_run_reuses_every_stage(finished_run: FinishedRun, directory: Path) -> None:
@@ -62,7 +67,7 @@ def test_a_key_of_local_training_reruns_the_local_adapters_and_what_follows(
     finished_run: FinishedRun, directory: Path
 ) -> None:
     worked, reused, bundle = run(directory, with_local(finished_run.config, local_learning_rate=0.02))
-    assert worked == [*LOCAL, "serving"]
+    assert worked == [*LOCAL, *RANKINGS, "serving"]
     assert reused == ["data", "cf", "communities", "items", "global"]
     assert bundle.id != finished_run.bundle.id
     verify_bundle(bundle.directory)
@@ -71,19 +76,19 @@ def test_a_key_of_local_training_reruns_the_local_adapters_and_what_follows(
 
 def test_affinity_weighting_is_a_matter_of_local_training(finished_run: FinishedRun, directory: Path) -> None:
     worked, _, _ = run(directory, with_local(finished_run.config, affinity_weighted=False))
-    assert worked == [*LOCAL, "serving"]
+    assert worked == [*LOCAL, *RANKINGS, "serving"]
 
 
 def test_a_key_of_global_training_reruns_from_there(finished_run: FinishedRun, directory: Path) -> None:
     worked, reused, _ = run(directory, with_local(finished_run.config, learning_rate=1e-3))
-    assert worked == ["global", *LOCAL, "serving"]
+    assert worked == ["global", *LOCAL, *RANKINGS, "serving"]
     assert reused == ["data", "cf", "communities", "items"]
 
 
 def test_fusion_settings_rerun_their_choice_only(finished_run: FinishedRun, directory: Path) -> None:
     config = replace(finished_run.config, serving=replace(finished_run.config.serving, candidates=15))
     worked, _, bundle = run(directory, config)
-    assert worked == ["serving"]
+    assert worked == ["serving"]  # what more candidates need is in the lists that are there
     assert bundle.manifest.serving.candidates == 15
     assert bundle.id != finished_run.bundle.id  # the same files, but served otherwise
 
@@ -93,6 +98,31 @@ def test_a_setting_of_a_baseline_reruns_nothing(finished_run: FinishedRun, direc
     worked, _, bundle = run(directory, config)
     assert worked == []
     assert bundle.id == finished_run.bundle.id
+
+
+def with_communities(config: RunConfig, **changes: object) -> RunConfig:
+    return replace(config, communities=replace(config.communities, **changes))
+
+
+def test_the_bandwidth_of_inference_reruns_the_choice_of_fusion_only(
+    finished_run: FinishedRun, directory: Path
+) -> None:
+    worked, _, bundle = run(directory, with_communities(finished_run.config, inference_bandwidth=0.5))
+    assert worked == [*RANKINGS, "serving"]
+    assert bundle.manifest.bandwidth == 0.5
+    assert finished_run.bundle.manifest.bandwidth == finished_run.config.communities.bandwidth
+
+
+def test_communities_of_users_and_items_leave_the_items_affinities(finished_run: FinishedRun, directory: Path) -> None:
+    config = with_communities(
+        replace(finished_run.config, task="top-n"), assignment="user-item", kernel="gaussian", bandwidth=1.0
+    )
+    pipeline = Pipeline(directory, config, lambda line: None)
+    pipeline.run_until(pipeline.communities)
+    anchors = load_file(directory / "communities" / "communities.safetensors")["anchors"]
+    expected = affinities(anchors, pipeline.cf_model().item_factors, 1.0, "gaussian")
+    np.testing.assert_array_equal(pipeline.item_affinities(), expected)
+    assert Pipeline(directory, finished_run.config, lambda line: None).item_affinities() is None
 
 
 def test_changed_tables_rerun_everything(finished_run: FinishedRun, directory: Path, tmp_path: Path) -> None:

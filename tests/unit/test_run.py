@@ -51,7 +51,7 @@ def test_sections_of_a_file(config_file: Path) -> None:
         ("name = 3", "name: 3; expected up to 40 of a-z"),
         ('name = "Demo"', "name: 'Demo'; expected up to 40 of a-z"),
         ('name = "../x"', "name: '../x'; expected up to 40 of a-z"),
-        ('name = "a"\n[cfs]', "cfs: unknown section; expected name, data, cf, communities"),
+        ('name = "a"\n[cfs]', "cfs: unknown section; expected name, task, data, cf, communities"),
         ('name = "a"\ncf = 3', "cf: 3; expected a section of keys and values"),
         ('name = "a"\n[cf]\nepochs = 0', "cf.epochs: 0 is out of range; expected at least 1"),
         ('name = "a"\n[cf]\nepoch = 1', "cf.epoch: unknown key"),
@@ -70,6 +70,28 @@ def test_a_file_that_cannot_be_used(config_file: Path, text: str, message: str) 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"none\.toml"):
         load_config(tmp_path / "none.toml")
+
+
+class TestTask:
+    def test_is_sequential_unless_told_otherwise(self) -> None:
+        assert make_run({"name": "a"}, "test").task == "sequential"
+        assert make_run({"name": "a", "task": "top-n"}, "test").task == "top-n"
+
+    @pytest.mark.parametrize("task", ["topn", "", 3, ["top-n"]])
+    def test_an_unknown_one_is_named(self, task: object) -> None:
+        with pytest.raises(ConfigError, match=re.escape(f"task: {task!r}; expected one of sequential, top-n")):
+            make_run({"name": "a", "task": task}, "test")
+
+    def test_communities_of_items_need_the_top_n_task(self) -> None:
+        document = {"name": "a", "communities": {"assignment": "user-item"}}
+
+        with pytest.raises(ConfigError, match=r"communities\.assignment: 'user-item' .* task 'sequential'"):
+            make_run(document, "test")
+
+        config = make_run(document | {"task": "top-n"}, "test")
+        assert config.communities.assignment == "user-item"
+        with pytest.raises(ConfigError, match=r"communities\.assignment: 'user-item'"):
+            dataclasses.replace(config, task="sequential")
 
 
 class TestRunDirectory:

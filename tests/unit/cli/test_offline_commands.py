@@ -133,6 +133,43 @@ class TestRun:
         assert not run_directory.exists()
 
 
+class TestTask:
+    def test_items_join_communities_for_the_top_n_task_only(self, run_directory: Path, interactions: Path) -> None:
+        build = ["communities", "build", "--run", run_directory, "--assignment", "user-item"]
+        assert "communities.assignment: 'user-item' does not go with task 'sequential'" in failure(localrec(*build))
+        assert not (run_directory / SETTINGS).exists()
+
+        prepare = ["data", "prepare", "--run", run_directory, "--source", "table", "--interactions", interactions]
+        assert localrec(*prepare, "--task", "top-n").exit_code == 0
+
+        localrec(*build, "--n-communities", 9)  # more than there are users: it ends before any training
+        assert remembered(run_directory)["task"] == "top-n"
+        assert remembered(run_directory)["communities"]["assignment"] == "user-item"
+
+
+class TestReport:
+    @pytest.fixture
+    def page(self, tmp_path: Path) -> Path:
+        return tmp_path / "pages" / "communities.html"
+
+    def test_of_a_run_begins_with_the_stages_before(self, run_directory: Path, interactions: Path, page: Path) -> None:
+        localrec("data", "prepare", "--run", run_directory, "--source", "table", "--interactions", interactions)
+        settings = remembered(run_directory)
+        settings["cf"] |= {"epochs": 1, "embedding_size": 4}
+        settings["communities"] |= {"n_communities": 2, "candidate_share": 1.0}
+        (run_directory / SETTINGS).write_text(json.dumps(settings))
+
+        answer = localrec("communities", "report", "--run", run_directory, "--output", page)
+
+        assert "communities: done" in answer.output
+        assert f"page {page}" in answer.output
+        assert "<h1>Communities of first</h1>" in page.read_text()
+
+    def test_of_a_bundle_that_is_none(self, tmp_path: Path, page: Path) -> None:
+        assert "not a bundle" in failure(localrec("communities", "report", "--bundle", tmp_path, "--output", page))
+        assert not page.exists()
+
+
 class TestVerify:
     def test_a_good_bundle(self, tmp_path: Path) -> None:
         bundle = make_bundle(tmp_path)

@@ -21,6 +21,7 @@ class Config:
     method: Literal["first", "last"] = option("first", "Method.")
     path: str = option("", "A path")
     regs: tuple[float, ...] = option((30.0, 0.5), "Penalties.")
+    voters: tuple[Literal["cf", "global"], ...] = option(("cf", "global"), "Who votes")
 
 
 @click.command()
@@ -45,7 +46,15 @@ def test_false_and_empty_are_given() -> None:
 
 
 def test_one_flag_a_field_read_by_the_configuration() -> None:
-    arguments = ["--batch-size=3", "--min-rating=4", "--weighted=no", "--method=last", "--path=p", "--regs=1, 2"]
+    arguments = [
+        "--batch-size=3",
+        "--min-rating=4",
+        "--weighted=no",
+        "--method=last",
+        "--path=p",
+        "--regs=1, 2",
+        "--voters=cf",
+    ]
     seen: dict[str, Any] = {}
 
     @click.command()
@@ -54,7 +63,7 @@ def test_one_flag_a_field_read_by_the_configuration() -> None:
         seen.update(flags)
 
     assert CliRunner().invoke(keep, arguments).exit_code == 0
-    assert make(Config, given(seen), "cf") == Config(3, 4.0, False, "last", "p", (1.0, 2.0))
+    assert make(Config, given(seen), "cf") == Config(3, 4.0, False, "last", "p", (1.0, 2.0), ("cf",))
 
 
 @pytest.mark.parametrize(
@@ -66,6 +75,7 @@ def test_one_flag_a_field_read_by_the_configuration() -> None:
         "--method [first|last] Method. Default: first.",
         "--path TEXT A path. Default: unset.",
         "--regs TEXT Penalties. Default: 30,0.5.",
+        "--voters TEXT Who votes. Default: cf,global.",
     ],
 )
 def test_help_has_the_sentence_and_the_default(line: str) -> None:

@@ -28,6 +28,7 @@ from models.contract.bundle import (
 )
 from models.contract.errors import BundleError
 from models.contract.fusion import FusionMethod
+from models.contract.selection import FusionSettings
 
 
 @pytest.fixture
@@ -48,8 +49,9 @@ def manifest_of(directory: Path) -> Manifest:
         created_at="2026-01-01T00:00:00+00:00",
         embedding_size=8,
         bandwidth=0.75,
+        kernel="gaussian",
         model=ModelSpec("item-token", 50, 1, 16, (GLOBAL_ADAPTER, "c00"), "tiny"),
-        serving=ServingSpec(FusionMethod.WRRF_CF, 10.0, 100),
+        serving=ServingSpec(FusionMethod.WRRF_CF, 10.0, 100, {"cf": 0.5}),
         communities=(CommunitySpec("c00", 12, "cats · dogs"),),
         files=hash_files(directory),
         config={"cf": {"epochs": 3}},
@@ -171,11 +173,11 @@ class TestOpen:
         with pytest.raises(BundleError, match=r"manifest\.json: not JSON"):
             open_bundle(bundle.directory)
 
-    @pytest.mark.parametrize("content", ["[]", "null", "{}", '{"schema_version": 2}', '{"schema_version": "1"}'])
+    @pytest.mark.parametrize("content", ["[]", "null", "{}", '{"schema_version": 1}', '{"schema_version": "1"}'])
     def test_another_schema(self, bundle: Bundle, content: str) -> None:
         bundle.path(MANIFEST).write_text(content)
 
-        with pytest.raises(BundleError, match=r"manifest\.json: schema_version is .*, this version reads 1"):
+        with pytest.raises(BundleError, match=r"manifest\.json: schema_version is .*, this version reads 2"):
             open_bundle(bundle.directory)
 
     @pytest.mark.parametrize(
@@ -189,6 +191,9 @@ class TestOpen:
             (lambda d: d.pop("model"), "missing required field `model`"),
             (lambda d: d.update(embedding_size="8"), "Expected `int`, got `str` - at `\\$.embedding_size`"),
             (lambda d: d["serving"].update(method="borda"), "Invalid enum value 'borda'"),
+            (lambda d: d.update(kernel="triangular"), r"Invalid enum value 'triangular' - at `\$.kernel`"),
+            (lambda d: d["serving"].update(voters={"SASRec": 1.0}), "Invalid enum value 'SASRec'"),
+            (lambda d: d["serving"].update(voters={"cf": -1.0}), "Expected `float` >= 0.0"),
         ],
     )
     def test_fields_that_this_version_does_not_know_or_needs(
@@ -217,3 +222,12 @@ def test_a_directory_moved_is_the_same_bundle(bundle: Bundle, tmp_path: Path) ->
     moved = bundle.directory.rename(tmp_path / "elsewhere")
 
     assert verify_bundle(moved) == replace(bundle, directory=moved)
+
+
+def test_what_is_served_goes_to_the_manifest_and_back() -> None:
+    settings = FusionSettings(FusionMethod.SCORES, 0.0, 50, (("cf", 0.5), ("global", 2.0)))
+
+    assert ServingSpec.of(settings).voters == {"cf": 0.5, "global": 2.0}
+    assert ServingSpec.of(settings).fusion() == settings
+    with pytest.raises(msgspec.ValidationError, match="SASRec"):
+        ServingSpec.of(FusionSettings(others=(("SASRec", 1.0),)))

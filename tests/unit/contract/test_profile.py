@@ -1,11 +1,13 @@
 """A profile computed on the way is the profile that Redis gives back, to the last bit."""
 
+from typing import get_args
+
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.contract.affinity import affinities
+from models.contract.affinity import Kernel, affinities
 from models.contract.cf import CFModel
 from models.contract.profile import build_profile
 from models.contract.redis_schema import decode_profile, encode_profile
@@ -13,6 +15,7 @@ from models.contract.types import Floats, item_numbers
 
 N_ITEMS, SIZE, COMMUNITIES = 30, 8, 6
 seeds = st.integers(0, 2**32 - 1)
+kernels = st.sampled_from(get_args(Kernel))
 histories = st.lists(st.integers(0, N_ITEMS - 1), min_size=1, max_size=20)
 
 
@@ -24,11 +27,14 @@ def random_cf(seed: int) -> tuple[CFModel, Floats]:
     return CFModel(*parameters), anchors
 
 
-@given(seed=seeds, bandwidth=st.floats(0.05, 1.0), history=histories)
-def test_redis_gives_back_exactly_what_is_computed(seed: int, bandwidth: float, history: list[int]) -> None:
+@settings(deadline=None)  # a busy machine is no failure
+@given(seed=seeds, bandwidth=st.floats(0.05, 1.0), kernel=kernels, history=histories)
+def test_redis_gives_back_exactly_what_is_computed(
+    seed: int, bandwidth: float, kernel: Kernel, history: list[int]
+) -> None:
     cf, anchors = random_cf(seed)
 
-    computed = build_profile(cf, anchors, bandwidth, item_numbers(history))
+    computed = build_profile(cf, anchors, bandwidth, kernel, item_numbers(history))
     stored = decode_profile(encode_profile(computed))
 
     assert stored.embedding.tobytes() == computed.embedding.tobytes()
@@ -36,13 +42,16 @@ def test_redis_gives_back_exactly_what_is_computed(seed: int, bandwidth: float, 
     assert stored.embedding.dtype == computed.embedding.dtype == np.float32
 
 
-@given(seed=seeds, bandwidth=st.floats(0.05, 1.0), history=histories)
-def test_memberships_are_the_affinities_nearest_first(seed: int, bandwidth: float, history: list[int]) -> None:
+@settings(deadline=None)  # a busy machine is no failure
+@given(seed=seeds, bandwidth=st.floats(0.05, 1.0), kernel=kernels, history=histories)
+def test_memberships_are_the_affinities_nearest_first(
+    seed: int, bandwidth: float, kernel: Kernel, history: list[int]
+) -> None:
     cf, anchors = random_cf(seed)
 
-    profile = build_profile(cf, anchors, bandwidth, item_numbers(history))
+    profile = build_profile(cf, anchors, bandwidth, kernel, item_numbers(history))
 
-    expected = affinities(anchors, cf.fold_in(item_numbers(history))[None, :], bandwidth)[0]
+    expected = affinities(anchors, cf.fold_in(item_numbers(history))[None, :], bandwidth, kernel)[0]
     weights = [m.cf_weight for m in profile.memberships]
     assert weights == sorted(weights, reverse=True)
     assert all(0 < weight <= 1 for weight in weights)
@@ -50,10 +59,26 @@ def test_memberships_are_the_affinities_nearest_first(seed: int, bandwidth: floa
         assert membership.cf_weight == pytest.approx(expected[membership.community], abs=0.01)
 
 
+@given(seed=seeds, history=histories, hits=st.lists(st.sampled_from([0.0, 0.5, 1.0]), min_size=9, max_size=9))
+def test_accuracies_weigh_a_users_own_models_and_survive_redis(
+    seed: int, history: list[int], hits: list[float]
+) -> None:
+    cf, anchors = random_cf(seed)
+    accuracies = np.resize(np.asarray(hits, np.float32), len(anchors))
+
+    profile = build_profile(cf, anchors, 0.9, "epanechnikov", item_numbers(history), accuracies)
+
+    plain = build_profile(cf, anchors, 0.9, "epanechnikov", item_numbers(history)).memberships
+    assert [m._replace(llm_weight=1.0) for m in profile.memberships] == list(plain)
+    powers = [np.exp(accuracies[m.community]) for m in plain]
+    np.testing.assert_allclose([m.llm_weight for m in profile.memberships], powers / np.sum(powers), rtol=1e-3)
+    assert decode_profile(encode_profile(profile)).memberships == profile.memberships
+
+
 def test_an_empty_history_has_an_embedding_but_no_community() -> None:
     cf, anchors = random_cf(0)
 
-    profile = build_profile(cf, anchors, 1.0, item_numbers([]))
+    profile = build_profile(cf, anchors, 1.0, "epanechnikov", item_numbers([]))
 
     np.testing.assert_allclose(profile.embedding, cf.encoder_bias, rtol=1e-3)
     assert profile.memberships == ()
@@ -64,6 +89,6 @@ def test_equal_affinities_go_by_community_number() -> None:
     history = item_numbers([1, 2])
     same = np.repeat(cf.fold_in(history)[None, :], 4, axis=0)
 
-    profile = build_profile(cf, same, 1.0, history)
+    profile = build_profile(cf, same, 1.0, "epanechnikov", history)
 
     assert [m.community for m in profile.memberships] == [0, 1, 2, 3]

@@ -7,15 +7,16 @@ from pathlib import Path
 import pytest
 from support.servers import ROOT
 
-from models.contract.bundle import Bundle, Manifest, ModelSpec, ServingSpec, write_manifest
+from models.contract.bundle import SCHEMA_VERSION, Bundle, Manifest, ModelSpec, ServingSpec, write_manifest
 from models.contract.fusion import FusionMethod
 from models.contract.vllm import server_arguments, server_environment
 
 
 def bundle(directory: Path, *, n_items: int = 5000, rank: int = 16) -> Bundle:
-    model = ModelSpec("item", 20, n_items, rank, ("global", "c00", "c01"), "random")
+    model = ModelSpec("item-token", 20, n_items, rank, ("global", "c00", "c01"), "random")
     serving = ServingSpec(FusionMethod.RRF, 0.0, 100)
-    return write_manifest(directory, Manifest(1, "b-1", "", 8, 1.0, model, serving, (), {}, {}, {}, {}))
+    described = (SCHEMA_VERSION, "b-1", "", 8, 1.0, "epanechnikov", model, serving, (), {}, {}, {}, {})
+    return write_manifest(directory, Manifest(*described))
 
 
 def flag(arguments: list[str], name: str) -> str:

@@ -13,7 +13,7 @@ from transformers import AutoModelForCausalLM
 from models.contract.types import Ints, item_numbers
 from models.llm.backbone import Backbone, top_model
 from models.llm.item_token import LORA_TARGETS, CatalogueModel, ItemTokenModel, lora_config, prompt_batch, save_adapter
-from models.papers.l3rec import ADAPTER, CHECKPOINT, _save_global
+from models.papers.l3rec import ADAPTER, CHECKPOINT, _save_model
 
 N_ITEMS = 9
 RANK = 4
@@ -54,8 +54,7 @@ def model(backbone: Backbone) -> ItemTokenModel:
 def exported(backbone: Backbone, tmp_path_factory: pytest.TempPathFactory) -> Exported:
     model, directory = new_model(backbone), tmp_path_factory.mktemp("exported")
     logits = last_logits(model)
-    model.compile_vocabulary()
-    _save_global(model, directory)
+    _save_model(model, directory, table_in_adapter=False)
     return Exported(directory, logits)
 
 

@@ -1,10 +1,14 @@
+from pathlib import Path
+
 import pytest
 import torch
+from transformers import AutoModel, AutoTokenizer, BertConfig, BertModel
 
 from models.contract.catalogue import Item
+from models.contract.errors import ConfigError
 from models.llm import items
 from models.llm.backbone import Backbone
-from models.llm.items import fit_whitening, item_states, item_text
+from models.llm.items import fit_whitening, item_states, item_text, sentence_states
 
 TEXTS = ["red", "blue fish", "red fox drum bell rose", "lamp boat", "blue coat ring leaf bell fish drum", "fox"]
 
@@ -48,6 +52,38 @@ def test_states_do_not_depend_on_batch_or_padding(
 def test_long_texts_are_cut(backbone: Backbone) -> None:
     cut, short = item_states(backbone, ["red fox drum bell rose", "red fox drum"], 2, max_tokens=3)
     torch.testing.assert_close(cut, short, atol=1e-5, rtol=1e-4)
+
+
+@pytest.fixture
+def encoder(backbone: Backbone, tmp_path: Path) -> str:
+    """A tiny untrained sentence encoder with the backbone's tokenizer."""
+    torch.manual_seed(0)
+    tokenizer = backbone.tokenizer
+    config = BertConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=16,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=32,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    BertModel(config).save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    return str(tmp_path)
+
+
+def test_a_sentence_is_the_mean_over_its_tokens_and_does_not_depend_on_its_neighbours(encoder: str) -> None:
+    model, tokenizer = AutoModel.from_pretrained(encoder).eval(), AutoTokenizer.from_pretrained(encoder)
+    together = sentence_states(encoder, TEXTS, 8)
+    for row, text in enumerate(TEXTS):
+        with torch.no_grad():
+            alone = model(**tokenizer(text, return_tensors="pt", return_token_type_ids=False)).last_hidden_state
+        torch.testing.assert_close(together[row], alone[0].mean(dim=0), atol=1e-5, rtol=1e-4)
+
+
+def test_a_sentence_encoder_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"text_encoder: .*nowhere.* no hub id or directory"):
+        sentence_states(str(tmp_path / "nowhere"), TEXTS, 8)
 
 
 def correlated(n: int, rank: int, hidden: int = 24, offset: float = 0.0) -> torch.Tensor:
