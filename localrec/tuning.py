@@ -29,7 +29,7 @@ def tune(baseline: str, directory: Path, trials: int, seed: int) -> None:
     """
     chosen = BASELINES[baseline]
     pipeline = pipeline_of(directory, chosen.section, {})
-    pipeline.run_until(pipeline.data)
+    pipeline.run_until(pipeline.items if chosen.reads_text else pipeline.data)
     _announce(chosen, pipeline)
     best = best_trial(_report(chosen, pipeline, trials, seed))
     kept = load_run(directory) or pipeline.config  # as it is now: a search takes long, and others write there too
@@ -46,13 +46,13 @@ def _announce(baseline: Baseline, pipeline: Pipeline) -> None:
 def _report(baseline: Baseline, pipeline: Pipeline, n: int, seed: int) -> list[Trial]:
     configs = configurations(_config(baseline, pipeline), baseline.section, n, seed)
     file = pipeline.directory / "tuning" / f"{baseline.section}.jsonl"
-    data = digest(pipeline.directory / "data")
+    data = digest(pipeline.directory / ("items" if baseline.reads_text else "data"))  # items are made from data
     done: list[Trial] = []
 
     def open_progress(config: Any) -> AbstractContextManager[Progress]:
         return epoch_bar(f"{baseline.name} {len(done) + 1}/{len(configs)}", getattr(config, "epochs", 0))
 
-    for trial in run_trials(baseline, pipeline.dataset(), data, configs, file, open_progress):
+    for trial in run_trials(baseline, pipeline.training_data(baseline), data, configs, file, open_progress):
         done.append(trial)
         click.echo(
             f"{len(done)}/{len(configs)}: validation NDCG@10 {trial.ndcg:.4f}"

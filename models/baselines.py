@@ -18,8 +18,29 @@ from models.cf.multvae import MultVAEConfig, MultVAEScorer, train_multvae
 from models.cf.popularity import PopularityConfig, PopularityScorer, recency_popularity
 from models.cf.sasrec import SASRecConfig, train_sasrec
 from models.cf.training import Progress
+from models.contract.types import Floats
 from models.data.dataset import Dataset
-from models.types import Score, by_history
+from models.types import Examples, Score, Sequences, by_history
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """What a baseline may look at. ``item_text`` is (n_items, k), the whitened texts that the language models see."""
+
+    dataset: Dataset
+    item_text: Floats | None = None
+
+    @property
+    def train(self) -> Sequences:
+        return self.dataset.train
+
+    @property
+    def valid(self) -> Examples:
+        return self.dataset.examples("valid")
+
+    @property
+    def n_items(self) -> int:
+        return len(self.dataset.catalogue)
 
 
 @dataclass(frozen=True)
@@ -30,48 +51,55 @@ class Baseline:
         name: its row in the table.
         section: its section of :class:`models.run.RunConfig`.
         version: raised by whoever changes what training computes.
-        train: trains on a data set with the section's configuration; models trained in epochs tell their progress.
+        train: trains with the section's configuration; models trained in epochs tell their progress.
+        reads_text: needs the items' texts.
     """
 
     name: str
     section: str
     version: int
-    train: Callable[[Dataset, Any, Progress], Score]
+    train: Callable[[TrainingData, Any, Progress], Score]
+    reads_text: bool = False
 
 
-def _popularity(dataset: Dataset, config: PopularityConfig, _: Progress) -> Score:
-    train, times = dataset.train, dataset.train_timestamps
-    counts = recency_popularity(train.items, times, len(dataset.catalogue), config.half_life_days)
+def _popularity(data: TrainingData, config: PopularityConfig, _: Progress) -> Score:
+    times = data.dataset.train_timestamps
+    counts = recency_popularity(data.train.items, times, data.n_items, config.half_life_days)
     return by_history(PopularityScorer(counts))
 
 
-def _item_knn(dataset: Dataset, config: ItemKNNConfig, _: Progress) -> Score:
-    return by_history(train_item_knn(dataset.train, len(dataset.catalogue), config))
+def _item_knn(data: TrainingData, config: ItemKNNConfig, _: Progress) -> Score:
+    return by_history(train_item_knn(data.train, data.n_items, config))
 
 
-def _ease(dataset: Dataset, config: EASEConfig, _: Progress) -> Score:
-    return by_history(train_ease(dataset.train, dataset.examples("valid"), len(dataset.catalogue), config))
+def _ease(data: TrainingData, config: EASEConfig, _: Progress) -> Score:
+    return by_history(train_ease(data.train, data.valid, data.n_items, config))
 
 
-def _mf_bpr(dataset: Dataset, config: MFBPRConfig, progress: Progress) -> Score:
-    return train_mf_bpr(dataset.train, dataset.examples("valid"), len(dataset.catalogue), config, progress)
+def _mf_bpr(data: TrainingData, config: MFBPRConfig, progress: Progress) -> Score:
+    return train_mf_bpr(data.train, data.valid, data.n_items, config, progress)
 
 
-def _lightgcn(dataset: Dataset, config: LightGCNConfig, progress: Progress) -> Score:
-    return train_lightgcn(dataset.train, dataset.examples("valid"), len(dataset.catalogue), config, progress)
+def _lightgcn(data: TrainingData, config: LightGCNConfig, progress: Progress) -> Score:
+    return train_lightgcn(data.train, data.valid, data.n_items, config, progress)
 
 
-def _multvae(dataset: Dataset, config: MultVAEConfig, progress: Progress) -> Score:
-    model = train_multvae(dataset.train, dataset.examples("valid"), len(dataset.catalogue), config, progress)
+def _multvae(data: TrainingData, config: MultVAEConfig, progress: Progress) -> Score:
+    model = train_multvae(data.train, data.valid, data.n_items, config, progress)
     return by_history(MultVAEScorer(model))
 
 
-def _gru4rec(dataset: Dataset, config: GRU4RecConfig, progress: Progress) -> Score:
-    return by_history(train_gru4rec(dataset.train, dataset.examples("valid"), len(dataset.catalogue), config, progress))
+def _gru4rec(data: TrainingData, config: GRU4RecConfig, progress: Progress) -> Score:
+    return by_history(train_gru4rec(data.train, data.valid, data.n_items, config, progress))
 
 
-def _sasrec(dataset: Dataset, config: SASRecConfig, progress: Progress) -> Score:
-    return by_history(train_sasrec(dataset.train, dataset.examples("valid"), len(dataset.catalogue), config, progress))
+def _sasrec(data: TrainingData, config: SASRecConfig, progress: Progress) -> Score:
+    return by_history(train_sasrec(data.train, data.valid, data.n_items, config, progress))
+
+
+def _sasrec_with_text(data: TrainingData, config: SASRecConfig, progress: Progress) -> Score:
+    text = data.item_text
+    return by_history(train_sasrec(data.train, data.valid, data.n_items, config, progress, item_text=text))
 
 
 BASELINES: Mapping[str, Baseline] = MappingProxyType(
@@ -84,8 +112,9 @@ BASELINES: Mapping[str, Baseline] = MappingProxyType(
             Baseline("MF-BPR", "mf_bpr", 1, _mf_bpr),
             Baseline("LightGCN", "lightgcn", 1, _lightgcn),
             Baseline("MultVAE", "cf", 1, _multvae),
-            Baseline("GRU4Rec", "gru4rec", 1, _gru4rec),
-            Baseline("SASRec", "sasrec", 1, _sasrec),
+            Baseline("GRU4Rec", "gru4rec", 2, _gru4rec),
+            Baseline("SASRec", "sasrec", 2, _sasrec),
+            Baseline("SASRec + text", "sasrec_text", 1, _sasrec_with_text, reads_text=True),
         )
     }
 )

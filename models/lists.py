@@ -73,14 +73,15 @@ def _baseline_lists(pipeline: Pipeline, name: str, n: int) -> dict[str, Ints]:
 
     def work(directory: Path) -> None:
         dataset = pipeline.dataset()
-        score, test = _train(pipeline, name, dataset), dataset.examples("test")
+        score, test = _train(pipeline, name), dataset.examples("test")
         lists = {"full": evaluate_scorer(score, test, n)}
         with suppress(DataError):  # no lists where there are too few items to sample from
             lists["sampled"] = evaluate_scorer(score, test, n, _sampled(dataset))
         save_file(lists, directory / _LISTS)
 
     stage = f"lists/{name.lower()}"
-    inputs = {"data": pipeline.directory / "data"} | ({"cf": pipeline.directory / "cf"} if name == "MultVAE" else {})
+    read = ("data", *(("cf",) if name == "MultVAE" else ()), *(("items",) if baseline.reads_text else ()))
+    inputs = {part: pipeline.directory / part for part in read}
     pipeline.stage(stage, 2, settings, inputs, work)
     lists: dict[str, Ints] = load_file(pipeline.directory / stage / _LISTS)
     return lists
@@ -126,11 +127,11 @@ def fused_name(method: FusionMethod) -> str:
     return f"local adapters, {_FUSION_NAMES[method]}"
 
 
-def _train(pipeline: Pipeline, name: str, dataset: Dataset) -> Score:
+def _train(pipeline: Pipeline, name: str) -> Score:
     """A trained baseline. MultVAE is the run's CF model, which is there already."""
     if name == "MultVAE":
         return by_history(MultVAEScorer(pipeline.cf_model()))
     baseline = BASELINES[name]
     config = getattr(pipeline.config, baseline.section)
     with epoch_bar(name, getattr(config, "epochs", 0)) as progress:
-        return baseline.train(dataset, config, progress)
+        return baseline.train(pipeline.training_data(baseline), config, progress)

@@ -27,6 +27,7 @@ from models import communities as discovery
 from models.accuracy import CUTOFF as JUDGED_ITEMS
 from models.accuracy import judge, one_item_earlier
 from models.answers import Answers, VoterLists
+from models.baselines import Baseline, TrainingData
 from models.cf.multvae import embed, train_multvae
 from models.cf.popularity import recency_popularity
 from models.communities.page import Portrait
@@ -304,6 +305,11 @@ class Pipeline:
     def cf_model(self) -> CFModel:
         """The trained global CF model."""
         return CFModel.load(self.directory / "cf" / CF_MODEL)
+
+    def training_data(self, baseline: Baseline) -> TrainingData:
+        """What a baseline is trained on."""
+        path = self.directory / "items" / l3rec.ITEM_VECTORS
+        return TrainingData(self.dataset(), load_file(path)["text"] if baseline.reads_text else None)
 
     def affinities(self) -> Floats:
         """(n_users, q) training affinities."""

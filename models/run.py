@@ -56,6 +56,7 @@ class RunConfig:
     lightgcn: LightGCNConfig = field(default_factory=LightGCNConfig)
     gru4rec: GRU4RecConfig = field(default_factory=GRU4RecConfig)
     sasrec: SASRecConfig = field(default_factory=SASRecConfig)
+    sasrec_text: SASRecConfig = field(default_factory=SASRecConfig)
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not _NAME.fullmatch(self.name):

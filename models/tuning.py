@@ -14,11 +14,10 @@ from typing import Any, TypeVar
 import msgspec
 import numpy as np
 
-from models.baselines import Baseline
+from models.baselines import Baseline, TrainingData
 from models.cf.training import Progress
 from models.config import make
 from models.contract.errors import ConfigError
-from models.data.dataset import Dataset
 from models.metrics import mean_ndcg
 
 C = TypeVar("C")
@@ -69,7 +68,7 @@ def configurations(current: C, section: str, n: int, seed: int) -> list[C]:
 
 def run_trials(
     baseline: Baseline,
-    dataset: Dataset,
+    data: TrainingData,
     data_digest: str,
     configs: list[Any],
     file: Path,
@@ -79,7 +78,7 @@ def run_trials(
 
     Args:
         baseline: what is trained.
-        dataset: trained on its train part, measured by NDCG@10 of its validation examples.
+        data: trained on its train part, measured by NDCG@10 of its validation examples.
         data_digest: of the data set, so that trials on another one do not count.
         configs: see :func:`configurations`.
         file: the trials' lines; grows.
@@ -92,7 +91,7 @@ def run_trials(
             yield known[_key(wanted)]
             continue
         with open_progress(config) as progress:
-            trial = _run(baseline, dataset, config, wanted, progress)
+            trial = _run(baseline, data, config, wanted, progress)
         _append(file, trial)
         yield trial
 
@@ -102,11 +101,11 @@ def best_trial(trials: list[Trial]) -> Trial:
     return max(trials, key=lambda trial: trial.ndcg)
 
 
-def _run(baseline: Baseline, dataset: Dataset, config: Any, wanted: Trial, progress: Progress) -> Trial:
+def _run(baseline: Baseline, data: TrainingData, config: Any, wanted: Trial, progress: Progress) -> Trial:
     started = time.monotonic()
-    score = baseline.train(dataset, config, progress)
+    score = baseline.train(data, config, progress)
     seconds = time.monotonic() - started
-    ndcg = mean_ndcg(score, dataset.examples("valid"))
+    ndcg = mean_ndcg(score, data.valid)
     return msgspec.structs.replace(wanted, ndcg=ndcg, seconds=round(seconds, 1))
 
 

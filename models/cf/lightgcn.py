@@ -105,7 +105,7 @@ class _Spread(torch.autograd.Function):
         return _mean_of_layers(embeddings, graph, layers)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:  # type: ignore[override]  # torch's is loose
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
         return _mean_of_layers(gradient, ctx.graph, ctx.layers), None, None
 
 
@@ -141,14 +141,14 @@ class _Trainer:
         self._network = network
         self._optimizer = torch.optim.Adam(network.parameters(), lr=config.learning_rate)
         self._config = config
-        self._n_items = interactions.shape[1]
+        self._n_items: int = interactions.shape[1]
         self._users = torch.from_numpy(pairs.row.astype(np.int64))
         self._items = torch.from_numpy(pairs.col.astype(np.int64))
         self._met = self._keys(self._users, self._items).sort().values
 
     def train_epoch(self) -> None:
         for _ in range(self._config.passes):
-            for batch in torch.randperm(len(self._users)).split(self._config.batch_size):
+            for batch in torch.split(torch.randperm(len(self._users)), self._config.batch_size):
                 self._update(self._users[batch], self._items[batch])
 
     def _update(self, users: Tensor, items: Tensor) -> None:
@@ -166,12 +166,14 @@ class _Trainer:
         user, item, other = (F.embedding(nodes, final) for nodes in (users, items, others))
         margin = (user * (item - other)).sum(dim=-1)
         own = sum(F.embedding(n, self._network.embeddings).square().sum(dim=-1) for n in (users, items, others))
-        return (F.softplus(-margin) + self._config.reg * own / 2).mean()
+        loss: Tensor = (F.softplus(-margin) + self._config.reg * own / 2).mean()
+        return loss
 
     def _unmet(self, users: Tensor, items: Tensor) -> Tensor:
         keys = self._keys(users, items)
         places = torch.searchsorted(self._met, keys).clamp(max=len(self._met) - 1)
-        return self._met[places] != keys
+        unmet: Tensor = self._met[places] != keys
+        return unmet
 
     def _keys(self, users: Tensor, items: Tensor) -> Tensor:
         return users * self._n_items + items

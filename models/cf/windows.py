@@ -13,7 +13,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from models.batching import of_like_lengths
 from models.contract.types import Floats, Ints
+from models.llm.device import mixed_precision
 from models.losses import next_item_losses
 from models.types import Sequences
 
@@ -43,11 +45,12 @@ class NextItemScorer:
 
     def scores(self, histories: Sequences) -> Floats:
         """See :class:`models.types.Scorer`. An empty history is scored from the start token alone."""
-        batches = [
-            self._scores([histories[row] for row in range(at, min(at + SCORING_BATCH, len(histories)))])
-            for at in range(0, len(histories), SCORING_BATCH)
-        ]
-        return np.concatenate(batches) if batches else np.empty((0, self.network.n_items), np.float32)
+        scores = np.empty((len(histories), self.network.n_items), np.float32)
+        shortest_first = np.argsort(np.diff(histories.offsets), kind="stable")  # so that batches need little padding
+        for at in range(0, len(histories), SCORING_BATCH):
+            rows = shortest_first[at : at + SCORING_BATCH]
+            scores[rows] = self._scores([histories[row] for row in rows.tolist()])
+        return scores
 
     @torch.no_grad()
     def _scores(self, histories: list[Ints]) -> Floats:
@@ -64,12 +67,13 @@ def train_epoch(
 ) -> None:
     """One pass over all windows in random order, with the loss of ``models.losses`` at every position."""
     pieces = [window for sequence in sequences for window in windows(sequence, network.history_length)]
-    order = torch.randperm(len(pieces)).tolist()
-    for at in range(0, len(order), batch_size):
-        inputs, targets = pad([pieces[i] for i in order[at : at + batch_size]], network.n_items)
+    rng = np.random.default_rng(int(torch.randint(2**31, ())))
+    for rows in of_like_lengths(np.asarray([len(piece) for piece in pieces]), batch_size, rng):
+        inputs, targets = pad([pieces[i] for i in rows], network.n_items)
         real = torch.from_numpy(targets < network.n_items)
-        states = network(torch.from_numpy(inputs[:, :-1]))
-        loss = next_item_losses(network.logits(states[real]), torch.from_numpy(targets)).mean()
+        with mixed_precision(torch.device("cpu")):
+            logits = network.logits(network(torch.from_numpy(inputs[:, :-1]))[real])
+        loss = next_item_losses(logits, torch.from_numpy(targets)).mean()
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]  # torch does not annotate it
         optimizer.step()

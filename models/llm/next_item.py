@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
+from models.batching import of_like_lengths
 from models.contract.prompts import start_token
 from models.contract.types import Floats, Ints
 from models.llm.device import mixed_precision
@@ -21,7 +21,6 @@ from models.losses import next_item_losses
 from models.types import Sequences
 
 SCORING_BATCH = 64  # histories
-SORTED_BATCHES = 40  # batches whose windows are sorted by length together; more would make batches too much alike
 
 
 @dataclass(frozen=True)
@@ -73,13 +72,12 @@ class NextItemTask:
     def batches(self, epoch: int) -> list[Batch]:
         """Windows with a new random offset every epoch, so that each item is seen behind histories of all lengths.
 
-        Batches hold windows of about the same length, in random order: on short histories padding would otherwise be
-        most of the work.
+        Batches hold windows of about the same length, see :mod:`models.batching`.
         """
         rng = np.random.default_rng([self._config.seed, epoch])
         windows = [window for user in range(len(self._sequences)) for window in self._windows(user, rng)]
         lengths = np.asarray([len(window) for _, window in windows])
-        batches = _of_like_lengths(lengths, self._config.batch_size, rng)
+        batches = of_like_lengths(lengths, self._config.batch_size, rng)
         return [self._batch([windows[i] for i in rows]) for rows in batches]
 
     def loss(self, batch: Batch) -> Tensor:
@@ -126,15 +124,6 @@ def next_item_loss(logits_of: Callable[[Tensor, Tensor], Tensor], batch: Batch) 
     losses = next_item_losses(logits, batch[TARGETS])
     weights = batch["weights"].unsqueeze(1).expand_as(where)[where]
     return (losses * weights).sum() / weights.sum()
-
-
-def _of_like_lengths(lengths: NDArray[np.int64], size: int, rng: np.random.Generator) -> list[NDArray[np.int64]]:
-    """Rows in batches: drawn in groups of ``SORTED_BATCHES`` batches, sorted by length inside a group."""
-    order, group = rng.permutation(len(lengths)), size * SORTED_BATCHES
-    groups = [order[at : at + group] for at in range(0, len(order), group)]
-    ordered = [rows[np.argsort(lengths[rows], kind="stable")] for rows in groups]
-    batches = [rows[at : at + size] for rows in ordered for at in range(0, len(rows), size)]
-    return [batches[i] for i in rng.permutation(len(batches))]
 
 
 @dataclass(frozen=True)

@@ -8,12 +8,14 @@ import pytest
 import torch
 from support.checkerboard import as_dataset, checkerboard
 
-from models.baselines import BASELINES
+from models.baselines import BASELINES, TrainingData
 from models.cf.training import silent
 from models.config import make
+from models.contract.types import Floats
+from models.data.dataset import Dataset
 from models.run import RunConfig
 
-ROWS = ["popularity", "item-kNN", "EASE", "MF-BPR", "LightGCN", "MultVAE", "GRU4Rec", "SASRec"]
+ROWS = ["popularity", "item-kNN", "EASE", "MF-BPR", "LightGCN", "MultVAE", "GRU4Rec", "SASRec", "SASRec + text"]
 QUICK = {"epochs": 1, "embedding_size": 8, "passes": 1}
 
 
@@ -29,6 +31,13 @@ def settings(name: str) -> Any:
     return dataclasses.replace(default, **{key: value for key, value in QUICK.items() if key in known})
 
 
+def trained(name: str, dataset: Dataset) -> Floats:
+    """Scores of the validation examples."""
+    text = np.random.default_rng(0).normal(size=(len(dataset.catalogue), 4)).astype(np.float32)
+    score = BASELINES[name].train(TrainingData(dataset, text), settings(name), silent)
+    return score(dataset.examples("valid"))
+
+
 def test_rows_come_in_the_tables_order() -> None:
     assert list(BASELINES) == ROWS
     assert [baseline.name for baseline in BASELINES.values()] == ROWS
@@ -37,8 +46,7 @@ def test_rows_come_in_the_tables_order() -> None:
 @pytest.mark.parametrize("name", ROWS)
 def test_every_baseline_scores_every_item_for_every_example(name: str) -> None:
     board = checkerboard(n_users=12, n_items=10)
-    dataset = as_dataset(board)
-    scores = BASELINES[name].train(dataset, settings(name), silent)(dataset.examples("valid"))
+    scores = trained(name, as_dataset(board))
     assert scores.shape == (12, 10)
     assert scores.dtype == np.float32
     assert np.isfinite(scores).all()
@@ -51,8 +59,7 @@ def test_the_validation_targets_are_not_trained_on(name: str) -> None:
     other = dataclasses.replace(
         board, n_items=10, valid=dataclasses.replace(board.valid, targets=np.full(12, 9, np.int32))
     )
-    dataset = as_dataset(other)
-    scores = BASELINES[name].train(dataset, settings(name), silent)(dataset.examples("valid"))
+    scores = trained(name, as_dataset(other))
     assert not (scores.argmax(axis=1) == 9).all()
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from support.checkerboard import as_dataset, checkerboard
 
-from models.baselines import Baseline
+from models.baselines import Baseline, TrainingData
 from models.cf.training import Progress, silent
 from models.config import option
 from models.contract.errors import ConfigError
@@ -34,12 +34,12 @@ class Model:
     def __init__(self) -> None:
         self.trained: list[Knobs] = []
 
-    def train(self, dataset: Dataset, config: Knobs, progress: Progress) -> Score:
+    def train(self, data: TrainingData, config: Knobs, progress: Progress) -> Score:
         self.trained.append(config)
         progress(1, 0.0)
 
         def score(examples: Examples) -> Floats:
-            scores = np.tile(np.arange(len(dataset.catalogue), dtype=np.float32), (len(examples), 1))
+            scores = np.tile(np.arange(data.n_items, dtype=np.float32), (len(examples), 1))
             scores[np.arange(len(examples)), examples.targets] = 100.0 - 99.0 * config.size
             return scores
 
@@ -63,8 +63,8 @@ def open_progress(config: Any) -> Iterator[Progress]:
 
 def run(model: Model, file: Path, configs: list[Knobs], version: int = 1, data: str = "d") -> list[Trial]:
     baseline = Baseline("Model", "knobs", version, model.train)
-    dataset = as_dataset(checkerboard(n_users=6, n_items=8))
-    return list(run_trials(baseline, dataset, data, configs, file, open_progress))
+    data_set = TrainingData(as_dataset(checkerboard(n_users=6, n_items=8)))
+    return list(run_trials(baseline, data_set, data, configs, file, open_progress))
 
 
 class TestConfigurations:
@@ -131,8 +131,8 @@ class TestTrials:
 
     def test_an_interrupted_search_keeps_what_it_did(self, model: Model, file: Path) -> None:
         baseline = Baseline("Model", "knobs", 1, model.train)
-        dataset = as_dataset(checkerboard(n_users=6, n_items=8))
-        search = run_trials(baseline, dataset, "d", [Knobs(size=1), Knobs(size=2)], file, open_progress)
+        data_set = TrainingData(as_dataset(checkerboard(n_users=6, n_items=8)))
+        search = run_trials(baseline, data_set, "d", [Knobs(size=1), Knobs(size=2)], file, open_progress)
         next(search)
         search.close()
         run(model, file, [Knobs(size=1), Knobs(size=2)])
