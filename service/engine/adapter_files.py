@@ -47,6 +47,11 @@ class AdapterConfig(msgspec.Struct, frozen=True):
         alpha, rank = _matching(self.alpha_pattern or {}, module, self.lora_alpha), self.rank(module)
         return alpha / (rank**0.5 if self.use_rslora else rank)
 
+    def expressions(self) -> tuple[str, ...]:
+        """Whatever is read as a regular expression."""
+        targets = (self.target_modules,) if isinstance(self.target_modules, str) else ()
+        return (*targets, *(self.rank_pattern or {}), *(self.alpha_pattern or {}))
+
     def targets(self, module: str) -> bool:
         """Whether the adapter changes this module of the base model."""
         if isinstance(self.target_modules, str):
@@ -121,7 +126,16 @@ def _read_config(path: Path) -> AdapterConfig:
         value = getattr(config, option)
         if value and value != neutral.get(option):
             raise AdapterError(f"{path}: {option} is {value}, which is not supported")
+    for expression in config.expressions():
+        _check_expression(path, expression)
     return config
+
+
+def _check_expression(path: Path, expression: str) -> None:
+    try:
+        re.compile(expression)
+    except re.error as exc:
+        raise AdapterError(f"{path}: {expression!r} is no regular expression: {exc}") from exc
 
 
 def _read_tensors(path: Path) -> dict[str, Tensor]:
@@ -132,11 +146,10 @@ def _read_tensors(path: Path) -> dict[str, Tensor]:
 
 
 def _check_rank(path: Path, module: str, rank: int, served: int) -> None:
-    if rank == served:
-        return
-    if served:
-        raise AdapterError(f"{path}: rank of {module} is {rank}, this server's adapters have rank {served} there")
-    raise AdapterError(f"{path}: target_modules name {module}, which this server's adapters leave alone")
+    if not served:
+        raise AdapterError(f"{path}: target_modules name {module}, which this server's adapters leave alone")
+    if rank != served:
+        raise AdapterError(f"{path}: rank is {rank} at {module}, this server's adapters have rank {served} there")
 
 
 def _check_names(directory: Path, touched: Mapping[str, LoraTarget], tensors: Mapping[str, Tensor]) -> None:

@@ -68,7 +68,7 @@ def test_everything_is_written_beside_each_other(sweep: Sweep, tmp_path: Path) -
         "axis": "q",
         "value": "1",
         "model": "RRF",
-        "metrics": dict.fromkeys(METRICS, {"mean": 0.1, "low": 0.1 - 0.01, "high": 0.1 + 0.01}),
+        "metrics": {metric: {"mean": 0.1, "low": 0.1 - 0.01, "high": 0.1 + 0.01} for metric in METRICS},
     }
 
 

@@ -35,7 +35,7 @@ def model(root: Path) -> LanguageModel:
 def adapted(model: LanguageModel, root: Path) -> LanguageModel:
     """The engine's model with adapter ``c00`` in slot 1, ``c01`` in slot 2, ``c02`` in slot 3."""
     for slot, name in enumerate(ADAPTERS, start=1):
-        model.adapters.write(slot, read_adapter(root / "adapters" / name, model.adapters.shapes(), RANK))
+        model.adapters.write(slot, read_adapter(root / "adapters" / name, model.adapters.targets()))
     return model
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from peft import PeftModel
+from support.checkpoints import projection_shapes
 from support.engine import ADAPTERS, MODEL_SETTINGS, N_ITEMS, RANK, START
 from transformers import AutoModelForCausalLM
 
@@ -111,17 +112,17 @@ def _last_score(scores: np.ndarray) -> float:
 
 
 def test_growing_the_stacks_keeps_what_is_there(model: LanguageModel, root: Path) -> None:
-    weights = read_adapter(root / "adapters" / "c00", model.adapters.shapes(), RANK)
+    weights = read_adapter(root / "adapters" / "c00", model.adapters.targets())
     query = Query(item_numbers([START, 7]), 1, 10)
     model.adapters.write(1, weights)
     before = model.answer([query])[0]
-    model.adapters.write(9, read_adapter(root / "adapters" / "c01", model.adapters.shapes(), RANK))
+    model.adapters.write(9, read_adapter(root / "adapters" / "c01", model.adapters.targets()))
     after = model.answer([query])[0]
     np.testing.assert_array_equal(before.ranking.scores, after.ranking.scores)
 
 
 def test_a_reused_slot_forgets_the_former_adapter(model: LanguageModel, root: Path) -> None:
-    weights = read_adapter(root / "adapters" / "c00", model.adapters.shapes(), RANK)
+    weights = read_adapter(root / "adapters" / "c00", model.adapters.targets())
     one_layer = {name: factors for name, factors in weights.items() if ".1.mlp.down_proj" in name}
     query = Query(item_numbers([START, 7]), 1, 10)
     model.adapters.write(1, one_layer)
@@ -132,20 +133,16 @@ def test_a_reused_slot_forgets_the_former_adapter(model: LanguageModel, root: Pa
 
 
 def test_budget_refuses_an_adapter_and_changes_nothing(root: Path) -> None:
-    shapes_bytes = sum((n_out + n_in) * RANK * 4 for n_out, n_in in _shapes(root).values())
-    settings = ModelSettings(RANK, 1, adapter_budget_bytes=2 * shapes_bytes, device="cpu", dtype="float32")
+    shapes_bytes = sum((n_out + n_in) * RANK * 4 for n_out, n_in in projection_shapes(root / "checkpoint").values())
+    settings = ModelSettings(RANK, adapter_capacity=1, adapter_budget_bytes=2 * shapes_bytes, device="cpu", dtype="float32")
     model = LanguageModel.load(root / "checkpoint", settings)  # room for the base model's slot and one adapter
-    weights = read_adapter(root / "adapters" / "c00", model.adapters.shapes(), RANK)
+    weights = read_adapter(root / "adapters" / "c00", model.adapters.targets())
     model.adapters.write(1, weights)
     query = Query(item_numbers([START, 7]), 1, 10)
     before = model.answer([query])[0]
     with pytest.raises(AdapterError, match=f"the budget is {2 * shapes_bytes}"):
         model.adapters.write(2, weights)
     np.testing.assert_array_equal(model.answer([query])[0].ranking.scores, before.ranking.scores)
-
-
-def _shapes(root: Path) -> dict[str, tuple[int, int]]:
-    return LanguageModel.load(root / "checkpoint", MODEL_SETTINGS).adapters.shapes()
 
 
 def test_bfloat16_ranks_nearly_alike(root: Path, model: LanguageModel) -> None:

@@ -28,7 +28,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> TitleFiles:
 def test_ranking_is_that_of_the_offline_model(files: TitleFiles, adapter: str) -> None:
     prompts = load_prompts(title_bundle(files))
     engine = LanguageModel.load(files.checkpoint, ModelSettings(lora_rank=RANK, device="cpu", dtype="float32"))
-    engine.adapters.write(1, read_adapter(files.adapter(adapter), engine.adapters.shapes(), RANK))
+    engine.adapters.write(1, read_adapter(files.adapter(adapter), engine.adapters.targets()))
     answers = engine.answer([Query(item_numbers(prompts.prompt(history)), 1, 10) for history in HISTORIES])
     model = TitleModel.load(files.checkpoint, files.adapter(adapter))
     offline = NextItemScorer(model, HISTORY_LENGTH, torch.device("cpu"))
@@ -40,5 +40,5 @@ def test_ranking_is_that_of_the_offline_model(files: TitleFiles, adapter: str) -
 
 def test_only_the_layers_with_adapters_take_their_memory(files: TitleFiles) -> None:
     engine = LanguageModel.load(files.checkpoint, ModelSettings(lora_rank=RANK, device="cpu", dtype="float32"))
-    weights = read_adapter(files.adapter("c00"), engine.adapters.shapes(), RANK)
+    weights = read_adapter(files.adapter("c00"), engine.adapters.targets())
     assert {name.split(".")[2] for name in weights} == {"2", "3"}
