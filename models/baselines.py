@@ -23,6 +23,9 @@ from models.data.dataset import Dataset
 from models.types import Examples, Score, Sequences, by_history
 
 
+VALIDATION_EXAMPLES = 5_000
+
+
 @dataclass(frozen=True)
 class TrainingData:
     """What a baseline may look at. ``item_text`` is (n_items, k), the whitened texts that the language models see."""
@@ -36,7 +39,8 @@ class TrainingData:
 
     @property
     def valid(self) -> Examples:
-        return self.dataset.examples("valid")
+        """Some of the validation examples where there are many: they are looked at after every epoch."""
+        return self.dataset.examples("valid").sample(VALIDATION_EXAMPLES, seed=0)
 
     @property
     def n_items(self) -> int:

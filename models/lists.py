@@ -8,9 +8,10 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
+import msgspec
 from safetensors.numpy import load_file, save_file
 
-from models.answers import Answers
+from models.answers import Answers, VoterLists
 from models.baselines import BASELINES
 from models.cf.multvae import MultVAEScorer
 from models.contract.bundle import MANIFEST, Bundle
@@ -20,15 +21,18 @@ from models.contract.selection import GLOBAL_VOTER
 from models.contract.types import Ints
 from models.data.dataset import Dataset
 from models.evaluate import Protocol
+from models.fusion_search import try_fusions
 from models.metrics import evaluate_scorer
 from models.negatives import candidates
-from models.pipeline import Pipeline, epoch_bar
-from models.ranking import LocalRanker, open_system, recommend_all
-from models.types import Score, by_history
+from models.pipeline import LISTED_ITEMS, Pipeline, epoch_bar
+from models.ranking import LocalRanker, open_system, recommend_all, voter_lists
+from models.types import Examples, Score, by_history
 
 QUICK = ("popularity", "MultVAE")  # baselines that need no training of their own
 GLOBAL = "global adapter"
 SERVED = "served fusion"  # with whatever voters validation chose
+VOTING = ("item-kNN", "SASRec + text")  # baselines that vote in one more row: one reads sets, the other sequences
+ENSEMBLE = "fusion with baselines"  # the voters that can be served and VOTING, weights chosen on validation
 ALL = tuple(BASELINES)
 
 N_NEGATIVES = 99  # of the sampled protocol, as in L3Rec's Table 4
@@ -46,7 +50,8 @@ _FUSION_NAMES = {
 
 def row_names(baselines: Sequence[str]) -> list[str]:
     """Names of the models that :func:`ranked_lists` measures, in the table's order."""
-    return [*baselines, GLOBAL, *(fused_name(method) for method in FusionMethod), SERVED]
+    ensemble = [ENSEMBLE] if _all_vote(baselines) else []
+    return [*baselines, GLOBAL, *(fused_name(method) for method in FusionMethod), SERVED, *ensemble]
 
 
 def ranked_lists(
@@ -62,6 +67,8 @@ def ranked_lists(
     allowed = _sampled(pipeline.dataset()) if protocol == "sampled" else None
     lists = {name: _baseline_lists(pipeline, name, n)[protocol] for name in baselines}
     lists |= _local_lists(pipeline, bundle, n, allowed)
+    if _all_vote(baselines):
+        lists[ENSEMBLE] = _ensemble_lists(pipeline, bundle, n, allowed)
     return {name: lists[name] for name in row_names(baselines)}
 
 
@@ -78,13 +85,63 @@ def _baseline_lists(pipeline: Pipeline, name: str, n: int) -> dict[str, Ints]:
         with suppress(DataError):  # no lists where there are too few items to sample from
             lists["sampled"] = evaluate_scorer(score, test, n, _sampled(dataset))
         save_file(lists, directory / _LISTS)
+        if name in VOTING:
+            _save_votes(pipeline, name, score, directory)
 
-    stage = f"lists/{name.lower()}"
+    stage = _baseline_stage(name)
     read = ("data", *(("cf",) if name == "MultVAE" else ()), *(("items",) if baseline.reads_text else ()))
     inputs = {part: pipeline.directory / part for part in read}
-    pipeline.stage(stage, 2, settings, inputs, work)
+    pipeline.stage(stage, 3, settings, inputs, work)
     lists: dict[str, Ints] = load_file(pipeline.directory / stage / _LISTS)
     return lists
+
+
+def _baseline_stage(name: str) -> str:
+    return f"lists/{name.lower().replace(' + ', '-')}"
+
+
+def _save_votes(pipeline: Pipeline, name: str, score: Score, directory: Path) -> None:
+    """What a baseline answers to validation and test examples, for :func:`_ensemble_lists`."""
+    wanted: dict[str, tuple[Examples, Ints | None]] = {
+        split: (pipeline.examples(split), None) for split in ("valid", "test")
+    }
+    with suppress(DataError):
+        wanted["sampled"] = (pipeline.examples("test"), _sampled(pipeline.dataset()))
+    for votes, (examples, allowed) in wanted.items():
+        (directory / votes).mkdir()
+        voter_lists(name, score, examples, LISTED_ITEMS, allowed).save(directory / votes)
+
+
+def _all_vote(baselines: Sequence[str]) -> bool:
+    return set(VOTING) <= set(baselines)
+
+
+def _ensemble_lists(pipeline: Pipeline, bundle: Bundle, n: int, allowed: Ints | None) -> Ints:
+    """Lists of the communities, the voters that can be served and the baselines of ``VOTING``, fused."""
+
+    def work(directory: Path) -> None:
+        system, voters = open_system(bundle), (*pipeline.config.serving.voters, *VOTING)
+        valid = _with_baselines(pipeline, pipeline.answers("valid"), "valid")
+        tried = try_fusions(system, valid, pipeline.examples("valid").targets, pipeline.config.serving, voters)
+        best = max(tried, key=lambda t: t.ndcg)
+        (directory / "chosen.json").write_bytes(msgspec.json.encode(best))
+        answers = _with_baselines(
+            pipeline, _local_answers(pipeline, bundle, allowed), "test" if allowed is None else "sampled"
+        )
+        save_file({ENSEMBLE: recommend_all(system, answers, best.settings, n)}, directory / _LISTS)
+
+    stage = "lists/ensemble" if allowed is None else "lists/ensemble-sampled"
+    read = ("data", "serving", "rankings/valid", *(_baseline_stage(name) for name in VOTING))
+    inputs = {part: pipeline.directory / part for part in read} | {"bundle": bundle.path(MANIFEST)}
+    pipeline.stage(stage, 1, {"n": n, "serving": pipeline.config.serving}, inputs, work)
+    lists: Ints = load_file(pipeline.directory / stage / _LISTS)[ENSEMBLE]
+    return lists
+
+
+def _with_baselines(pipeline: Pipeline, answers: Answers, votes: str) -> Answers:
+    for name in VOTING:
+        answers = answers.with_voters(VoterLists.load(pipeline.directory / _baseline_stage(name) / votes))
+    return answers
 
 
 def _sampled(dataset: Dataset) -> Ints:

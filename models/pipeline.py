@@ -27,7 +27,7 @@ from models import communities as discovery
 from models.accuracy import CUTOFF as JUDGED_ITEMS
 from models.accuracy import judge, one_item_earlier
 from models.answers import Answers, VoterLists
-from models.baselines import Baseline, TrainingData
+from models.baselines import BASELINES, Baseline, TrainingData
 from models.cf.multvae import embed, train_multvae
 from models.cf.popularity import recency_popularity
 from models.communities.page import Portrait
@@ -128,13 +128,12 @@ class Pipeline:
         """Train the global CF model."""
 
         def work(directory: Path) -> None:
-            dataset = self.dataset()
-            valid, n_items = dataset.examples("valid"), len(dataset.catalogue)
+            data = self.training_data(BASELINES["MultVAE"])
             with epoch_bar("MultVAE", self.config.cf.epochs) as progress:
-                model = train_multvae(dataset.train, valid, n_items, self.config.cf, progress)
+                model = train_multvae(data.train, data.valid, data.n_items, self.config.cf, progress)
             model.save(directory / CF_MODEL)
 
-        self.stage("cf", 1, self.config.cf, {"data": self.directory / "data"}, work)
+        self.stage("cf", 2, self.config.cf, {"data": self.directory / "data"}, work)
 
     def communities(self) -> None:
         """Find anchors, describe the communities."""
