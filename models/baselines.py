@@ -22,7 +22,6 @@ from models.contract.types import Floats
 from models.data.dataset import Dataset
 from models.types import Examples, Score, Sequences, by_history
 
-
 VALIDATION_EXAMPLES = 5_000
 
 

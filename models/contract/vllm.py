@@ -41,6 +41,9 @@ def server_arguments(
         dtype: number format; default: float32 on a CPU, bfloat16 on CUDA, as in our engine.
         max_loras: adapters that one batch can hold; default: all of the bundle's, as a working set above it thrashes.
         max_queued_requests: requests that wait at most; more are answered 503 at once.
+
+    Raises:
+        BundleError: the adapters' rank is more than vLLM serves.
     """
     model = bundle.manifest.model
     slots = max_loras if max_loras is not None else max(len(model.adapters), 1)
@@ -83,7 +86,10 @@ def max_model_tokens(bundle: Bundle) -> int:
 
 
 def _rank_flag(rank: int) -> int:
-    return min(allowed for allowed in LORA_RANKS if allowed >= rank)
+    allowed = [each for each in LORA_RANKS if each >= rank]
+    if not allowed:
+        raise BundleError(f"the adapters' rank is {rank}, vLLM serves {LORA_RANKS[-1]} at most")
+    return min(allowed)
 
 
 def main() -> None:
@@ -101,11 +107,11 @@ def main() -> None:
         return
     if options.bundle is None:
         parser.error("BUNDLE_DIR is missing")
+    chosen = {"device": options.device, "port": options.port, "host": options.host, "dtype": options.dtype}
     try:
-        bundle = verify_bundle(options.bundle)
+        lines = server_arguments(verify_bundle(options.bundle), **chosen)
     except BundleError as error:
         parser.error(str(error))
-    lines = server_arguments(bundle, device=options.device, port=options.port, host=options.host, dtype=options.dtype)
     print("\n".join(lines))
 
 

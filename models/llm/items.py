@@ -12,7 +12,7 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 from tqdm import tqdm
-from transformers import AutoModel, AutoTokenizer
+from transformers import AutoConfig, AutoModel, AutoTokenizer
 
 from models.contract.catalogue import Item
 from models.contract.errors import ConfigError
@@ -46,6 +46,14 @@ def item_states(backbone: Backbone, texts: Sequence[str], depth: int, max_tokens
     return _read_all(texts, read)
 
 
+def check_encoder(encoder: str) -> None:
+    """Check that a sentence encoder is there, by its configuration alone. Raises ConfigError where it is not."""
+    try:
+        AutoConfig.from_pretrained(encoder)
+    except (OSError, ValueError) as exc:
+        raise ConfigError(_no_encoder(encoder, exc)) from exc
+
+
 def sentence_states(encoder: str, texts: Sequence[str], max_tokens: int) -> Tensor:
     """Mean last hidden state of each text under a sentence encoder: (n, hidden) float32.
 
@@ -61,13 +69,17 @@ def sentence_states(encoder: str, texts: Sequence[str], max_tokens: int) -> Tens
         tokenizer = AutoTokenizer.from_pretrained(encoder)
         model = AutoModel.from_pretrained(encoder, dtype=torch.float32).to(training_device()).eval()
     except (OSError, ValueError, SafetensorError) as exc:
-        raise ConfigError(f"text_encoder: {encoder!r} is no hub id or directory that loads: {exc}") from exc
+        raise ConfigError(_no_encoder(encoder, exc)) from exc
 
     def read(texts: list[str]) -> Tensor:
         encoded = _encode(tokenizer, texts, max_tokens)
         return _mean(model(**encoded).last_hidden_state, encoded["attention_mask"])
 
     return _read_all(texts, read)
+
+
+def _no_encoder(encoder: str, reason: Exception) -> str:
+    return f"local.text_encoder: {encoder!r} is no hub id or directory that loads: {reason}"
 
 
 @torch.inference_mode()

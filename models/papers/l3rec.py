@@ -28,7 +28,7 @@ from models.data.dataset import Dataset
 from models.llm.backbone import layer_count, load_backbone, top_model
 from models.llm.device import training_device
 from models.llm.item_token import CatalogueModel, ItemTokenModel, lora_config, save_adapter, save_whole_adapter
-from models.llm.items import fit_whitening, item_states, item_text, sentence_states
+from models.llm.items import check_encoder, fit_whitening, item_states, item_text, sentence_states
 from models.llm.next_item import NextItemScorer, NextItemTask, WindowConfig
 from models.llm.training import FitConfig, FitState, Report, fit
 from models.metrics import mean_ndcg
@@ -146,8 +146,10 @@ def check_backbone(config: L3RecConfig) -> None:
     """Check that the backbone is there and has the layers that are asked for, without reading its weights.
 
     Raises:
-        ConfigError: it is not, or has fewer.
+        ConfigError: it is not, or has fewer; or there is no such text encoder.
     """
+    if config.text_encoder:
+        check_encoder(config.text_encoder)
     wanted, present = config.trunk_layers + config.top_layers, layer_count(config.backbone)
     if wanted > present:
         raise ConfigError(

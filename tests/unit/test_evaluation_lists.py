@@ -53,7 +53,7 @@ def stages(reports: list[str], what: str) -> list[str]:
 
 def test_every_model_has_a_list_of_unseen_items_for_every_test_example(pipeline: Pipeline) -> None:
     made = evaluation.ranked_lists(pipeline, pipeline.bundle(), ALL, N)
-    assert list(made) == evaluation.row_names(ALL) == [*ALL, *LOCAL_ROWS]
+    assert list(made) == evaluation.row_names(ALL) == [*ALL, *LOCAL_ROWS, evaluation.ENSEMBLE]
     test = pipeline.dataset().examples("test")
     for lists in made.values():
         assert lists.shape == (len(test), N)

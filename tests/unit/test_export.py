@@ -175,7 +175,15 @@ def other_title(parts: BundleParts) -> dict[str, Any]:
 
 @pytest.mark.parametrize(
     "change",
-    [other_popularity, other_serving, other_community_name, other_history_length, other_bandwidth, other_kernel, other_title],
+    [
+        other_popularity,
+        other_serving,
+        other_community_name,
+        other_history_length,
+        other_bandwidth,
+        other_kernel,
+        other_title,
+    ],
 )
 def test_other_content_has_another_id(
     bundle: Bundle, parts: BundleParts, tmp_path: Path, change: Callable[[BundleParts], dict[str, Any]]

@@ -8,12 +8,14 @@ import pytest
 from support.servers import ROOT
 
 from models.contract.bundle import SCHEMA_VERSION, Bundle, Manifest, ModelSpec, ServingSpec, write_manifest
+from models.contract.errors import BundleError
 from models.contract.fusion import FusionMethod
 from models.contract.vllm import server_arguments, server_environment
 
 
-def bundle(directory: Path, *, n_items: int = 5000, rank: int = 16) -> Bundle:
-    model = ModelSpec("item-token", 20, n_items, rank, ("global", "c00", "c01"), "random")
+def bundle(directory: Path, *, n_items: int = 5000, rank: int = 16, table_rank: int = 0) -> Bundle:
+    adapters = ("global", "c00", "c01")
+    model = ModelSpec("item-token", 20, n_items, rank, adapters, "random", table_rank=table_rank)
     serving = ServingSpec(FusionMethod.RRF, 0.0, 100)
     described = (SCHEMA_VERSION, "b-1", "", 8, 1.0, "epanechnikov", model, serving, (), {}, {}, {}, {})
     return write_manifest(directory, Manifest(*described))
@@ -42,6 +44,17 @@ def test_logprobs_never_exceed_the_vocabulary(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("rank", "expected"), [(1, "1"), (4, "8"), (16, "16"), (17, "32")])
 def test_rank_is_rounded_up_to_one_that_vllm_knows(tmp_path: Path, rank: int, expected: str) -> None:
     assert flag(server_arguments(bundle(tmp_path, rank=rank), device="cpu", port=1), "--max-lora-rank") == expected
+
+
+@pytest.mark.parametrize(("rank", "table_rank", "expected"), [(16, 100, "128"), (64, 8, "64")])
+def test_the_larger_rank_counts(tmp_path: Path, rank: int, table_rank: int, expected: str) -> None:
+    described = bundle(tmp_path, rank=rank, table_rank=table_rank)
+    assert flag(server_arguments(described, device="cpu", port=1), "--max-lora-rank") == expected
+
+
+def test_rank_beyond_what_vllm_serves_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(BundleError, match="rank is 600, vLLM serves 512 at most"):
+        server_arguments(bundle(tmp_path, table_rank=600), device="cuda", port=1)
 
 
 def test_devices_differ_in_little(tmp_path: Path) -> None:

@@ -134,7 +134,9 @@ def test_a_reused_slot_forgets_the_former_adapter(model: LanguageModel, root: Pa
 
 def test_budget_refuses_an_adapter_and_changes_nothing(root: Path) -> None:
     shapes_bytes = sum((n_out + n_in) * RANK * 4 for n_out, n_in in projection_shapes(root / "checkpoint").values())
-    settings = ModelSettings(RANK, adapter_capacity=1, adapter_budget_bytes=2 * shapes_bytes, device="cpu", dtype="float32")
+    settings = ModelSettings(
+        RANK, adapter_capacity=1, adapter_budget_bytes=2 * shapes_bytes, device="cpu", dtype="float32"
+    )
     model = LanguageModel.load(root / "checkpoint", settings)  # room for the base model's slot and one adapter
     weights = read_adapter(root / "adapters" / "c00", model.adapters.targets())
     model.adapters.write(1, weights)

@@ -8,7 +8,7 @@ from models.contract.catalogue import Item
 from models.contract.errors import ConfigError
 from models.llm import items
 from models.llm.backbone import Backbone
-from models.llm.items import fit_whitening, item_states, item_text, sentence_states
+from models.llm.items import check_encoder, fit_whitening, item_states, item_text, sentence_states
 
 TEXTS = ["red", "blue fish", "red fox drum bell rose", "lamp boat", "blue coat ring leaf bell fish drum", "fox"]
 
@@ -82,8 +82,13 @@ def test_a_sentence_is_the_mean_over_its_tokens_and_does_not_depend_on_its_neigh
 
 
 def test_a_sentence_encoder_that_is_not_there_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"text_encoder: .*nowhere.* no hub id or directory"):
-        sentence_states(str(tmp_path / "nowhere"), TEXTS, 8)
+    for look in (check_encoder, lambda encoder: sentence_states(encoder, TEXTS, 8)):
+        with pytest.raises(ConfigError, match=r"local.text_encoder: .*nowhere.* no hub id or directory"):
+            look(str(tmp_path / "nowhere"))
+
+
+def test_a_sentence_encoder_that_is_there_passes(encoder: str) -> None:
+    check_encoder(encoder)
 
 
 def correlated(n: int, rank: int, hidden: int = 24, offset: float = 0.0) -> torch.Tensor:
