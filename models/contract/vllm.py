@@ -107,9 +107,11 @@ def main() -> None:
         return
     if options.bundle is None:
         parser.error("BUNDLE_DIR is missing")
-    chosen = {"device": options.device, "port": options.port, "host": options.host, "dtype": options.dtype}
     try:
-        lines = server_arguments(verify_bundle(options.bundle), **chosen)
+        bundle = verify_bundle(options.bundle)
+        lines = server_arguments(
+            bundle, device=options.device, port=options.port, host=options.host, dtype=options.dtype
+        )
     except BundleError as error:
         parser.error(str(error))
     print("\n".join(lines))

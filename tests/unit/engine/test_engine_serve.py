@@ -6,10 +6,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from support.checkpoints import write_bundle
 from support.http import request
 from support.processes import free_port, wait_until
 from support.servers import post, server
+from support.tables import write_table_bundle
 
 from models.contract.errors import BundleError
 from service.engine.serve import serve
@@ -34,7 +34,7 @@ N_USERS = 8
 
 
 def test_process_serves_a_bundle_and_answers_what_is_in_flight_before_it_ends(tmp_path: Path) -> None:
-    bundle = write_bundle(tmp_path / "b-1", 50, ["c00"], rank=4)
+    bundle = write_table_bundle(tmp_path / "b-1", 50, ["c00"])  # its ranks must come from the manifest
     port = free_port()
     url = f"http://127.0.0.1:{port}"
     command = [sys.executable, "-c", SERVE_GATED, str(bundle.directory), str(port), str(tmp_path)]
