@@ -19,12 +19,12 @@ from localrec.stack import Stack, WorkerKind, running_stack
 from models.contract.bundle import Bundle, verify_bundle
 from models.contract.errors import LocalRecError
 from models.data.dataset import Dataset
-from models.evaluate import EvaluateConfig
+from models.evaluation.measure import EvaluateConfig
+from models.evaluation.tables import as_text
+from models.experiments.lists import QUICK
 from models.fetch import ML_100K, SMOLLM2_135M, fetch
-from models.lists import QUICK
 from models.pipeline import Pipeline
 from models.run import load_config, save_run
-from models.tables import as_text
 
 CONFIG = Path("deploy/demo.toml")
 RUN = Path("runs/demo")

@@ -12,11 +12,11 @@ from localrec.options import config_flags, given
 from localrec.run_directory import JSON, RUN, pipeline_of
 from models.config import make
 from models.contract.bundle import Bundle
-from models.evaluate import EvaluateConfig, Evaluation, HeldOut, Protocol, as_json, check_against, measure
-from models.lists import ALL, GLOBAL, QUICK, ranked_lists, row_names
+from models.evaluation.measure import EvaluateConfig, Evaluation, HeldOut, Protocol, as_json, check_against, measure
+from models.evaluation.plots import draw
+from models.evaluation.tables import as_markdown, as_text
+from models.experiments.lists import ALL, GLOBAL, QUICK, ranked_lists, row_names
 from models.pipeline import Pipeline
-from models.plots import draw
-from models.tables import as_markdown, as_text
 
 
 @click.command()

@@ -9,9 +9,9 @@ from typing import Any
 import click
 
 from localrec.options import given
-from models.jobs import OpenExecutor
 from models.pipeline import Pipeline
 from models.run import load_run, make_run, save_run, with_flags
+from models.training.jobs import OpenExecutor
 
 RUN = click.option(
     "--run",

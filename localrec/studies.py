@@ -15,17 +15,17 @@ from localrec.options import config_flags, given
 from localrec.run_directory import RUN
 from models.config import make
 from models.contract.errors import ConfigError
-from models.evaluate import EvaluateConfig, Evaluation, Protocol, check_against
-from models.fusion_sweep import settings_of, sweep_fusion
-from models.lists import ALL, GLOBAL, row_names
+from models.evaluation.measure import EvaluateConfig, Evaluation, Protocol, check_against
+from models.evaluation.plots import draw
+from models.evaluation.tables import as_markdown, as_text, gains_table, section
+from models.experiments.fusion_sweep import settings_of, sweep_fusion
+from models.experiments.lists import ALL, GLOBAL, row_names
+from models.experiments.study import Study, as_document, costs_table, devices
+from models.experiments.sweep import Measured, Point, Sweep, write
+from models.experiments.training_sweep import parse, sweep_training, trials
+from models.llm.training_cost import TrainingReport
 from models.pipeline import Pipeline
-from models.plots import draw
 from models.run import RunConfig, load_config, load_run
-from models.study import Study, as_document, costs_table, devices
-from models.sweep import Measured, Point, Sweep, write
-from models.tables import as_markdown, as_text, gains_table, section
-from models.training_cost import TrainingReport
-from models.training_sweep import parse, sweep_training, trials
 
 OUT = click.option(
     "--out", type=click.Path(path_type=Path), help="Write OUT.json, OUT.md, and pictures, PNG and SVG, into OUT."

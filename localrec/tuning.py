@@ -7,12 +7,12 @@ from typing import Any
 import click
 
 from localrec.run_directory import RUN, pipeline_of
-from models.baselines import BASELINES, Baseline
+from models.cf.baselines import BASELINES, Baseline
 from models.cf.training import Progress
+from models.experiments.tuning import Trial, best_trial, configurations, run_trials, search_space
 from models.pipeline import Pipeline, epoch_bar
 from models.run import load_run, save_run, with_flags
 from models.stage import digest
-from models.tuning import Trial, best_trial, configurations, run_trials, search_space
 
 
 @click.command()

@@ -67,7 +67,7 @@ class BundleParts:
         model: what workers and gateway must know.
         serving: defaults of the local pipeline.
         accuracies: (n_users, q) accuracy of each local model for each user, for the weights of wRRF(LLM), see
-            :mod:`models.accuracy`.
+            :mod:`models.ranking.accuracy`.
         config, data_statistics, metrics: for the reader.
     """
 

@@ -24,10 +24,7 @@ from tqdm import tqdm
 from transformers.utils.logging import disable_progress_bar
 
 from models import communities as discovery
-from models.accuracy import CUTOFF as JUDGED_ITEMS
-from models.accuracy import judge, one_item_earlier
-from models.answers import Answers, VoterLists
-from models.baselines import BASELINES, Baseline, TrainingData
+from models.cf.baselines import BASELINES, Baseline, TrainingData
 from models.cf.multvae import embed, train_multvae
 from models.cf.popularity import recency_popularity
 from models.communities.page import Portrait
@@ -52,14 +49,18 @@ from models.data import prepare
 from models.data.dataset import Dataset
 from models.data.statistics import Statistics
 from models.export import BundleParts, adapter_names, build_bundle
-from models.fusion_search import Tried, best_fusion, in_words, leaders, try_fusions
-from models.jobs import Job, OpenExecutor, do_all, in_process
 from models.llm.training import FitState
-from models.papers import l3rec, l3rec_title
-from models.ranking import LocalRanker, LocalSystem
+from models.llm.training_cost import save_cost
+from models.papers.l3rec import item_token as l3rec
+from models.papers.l3rec import title as l3rec_title
+from models.ranking.accuracy import CUTOFF as JUDGED_ITEMS
+from models.ranking.accuracy import judge, one_item_earlier
+from models.ranking.answers import Answers, VoterLists
+from models.ranking.fusion_search import Tried, best_fusion, in_words, leaders, try_fusions
+from models.ranking.ranker import LocalRanker, LocalSystem
 from models.run import RunConfig
 from models.stage import run_stage
-from models.training_cost import save_cost
+from models.training.jobs import Job, OpenExecutor, do_all, in_process
 from models.types import Examples
 
 Report = Callable[[str], None]
@@ -206,7 +207,7 @@ class Pipeline:
         self.stage("global", 4, self._global_config() | {"ordered": self._ordered}, inputs, work, resumable=True)
 
     def local(self) -> None:
-        """Train one adapter per community, each a stage of its own; see :func:`models.jobs.do_all` for failures."""
+        """Train one adapter per community, each a stage of its own; for failures see :func:`do_all`."""
         sizes = (self.affinities() > 0).sum(axis=0).tolist()
         directory = self.directory.resolve()
         jobs = [
@@ -351,7 +352,7 @@ class Pipeline:
         return Answers(examples.histories, system.communities, profiles, lists)
 
     def accuracies(self, ranked: Ranked) -> Floats:
-        """(n_users, q) accuracy of the local models on the examples that were ranked, see :mod:`models.accuracy`."""
+        """(n_users, q) accuracy of the local models on ranked examples, see :mod:`models.ranking.accuracy`."""
         dataset, lists = self.dataset(), VoterLists.load(self.directory / "rankings" / ranked)
         return judge(lists, self._community_names(), self.examples(ranked), len(dataset.user_ids))
 

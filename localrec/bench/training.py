@@ -23,11 +23,11 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from localrec.bench.report import print_table, report
 from models.llm.backbone import Backbone, load_backbone, top_model, trunk
-from models.llm.device import mixed_precision, peak_memory_bytes, training_device
 from models.llm.item_token import CatalogueModel, lora_config
 from models.llm.items import BATCH_SIZE, item_states
 from models.llm.next_item import NextItemTask, WindowConfig
 from models.llm.training import FitConfig, fit
+from models.training.device import mixed_precision, peak_memory_bytes, training_device
 from models.types import Sequences
 
 WORDS = 1_000  # of the random backbone

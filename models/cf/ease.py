@@ -13,7 +13,7 @@ from models.cf.matrix import interaction_matrix
 from models.config import option
 from models.contract.errors import ConfigError
 from models.contract.types import Floats
-from models.metrics import mean_ndcg
+from models.evaluation.metrics import mean_ndcg
 from models.types import Examples, Sequences, by_history
 
 COLUMNS_AT_ONCE = 512  # when a triangle is mirrored

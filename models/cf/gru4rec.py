@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from models.cf.training import Progress, fit, seeded, silent
 from models.cf.windows import NextItemScorer, train_epoch
 from models.config import option
-from models.metrics import mean_ndcg
+from models.evaluation.metrics import mean_ndcg
 from models.types import Examples, Sequences, by_history
 
 

@@ -17,7 +17,7 @@ from models.cf.matrix import interaction_matrix
 from models.cf.mf_bpr import MFScorer
 from models.cf.training import Progress, fit, seeded, silent
 from models.config import option
-from models.metrics import mean_ndcg
+from models.evaluation.metrics import mean_ndcg
 from models.types import Examples, Sequences
 
 

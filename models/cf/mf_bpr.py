@@ -13,7 +13,7 @@ from models.cf.matrix import interaction_matrix
 from models.cf.training import Progress, silent, stop_early
 from models.config import option
 from models.contract.types import Floats
-from models.metrics import mean_ndcg
+from models.evaluation.metrics import mean_ndcg
 from models.types import Examples, Sequences
 
 

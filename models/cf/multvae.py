@@ -15,7 +15,7 @@ from models.cf.training import Progress, fit, seeded, silent
 from models.config import option
 from models.contract.cf import CFModel
 from models.contract.types import Floats, Ints
-from models.metrics import mean_ndcg
+from models.evaluation.metrics import mean_ndcg
 from models.types import Examples, Sequences, by_history
 
 

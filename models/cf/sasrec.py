@@ -18,7 +18,7 @@ from models.cf.windows import NextItemScorer, train_epoch
 from models.config import option
 from models.contract.errors import ConfigError
 from models.contract.types import Floats
-from models.metrics import mean_ndcg
+from models.evaluation.metrics import mean_ndcg
 from models.types import Examples, Sequences, by_history
 
 

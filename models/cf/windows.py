@@ -13,10 +13,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from models.batching import of_like_lengths
 from models.contract.types import Floats, Ints
-from models.llm.device import mixed_precision
-from models.losses import next_item_losses
+from models.training.batching import of_like_lengths
+from models.training.device import mixed_precision
+from models.training.losses import next_item_losses
 from models.types import Sequences
 
 SCORING_BATCH = 256  # histories in one pass
@@ -65,7 +65,7 @@ class NextItemScorer:
 def train_epoch(
     network: NextItemNetwork, optimizer: torch.optim.Optimizer, sequences: list[Ints], batch_size: int
 ) -> None:
-    """One pass over all windows in random order, with the loss of ``models.losses`` at every position."""
+    """One pass over all windows in random order, with the loss of ``models.training.losses`` at every position."""
     pieces = [window for sequence in sequences for window in windows(sequence, network.history_length)]
     rng = np.random.default_rng(int(torch.randint(2**31, ())))
     for rows in of_like_lengths(np.asarray([len(piece) for piece in pieces]), batch_size, rng):

@@ -17,7 +17,7 @@ from transformers import AutoConfig, AutoModel, AutoTokenizer
 from models.contract.catalogue import Item
 from models.contract.errors import ConfigError
 from models.llm.backbone import Backbone, trunk
-from models.llm.device import training_device
+from models.training.device import training_device
 
 BATCH_SIZE = 64  # items; small because titles are short and memory is shared
 ROUNDING = 1e-6  # of float32 states that went through some layers, relative to their norm

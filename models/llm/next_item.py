@@ -11,13 +11,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from models.batching import of_like_lengths
 from models.contract.prompts import start_token
 from models.contract.types import Floats, Ints
-from models.llm.device import mixed_precision
 from models.llm.item_token import NextItemModel, prompt_batch
 from models.llm.training import IGNORED, TARGETS, Batch
-from models.losses import next_item_losses
+from models.training.batching import of_like_lengths
+from models.training.device import mixed_precision
+from models.training.losses import next_item_losses
 from models.types import Sequences
 
 SCORING_BATCH = 64  # histories
@@ -72,7 +72,7 @@ class NextItemTask:
     def batches(self, epoch: int) -> list[Batch]:
         """Windows with a new random offset every epoch, so that each item is seen behind histories of all lengths.
 
-        Batches hold windows of about the same length, see :mod:`models.batching`.
+        Batches hold windows of about the same length, see :mod:`models.training.batching`.
         """
         rng = np.random.default_rng([self._config.seed, epoch])
         windows = [window for user in range(len(self._sequences)) for window in self._windows(user, rng)]
@@ -112,7 +112,7 @@ class NextItemTask:
 
 
 def next_item_loss(logits_of: Callable[[Tensor, Tensor], Tensor], batch: Batch) -> Tensor:
-    """Weighted mean of ``models.losses.next_item_losses`` over all positions of the batch that have a target.
+    """Weighted mean of ``models.training.losses.next_item_losses`` over all positions of the batch that have a target.
 
     Args:
         logits_of: of the batch's ``tokens``, and where (b, length) there are targets: (m, n_items) scores there.

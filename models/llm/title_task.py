@@ -15,11 +15,11 @@ from torch.nn.utils.rnn import pad_sequence
 
 from models.contract.prompts import TitleTokens
 from models.contract.types import Floats, Ints
-from models.llm.device import mixed_precision
 from models.llm.next_item import next_item_loss
 from models.llm.title import CachedTitleModel
 from models.llm.training import IGNORED, TARGETS, Batch
 from models.llm.trunk_cache import TokenPrompts, TrunkCache
+from models.training.device import mixed_precision
 from models.types import Examples, Score, Sequences
 
 SCORING_BATCH = 32  # histories

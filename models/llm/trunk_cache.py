@@ -21,7 +21,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from models.contract.errors import DataError
 from models.contract.types import Ints
-from models.llm.device import mixed_precision
+from models.training.device import mixed_precision
 
 BATCH_TOKENS = 4096  # in one pass through the trunk, padding included; bounds memory
 _STATES, _PROGRESS = "states.bin", "progress.json"

@@ -1,1 +1,1 @@
-"""One module a paper: what the paper says, in its order, on the shared parts of ``models``."""
+"""One package a paper: what the paper says, in its order, on the shared parts of ``models``."""

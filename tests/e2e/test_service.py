@@ -14,7 +14,7 @@ from support.runs import FinishedRun
 from localrec.processes import get, post
 from localrec.stack import Stack, running_stack, running_worker
 from models.pipeline import Pipeline
-from models.ranking import LocalRanker, open_system, recommend
+from models.ranking.ranker import LocalRanker, open_system, recommend
 
 pytestmark = pytest.mark.redis
 

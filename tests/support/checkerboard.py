@@ -7,7 +7,7 @@ import numpy as np
 from models.contract.catalogue import Catalogue, Item
 from models.data.dataset import Dataset
 from models.data.splits import TRAIN, VALID
-from models.metrics import rank_scores
+from models.evaluation.metrics import rank_scores
 from models.types import Examples, Score, Scorer, Sequences, by_history
 
 

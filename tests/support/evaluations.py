@@ -3,7 +3,7 @@
 import numpy as np
 
 from models.contract.types import Ints, item_numbers
-from models.evaluate import EvaluateConfig, Evaluation, HeldOut, Protocol, measure
+from models.evaluation.measure import EvaluateConfig, Evaluation, HeldOut, Protocol, measure
 from models.types import Examples, Sequences
 
 N_ITEMS = 12

@@ -8,7 +8,7 @@ from models.cf.ease import EASEConfig, train_ease
 from models.cf.matrix import interaction_matrix
 from models.contract.errors import ConfigError
 from models.contract.types import item_numbers
-from models.metrics import mean_ndcg
+from models.evaluation.metrics import mean_ndcg
 from models.types import Examples, Sequences, by_history
 
 

@@ -8,7 +8,7 @@ from support.checkerboard import checkerboard, share_of_right_colour
 from models.cf.gru4rec import GRU4Rec, GRU4RecConfig, train_gru4rec
 from models.cf.windows import NextItemScorer
 from models.contract.types import item_numbers
-from models.metrics import mean_ndcg
+from models.evaluation.metrics import mean_ndcg
 from models.types import Examples, Sequences, by_history
 
 SMALL = GRU4RecConfig(

@@ -4,7 +4,7 @@ import numpy as np
 from support.checkerboard import checkerboard, share_of_users_right
 
 from models.cf.mf_bpr import MFBPRConfig, MFScorer, train_mf_bpr
-from models.metrics import mean_ndcg
+from models.evaluation.metrics import mean_ndcg
 from models.types import Examples, Sequences
 
 SMALL = MFBPRConfig(embedding_size=8, learning_rate=0.1, passes=20, epochs=10, patience=10)

@@ -8,7 +8,7 @@ from support.checkerboard import checkerboard, share_of_right_colour
 from models.cf.multvae import MultVAE, MultVAEConfig, MultVAEScorer, embed, train_multvae
 from models.contract.cf import CFModel
 from models.contract.types import item_numbers
-from models.metrics import mean_ndcg
+from models.evaluation.metrics import mean_ndcg
 from models.types import Sequences, by_history
 
 SMALL = MultVAEConfig(

@@ -6,7 +6,7 @@ import pytest
 from models.cf.popularity import PopularityScorer, recency_popularity
 from models.contract.errors import ConfigError
 from models.contract.types import item_numbers
-from models.metrics import rank_scores
+from models.evaluation.metrics import rank_scores
 from models.types import Sequences
 
 DAY = 86_400

@@ -9,7 +9,7 @@ from models.cf.sasrec import SASRec, SASRecConfig, train_sasrec
 from models.cf.windows import NextItemScorer
 from models.contract.errors import ConfigError
 from models.contract.types import item_numbers
-from models.metrics import mean_ndcg
+from models.evaluation.metrics import mean_ndcg
 from models.types import Examples, Sequences, by_history
 
 SMALL = SASRecConfig(

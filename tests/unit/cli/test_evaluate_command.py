@@ -9,8 +9,8 @@ from click.testing import CliRunner, Result
 from support.runs import FinishedRun
 
 from localrec.cli import cli
-from models import lists
 from models.contract.errors import ConfigError
+from models.experiments import lists
 from models.run import save_run
 
 

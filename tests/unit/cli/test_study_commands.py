@@ -10,8 +10,10 @@ from click.testing import CliRunner, Result
 from support.runs import run_config
 
 from localrec.cli import cli
-from models import baselines, fetch, lists, study
+from models import fetch
+from models.cf import baselines
 from models.contract.errors import ConfigError, DataError
+from models.experiments import lists, study
 from models.run import RunConfig
 
 QUICK = ("popularity", "MultVAE", "EASE", "SASRec")

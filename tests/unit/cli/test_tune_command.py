@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from localrec.cli import cli
-from models.baselines import BASELINES
+from models.cf.baselines import BASELINES
 from models.run import SETTINGS
 
 

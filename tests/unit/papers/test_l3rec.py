@@ -12,11 +12,11 @@ from torch import Tensor
 from models.contract.errors import ConfigError
 from models.contract.types import Floats
 from models.data.dataset import Dataset
+from models.evaluation.metrics import mean_ndcg
 from models.llm.item_token import CatalogueModel
 from models.llm.next_item import NextItemScorer
 from models.llm.training import FitState
-from models.metrics import mean_ndcg
-from models.papers.l3rec import (
+from models.papers.l3rec.item_token import (
     ADAPTER,
     CHECKPOINT,
     ITEM_TABLE,

@@ -11,12 +11,12 @@ from torch import Tensor
 from models.contract.errors import ConfigError, DataError
 from models.contract.types import Floats
 from models.data.dataset import Dataset
+from models.evaluation.metrics import mean_ndcg
 from models.llm.next_item import NextItemScorer
 from models.llm.title import TitleModel
 from models.llm.training import FitState
-from models.metrics import mean_ndcg
-from models.papers.l3rec import ADAPTER, CHECKPOINT, ITEM_TABLE, ITEM_VECTORS, L3RecConfig, embed_items
-from models.papers.l3rec_title import cache_trunk, train_global, train_local
+from models.papers.l3rec.item_token import ADAPTER, CHECKPOINT, ITEM_TABLE, ITEM_VECTORS, L3RecConfig, embed_items
+from models.papers.l3rec.title import cache_trunk, train_global, train_local
 from models.types import Sequences, by_history
 
 RED, BLUE = ((np.arange(40) % 2 == colour).astype(np.float32) for colour in (0, 1))

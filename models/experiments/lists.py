@@ -1,0 +1,194 @@
+"""The ranked lists that the evaluation table measures: baselines, the global adapter, the fused local adapters.
+
+What these stages leave in a run is lists for the test examples, not weights: nobody serves a baseline. Baselines are
+trained on the train part and stopped on validation.
+"""
+
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import msgspec
+from safetensors.numpy import load_file, save_file
+
+from models.cf.baselines import BASELINES
+from models.cf.multvae import MultVAEScorer
+from models.contract.bundle import MANIFEST, Bundle
+from models.contract.errors import DataError
+from models.contract.fusion import FusionMethod
+from models.contract.selection import GLOBAL_VOTER
+from models.contract.types import Ints
+from models.data.dataset import Dataset
+from models.evaluation.measure import Protocol
+from models.evaluation.metrics import evaluate_scorer
+from models.evaluation.negatives import candidates
+from models.pipeline import LISTED_ITEMS, Pipeline, epoch_bar
+from models.ranking.answers import Answers, VoterLists
+from models.ranking.fusion_search import try_fusions
+from models.ranking.ranker import LocalRanker, open_system, recommend_all, voter_lists
+from models.types import Examples, Score, by_history
+
+QUICK = ("popularity", "MultVAE")  # baselines that need no training of their own
+GLOBAL = "global adapter"
+SERVED = "served fusion"  # with whatever voters validation chose
+VOTING = ("item-kNN", "SASRec + text")  # baselines that vote in one more row: one reads sets, the other sequences
+ENSEMBLE = "fusion with baselines"  # the voters that can be served and VOTING, weights chosen on validation
+ALL = tuple(BASELINES)
+
+N_NEGATIVES = 99  # of the sampled protocol, as in L3Rec's Table 4
+NEGATIVES_SEED = 0  # the same for every run, so that runs can be compared
+
+_LISTS = "lists.safetensors"
+_FUSION_NAMES = {
+    FusionMethod.COUNT: "Count",
+    FusionMethod.RRF: "RRF",
+    FusionMethod.WRRF_CF: "wRRF(CF)",
+    FusionMethod.WRRF_LLM: "wRRF(LLM)",
+    FusionMethod.SCORES: "scores",
+}
+
+
+def row_names(baselines: Sequence[str]) -> list[str]:
+    """Names of the models that :func:`ranked_lists` measures, in the table's order."""
+    ensemble = [ENSEMBLE] if _all_vote(baselines) else []
+    return [*baselines, GLOBAL, *(fused_name(method) for method in FusionMethod), SERVED, *ensemble]
+
+
+def ranked_lists(
+    pipeline: Pipeline, bundle: Bundle, baselines: Sequence[str], n: int, protocol: Protocol = "full"
+) -> dict[str, Ints]:
+    """Lists (n_examples, n) for the test examples by model, in the table's order; made where the run lacks them.
+
+    The local models' lists come out of the bundle: what is measured is what is served.
+
+    Raises:
+        DataError: the catalogue is too small for the sampled protocol.
+    """
+    allowed = _sampled(pipeline.dataset()) if protocol == "sampled" else None
+    lists = {name: _baseline_lists(pipeline, name, n)[protocol] for name in baselines}
+    lists |= _local_lists(pipeline, bundle, n, allowed)
+    if _all_vote(baselines):
+        lists[ENSEMBLE] = _ensemble_lists(pipeline, bundle, n, allowed)
+    return {name: lists[name] for name in row_names(baselines)}
+
+
+def _baseline_lists(pipeline: Pipeline, name: str, n: int) -> dict[str, Ints]:
+    """A baseline's lists by protocol. Both at once: what takes long is the training."""
+    baseline = BASELINES[name]
+    config = getattr(pipeline.config, baseline.section)
+    settings = {"n": n, "config": config, "version": baseline.version, "negatives": [N_NEGATIVES, NEGATIVES_SEED]}
+
+    def work(directory: Path) -> None:
+        dataset = pipeline.dataset()
+        score, test = _train(pipeline, name), dataset.examples("test")
+        lists = {"full": evaluate_scorer(score, test, n)}
+        with suppress(DataError):  # no lists where there are too few items to sample from
+            lists["sampled"] = evaluate_scorer(score, test, n, _sampled(dataset))
+        save_file(lists, directory / _LISTS)
+        if name in VOTING:
+            _save_votes(pipeline, name, score, directory)
+
+    stage = _baseline_stage(name)
+    read = ("data", *(("cf",) if name == "MultVAE" else ()), *(("items",) if baseline.reads_text else ()))
+    inputs = {part: pipeline.directory / part for part in read}
+    pipeline.stage(stage, 3, settings, inputs, work)
+    lists: dict[str, Ints] = load_file(pipeline.directory / stage / _LISTS)
+    return lists
+
+
+def _baseline_stage(name: str) -> str:
+    return f"lists/{name.lower().replace(' + ', '-')}"
+
+
+def _save_votes(pipeline: Pipeline, name: str, score: Score, directory: Path) -> None:
+    """What a baseline answers to validation and test examples, for :func:`_ensemble_lists`."""
+    wanted: dict[str, tuple[Examples, Ints | None]] = {
+        split: (pipeline.examples(split), None) for split in ("valid", "test")
+    }
+    with suppress(DataError):
+        wanted["sampled"] = (pipeline.examples("test"), _sampled(pipeline.dataset()))
+    for votes, (examples, allowed) in wanted.items():
+        (directory / votes).mkdir()
+        voter_lists(name, score, examples, LISTED_ITEMS, allowed).save(directory / votes)
+
+
+def _all_vote(baselines: Sequence[str]) -> bool:
+    return set(VOTING) <= set(baselines)
+
+
+def _ensemble_lists(pipeline: Pipeline, bundle: Bundle, n: int, allowed: Ints | None) -> Ints:
+    """Lists of the communities, the voters that can be served and the baselines of ``VOTING``, fused."""
+
+    def work(directory: Path) -> None:
+        system, voters = open_system(bundle), (*pipeline.config.serving.voters, *VOTING)
+        valid = _with_baselines(pipeline, pipeline.answers("valid"), "valid")
+        tried = try_fusions(system, valid, pipeline.examples("valid").targets, pipeline.config.serving, voters)
+        best = max(tried, key=lambda t: t.ndcg)
+        (directory / "chosen.json").write_bytes(msgspec.json.encode(best))
+        answers = _with_baselines(
+            pipeline, _local_answers(pipeline, bundle, allowed), "test" if allowed is None else "sampled"
+        )
+        save_file({ENSEMBLE: recommend_all(system, answers, best.settings, n)}, directory / _LISTS)
+
+    stage = "lists/ensemble" if allowed is None else "lists/ensemble-sampled"
+    read = ("data", "serving", "rankings/valid", *(_baseline_stage(name) for name in VOTING))
+    inputs = {part: pipeline.directory / part for part in read} | {"bundle": bundle.path(MANIFEST)}
+    pipeline.stage(stage, 1, {"n": n, "serving": pipeline.config.serving}, inputs, work)
+    lists: Ints = load_file(pipeline.directory / stage / _LISTS)[ENSEMBLE]
+    return lists
+
+
+def _with_baselines(pipeline: Pipeline, answers: Answers, votes: str) -> Answers:
+    for name in VOTING:
+        answers = answers.with_voters(VoterLists.load(pipeline.directory / _baseline_stage(name) / votes))
+    return answers
+
+
+def _sampled(dataset: Dataset) -> Ints:
+    """What may be listed for each test example under the sampled protocol."""
+    return candidates(dataset.examples("test"), len(dataset.catalogue), N_NEGATIVES, NEGATIVES_SEED)
+
+
+def _local_lists(pipeline: Pipeline, bundle: Bundle, n: int, allowed: Ints | None) -> dict[str, Ints]:
+    def work(directory: Path) -> None:
+        save_file(_rank_local(pipeline, bundle, n, allowed), directory / _LISTS)
+
+    stage = "lists/local" if allowed is None else "lists/local-sampled"
+    inputs = {"data": pipeline.directory / "data", "serving": pipeline.directory / "serving"}
+    pipeline.stage(stage, 5, {"n": n}, inputs | {"bundle": bundle.path(MANIFEST)}, work)
+    lists: dict[str, Ints] = load_file(pipeline.directory / stage / _LISTS)
+    return lists
+
+
+def _rank_local(pipeline: Pipeline, bundle: Bundle, n: int, allowed: Ints | None) -> dict[str, Ints]:
+    """Lists of the global adapter, of the communities by every method with its own best k, and what is served."""
+    system, answers = open_system(bundle), _local_answers(pipeline, bundle, allowed)
+    settings = {fused_name(method): pipeline.fusion_settings(method) for method in FusionMethod}
+    settings[SERVED] = bundle.manifest.serving.fusion()
+    lists = {name: recommend_all(system, answers, fusion, n) for name, fusion in settings.items()}
+    return {GLOBAL: answers.lists.best(GLOBAL_VOTER, n)} | lists
+
+
+def _local_answers(pipeline: Pipeline, bundle: Bundle, allowed: Ints | None) -> Answers:
+    """Every voter's answers for the test examples: one scoring pass, which the run keeps where all items are ranked."""
+    if allowed is None:
+        pipeline.rank("test")
+        return pipeline.answers("test")
+    test = pipeline.examples("test")
+    ranker = LocalRanker(open_system(bundle), bundle.manifest.serving.candidates)
+    return ranker.answers(test.histories, allowed, pipeline.accuracies("valid")[test.users])
+
+
+def fused_name(method: FusionMethod) -> str:
+    """Name of a row of the table."""
+    return f"local adapters, {_FUSION_NAMES[method]}"
+
+
+def _train(pipeline: Pipeline, name: str) -> Score:
+    """A trained baseline. MultVAE is the run's CF model, which is there already."""
+    if name == "MultVAE":
+        return by_history(MultVAEScorer(pipeline.cf_model()))
+    baseline = BASELINES[name]
+    config = getattr(pipeline.config, baseline.section)
+    with epoch_bar(name, getattr(config, "epochs", 0)) as progress:
+        return baseline.train(pipeline.training_data(baseline), config, progress)

@@ -1,0 +1,175 @@
+"""The same experiment for several seeds, measured together: what a committed table of results is made of.
+
+```
+<directory>/seed-0  seed-1 …   one run directory a seed; what does not depend on the seed is made once
+```
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import fields
+from functools import cached_property
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from models.contract.bundle import Bundle, community_adapter
+from models.contract.types import Ints
+from models.evaluation.measure import EvaluateConfig, Evaluation, HeldOut, Protocol, measure_seeds
+from models.evaluation.tables import Table
+from models.experiments.lists import ALL, ranked_lists
+from models.llm.training_cost import TrainingReport, training_report
+from models.pipeline import Pipeline, Report
+from models.run import RunConfig, check_data_set, save_run, with_flags
+from models.stage import link_stages
+from models.training.jobs import OpenExecutor, as_duration
+
+Lists = Mapping[str, Ints]
+
+
+def with_seed(config: RunConfig, seed: int) -> RunConfig:
+    """The settings with the seed of every section that has one."""
+    for field in fields(config):
+        if hasattr(getattr(config, field.name), "seed"):
+            config = with_flags(config, field.name, {"seed": seed})
+    return config
+
+
+class Study:
+    """Runs of one configuration with several seeds.
+
+    Args:
+        directory: the seeds' run directories are made in it.
+        config: of all runs, but for the seeds.
+        seeds: distinct.
+        report: told one line a step.
+        open_executor: see :class:`models.pipeline.Pipeline`.
+
+    Raises:
+        ConfigError: one of the run directories holds a run of another data set.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        config: RunConfig,
+        seeds: Sequence[int],
+        report: Report,
+        open_executor: OpenExecutor | None = None,
+    ) -> None:
+        self.seeds = tuple(seeds)
+        self.config = config
+        self._report = report
+        self._pipelines = {
+            seed: Pipeline(directory / f"seed-{seed}", with_seed(config, seed), report, open_executor=open_executor)
+            for seed in seeds
+        }
+        for pipeline in self._pipelines.values():
+            check_data_set(pipeline.directory, pipeline.config)
+
+    def runs(self) -> Iterator[tuple[Pipeline, Bundle]]:
+        """Every seed's run, to its bundle; what is unchanged since the last time is reused."""
+        first = next(iter(self._pipelines.values())).directory
+        for seed, pipeline in self._pipelines.items():
+            self._report(f"seed {seed}: {pipeline.directory}")
+            if pipeline.directory != first:
+                link_stages(first, pipeline.directory)
+            save_run(pipeline.directory, pipeline.config)
+            yield pipeline, pipeline.run()
+
+    def lists(self, protocols: Sequence[Protocol], n: int) -> dict[Protocol, list[Lists]]:
+        """Every model's lists for the test examples, one entry a seed; runs and baselines are made where they lack."""
+        made: dict[Protocol, list[Lists]] = {protocol: [] for protocol in protocols}
+        for pipeline, bundle in self.runs():
+            for protocol in protocols:
+                made[protocol].append(ranked_lists(pipeline, bundle, ALL, n, protocol))
+        return made
+
+    def evaluation(
+        self,
+        lists: Sequence[Lists],
+        config: EvaluateConfig,
+        *,
+        protocol: Protocol,
+        against: str,
+        provenance: dict[str, str],
+    ) -> Evaluation:
+        """What is measured of all seeds' lists together, see :func:`models.evaluation.measure.measure_seeds`."""
+        held_out = self._held_out
+        return Evaluation(
+            dataset=self.config.name,
+            protocol=protocol,
+            n_examples=len(held_out.examples),
+            n_items=len(held_out.training_counts),
+            against=against,
+            config=config,
+            cutoff=config.cutoff,
+            provenance=provenance,
+            rows=measure_seeds(lists, held_out, config, against),
+            seeds=self.seeds if len(self.seeds) > 1 else (),
+        )
+
+    @cached_property
+    def _held_out(self) -> HeldOut:
+        """The test examples, the same for all seeds."""
+        return HeldOut.of(next(iter(self._pipelines.values())).dataset())
+
+    def costs(self) -> dict[int, TrainingReport]:
+        """What training took, by seed."""
+        communities = [community_adapter(number) for number in range(self.config.communities.n_communities)]
+        return {seed: training_report(p.directory, communities) for seed, p in self._pipelines.items()}
+
+
+def costs_table(costs: Mapping[int, TrainingReport]) -> Table:
+    """L3Rec's Table 5 over the seeds: the local adapters, in parallel and summed, beside the global one."""
+    n = len(next(iter(costs.values())).local_adapters)
+    rows = [_cost_cells(str(seed), [report]) for seed, report in costs.items()]
+    if len(costs) > 1:
+        rows.append(_cost_cells("mean", list(costs.values())))
+    return Table(
+        f"Training cost: {n} local adapters, each on a machine of its own or one after the other, and the global one",
+        (
+            "seed",
+            "global",
+            "local in parallel",
+            "local summed",
+            "parallel, of the global's",
+            "summed, of the global's",
+            "epochs, global",
+            "epochs, local",
+            "examples, global",
+            "examples, local",
+        ),
+        tuple(rows),
+    )
+
+
+def devices(costs: Mapping[int, TrainingReport]) -> str:
+    """What the language models were trained on."""
+    return ", ".join(sorted({c.device for r in costs.values() for c in (r.global_adapter, *r.local_adapters.values())}))
+
+
+def _cost_cells(name: str, reports: Sequence[TrainingReport]) -> tuple[str, ...]:
+    def mean(value: Callable[[TrainingReport], float]) -> float:
+        return fmean(value(report) for report in reports)
+
+    whole = mean(lambda r: r.global_adapter.seconds)
+    parallel, summed = mean(lambda r: r.parallel_seconds), mean(lambda r: r.summed_seconds)
+    return (
+        name,
+        *(as_duration(seconds) for seconds in (whole, parallel, summed)),
+        f"{parallel / whole:.0%}",
+        f"{summed / whole:.0%}",
+        f"{mean(lambda r: r.global_adapter.epochs):.1f}",
+        f"{mean(lambda r: _mean_local(r, 'epochs')):.1f}",
+        f"{mean(lambda r: r.global_adapter.examples):,.0f}",
+        f"{mean(lambda r: _mean_local(r, 'examples') * len(r.local_adapters)):,.0f}",
+    )
+
+
+def _mean_local(report: TrainingReport, key: str) -> float:
+    return fmean(getattr(cost, key) for cost in report.local_adapters.values())
+
+
+def as_document(costs: Mapping[int, TrainingReport]) -> dict[str, Any]:
+    """The training costs for JSON, by seed."""
+    return {str(seed): report.as_dict() for seed, report in costs.items()}

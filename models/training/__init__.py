@@ -1,0 +1,1 @@
+"""What all trainers share: the next-item loss, batches, the device, and where independent trainings run."""
