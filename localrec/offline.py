@@ -15,9 +15,9 @@ from models.contract.bundle import community_adapter, open_bundle, verify_bundle
 from models.contract.errors import ConfigError
 from models.data.prepare import DataConfig
 from models.llm.training_cost import training_report
-from models.papers.l3rec.item_token import L3RecConfig
+from models.papers.l3rec.config import L3RecConfig
 from models.pipeline import Pipeline
-from models.ranking.ranker import ServingConfig
+from models.ranking.fusion_search import ServingConfig
 from models.run import Task, check_data_set, load_config, load_run, save_run
 from models.training.jobs import OpenExecutor
 from models.training.on_ray import on_ray

@@ -42,7 +42,6 @@ from models.contract.bundle import (
 from models.contract.cf import CFModel
 from models.contract.errors import DataError
 from models.contract.fusion import FusionMethod
-from models.contract.prompts import TitleTokens
 from models.contract.selection import FusionSettings
 from models.contract.types import Floats
 from models.data import prepare
@@ -51,13 +50,17 @@ from models.data.statistics import Statistics
 from models.export import BundleParts, adapter_names, build_bundle
 from models.llm.training import FitState
 from models.llm.training_cost import save_cost
-from models.papers.l3rec import item_token as l3rec
-from models.papers.l3rec import title as l3rec_title
+from models.papers.l3rec import forms
+from models.papers.l3rec.config import check_backbone
+from models.papers.l3rec.files import ADAPTER, CHECKPOINT, ITEM_VECTORS
+from models.papers.l3rec.item_vectors import embed_items
+from models.papers.l3rec.title import cache_trunk
 from models.ranking.accuracy import CUTOFF as JUDGED_ITEMS
 from models.ranking.accuracy import judge, one_item_earlier
 from models.ranking.answers import Answers, VoterLists
 from models.ranking.fusion_search import Tried, best_fusion, in_words, leaders, try_fusions
-from models.ranking.ranker import LocalRanker, LocalSystem
+from models.ranking.ranker import LocalRanker
+from models.ranking.system import LocalSystem
 from models.run import RunConfig
 from models.stage import run_stage
 from models.training.jobs import Job, OpenExecutor, do_all, in_process
@@ -113,7 +116,7 @@ class Pipeline:
         """
         prepare.input_files(self.config.data)
         if last not in (self.data, self.cf, self.communities):
-            l3rec.check_backbone(self.config.local)
+            check_backbone(self.config.local)
         before_training = (self.data, self.cf, self.communities, self.items, self.trunk)
         for stage in (*before_training, self.global_model, self.local, self.serving):
             stage()
@@ -171,7 +174,7 @@ class Pipeline:
         keys = ("backbone", "text_encoder", "trunk_layers", "title_tokens", "text_size")
 
         def work(directory: Path) -> None:
-            l3rec.embed_items(local, self.dataset(), directory)
+            embed_items(local, self.dataset(), directory)
 
         inputs = self._backbone_inputs() | _files("text_encoder", local.text_encoder)
         self.stage("items", 2, {key: getattr(local, key) for key in keys}, inputs, work)
@@ -182,28 +185,21 @@ class Pipeline:
         keys = ("backbone", "trunk_layers", "top_layers", "title_tokens", "history_length", "newest_windows")
 
         def work(directory: Path) -> None:
-            l3rec_title.cache_trunk(local, self.dataset(), directory, self._prefixed("trunk"))
+            cache_trunk(local, self.dataset(), directory, self._prefixed("trunk"))
 
-        if local.form == "title":
+        if forms.reads_trunk(local):
             config = {key: getattr(local, key) for key in keys}
             self.stage("trunk", 1, config, self._backbone_inputs(), work, resumable=True)
 
     def global_model(self) -> None:
         """Train the item table and the global adapter."""
 
-        local, items = self.config.local, self.directory / "items"
-
         def work(directory: Path) -> None:
-            report = self._prefixed("global")
-            if local.form == "title":
-                cached = self.directory / "trunk"
-                state = l3rec_title.train_global(local, self.dataset(), items, cached, directory, report)
-            else:
-                data = l3rec.TrainingSet.of_all(self.dataset(), ordered=self._ordered)
-                state = l3rec.train_global(local, data, items, directory, report)
+            local, dataset, report = self.config.local, self.dataset(), self._prefixed("global")
+            state = forms.train_global(local, dataset, self._made(), directory, ordered=self._ordered, report=report)
             _write_training(directory, state)
 
-        inputs = self._backbone_inputs() | {"items": items} | self._trunk_input()
+        inputs = self._backbone_inputs() | {"items": self.directory / "items"} | self._trunk_input()
         self.stage("global", 4, self._global_config() | {"ordered": self._ordered}, inputs, work, resumable=True)
 
     def local(self) -> None:
@@ -308,7 +304,7 @@ class Pipeline:
 
     def training_data(self, baseline: Baseline) -> TrainingData:
         """What a baseline is trained on."""
-        path = self.directory / "items" / l3rec.ITEM_VECTORS
+        path = self.directory / "items" / ITEM_VECTORS
         return TrainingData(self.dataset(), load_file(path)["text"] if baseline.reads_text else None)
 
     def affinities(self) -> Floats:
@@ -372,15 +368,15 @@ class Pipeline:
     def system(self) -> LocalSystem:
         """Everything that ranking needs, as the stages left it."""
         dataset = self.dataset()
-        adapters = {GLOBAL_ADAPTER: self.directory / "global" / l3rec.ADAPTER}
-        adapters |= {name: self.directory / "local" / name / l3rec.ADAPTER for name in self._community_names()}
+        adapters = {GLOBAL_ADAPTER: self.directory / "global" / ADAPTER}
+        adapters |= {name: self.directory / "local" / name / ADAPTER for name in self._community_names()}
         return LocalSystem(
             cf=self.cf_model(),
             anchors=load_file(self.directory / "communities" / COMMUNITIES)["anchors"],
             bandwidth=self.config.communities.serving_bandwidth,
             kernel=self.config.communities.kernel,
             popularity=self.popularity(dataset),
-            checkpoint=self.directory / "global" / l3rec.CHECKPOINT,
+            checkpoint=self.directory / "global" / CHECKPOINT,
             adapters=adapters,
             history_length=self.config.local.history_length,
             form=self.config.local.form,
@@ -396,34 +392,31 @@ class Pipeline:
         name, local = community_adapter(community), self.config.local
 
         def work(directory: Path) -> None:
-            _write_training(directory, self._train_local(community, directory, self._prefixed(name)))
+            who, dataset, report = self._community(community), self.dataset(), self._prefixed(name)
+            state = forms.train_local(
+                local, dataset, who, self._made(), directory, ordered=self._ordered, report=report
+            )
+            _write_training(directory, state)
 
         inputs = {n: self.directory / n for n in ("data", "communities", "items", "global")} | self._trunk_input()
         config = {"community": community, "local": local, "ordered": self._ordered}
         return self.stage(f"local/{name}", 3, config, inputs, work, resumable=True)
 
-    def _train_local(self, community: int, directory: Path, report: Report) -> FitState:
-        local, dataset, global_model = self.config.local, self.dataset(), self.directory / "global"
-        affinity, item_affinities = self.affinities()[:, community], self.item_affinities()
-        if local.form == "title":
-            cached = self.directory / "trunk"
-            return l3rec_title.train_local(local, dataset, affinity, cached, global_model, directory, report=report)
-        data = l3rec.TrainingSet.of_community(
-            dataset,
-            affinity,
-            None if item_affinities is None else item_affinities[:, community],
-            weighted=local.affinity_weighted,
-            ordered=self._ordered,
-        )
-        items = self.directory / "items"
-        return l3rec.train_local(local, data, items, global_model, directory, community=community, report=report)
-
     @property
     def _ordered(self) -> bool:
         return self.config.task == "sequential"
 
+    def _community(self, number: int) -> forms.Community:
+        item_affinities = self.item_affinities()
+        of_items = None if item_affinities is None else item_affinities[:, number]
+        return forms.Community(number, self.affinities()[:, number], of_items)
+
+    def _made(self) -> forms.Made:
+        root = self.directory
+        return forms.Made(items=root / "items", trunk=root / "trunk", global_model=root / "global")
+
     def _trunk_input(self) -> dict[str, Path]:
-        return {"trunk": self.directory / "trunk"} if self.config.local.form == "title" else {}
+        return {"trunk": self.directory / "trunk"} if forms.reads_trunk(self.config.local) else {}
 
     def _prefixed(self, name: str) -> Report:
         return lambda line: self._report(f"  {name}: {line}")
@@ -445,14 +438,13 @@ class Pipeline:
 
     def _model_spec(self, n_items: int) -> ModelSpec:
         local = self.config.local
-        title = local.form == "title"
         return ModelSpec(
             form=local.form,
             history_length=local.history_length,
             n_items=n_items,
             lora_rank=local.lora_rank,
             table_rank=local.embedding_size if local.local_start == "scratch" else 0,
-            item_tokens=TitleTokens.load(self.directory / "global").longest if title else 1,
+            item_tokens=forms.tokens_per_item(local, self.directory / "global"),
             adapters=adapter_names(self.config.communities.n_communities),
             base_model=Path(local.backbone).name,
         )

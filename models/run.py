@@ -23,8 +23,8 @@ from models.communities import CommunityConfig
 from models.config import make
 from models.contract.errors import ConfigError
 from models.data.prepare import DataConfig
-from models.papers.l3rec.item_token import L3RecConfig
-from models.ranking.ranker import ServingConfig
+from models.papers.l3rec.config import L3RecConfig
+from models.ranking.fusion_search import ServingConfig
 
 SETTINGS = "run.json"
 Task = Literal["sequential", "top-n"]

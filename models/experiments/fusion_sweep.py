@@ -19,7 +19,8 @@ from models.experiments.sweep import Measured, Point, load_points, measured, sav
 from models.pipeline import Pipeline, Ranked
 from models.ranking.answers import Answers, VoterLists
 from models.ranking.fusion_search import DAMPED
-from models.ranking.ranker import LocalSystem, recommend_all
+from models.ranking.recommend import recommend_all
+from models.ranking.system import LocalSystem
 
 VERSION = 1
 LIST_LENGTH = 10

@@ -25,7 +25,9 @@ from models.evaluation.negatives import candidates
 from models.pipeline import LISTED_ITEMS, Pipeline, epoch_bar
 from models.ranking.answers import Answers, VoterLists
 from models.ranking.fusion_search import try_fusions
-from models.ranking.ranker import LocalRanker, open_system, recommend_all, voter_lists
+from models.ranking.ranker import LocalRanker, voter_lists
+from models.ranking.recommend import recommend_all
+from models.ranking.system import open_system
 from models.types import Examples, Score, by_history
 
 QUICK = ("popularity", "MultVAE")  # baselines that need no training of their own

@@ -6,18 +6,37 @@ One scoring pass serves all that is tried (``models.ranking.answers``). Nothing 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from models.config import option
 from models.contract.fusion import FusionMethod
-from models.contract.selection import FusionSettings
+from models.contract.selection import MAX_VOTER_WEIGHT, FusionSettings, ServedVoter
 from models.contract.types import Ints
 from models.evaluation.metrics import ndcg, ranks_in_lists
 from models.ranking.answers import Answers
-from models.ranking.ranker import LocalSystem, ServingConfig, recommend_all
+from models.ranking.recommend import recommend_all
+from models.ranking.system import LocalSystem
 
 DAMPED = (FusionMethod.RRF, FusionMethod.WRRF_CF, FusionMethod.WRRF_LLM)  # the methods that k matters to
 ROUNDS = 3  # at most, of the search along one weight after the other
 CUTOFF = 10
 
 Value = Callable[[FusionSettings], float]
+
+
+@dataclass(frozen=True)
+class ServingConfig:
+    """Fusion settings that are tried on validation examples; the best become the bundle's."""
+
+    candidates: int = option(100, "Items asked of each voter", low=10, high=1000)
+    dampings: tuple[float, ...] = option((0.0, 10.0, 40.0, 100.0), "Values of k of equations 5 and 6 tried", low=0)
+    voters: tuple[ServedVoter, ...] = option(
+        ("global", "cf"), "Who may vote beside the communities; each request asks the global adapter once more for it"
+    )
+    voter_weights: tuple[float, ...] = option(
+        (0.0, 0.25, 0.5, 1.0, 2.0, 4.0),
+        "Weights tried of another voter; 1 is as much as a user's communities together",
+        low=0,
+        high=MAX_VOTER_WEIGHT,
+    )
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,9 @@ from support.runs import FinishedRun
 from localrec.processes import get, post
 from localrec.stack import Stack, running_stack, running_worker
 from models.pipeline import Pipeline
-from models.ranking.ranker import LocalRanker, open_system, recommend
+from models.ranking.ranker import LocalRanker
+from models.ranking.recommend import recommend
+from models.ranking.system import open_system
 
 pytestmark = pytest.mark.redis
 

@@ -13,7 +13,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 from models.contract.catalogue import Catalogue, Item
 from models.data.dataset import Dataset
 from models.data.splits import TEST, TRAIN, VALID
-from models.papers.l3rec.item_token import L3RecConfig
+from models.papers.l3rec.config import L3RecConfig
 from models.types import Sequences
 
 HIDDEN, LAYERS = 64, 4

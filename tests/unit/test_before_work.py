@@ -8,7 +8,7 @@ from support.runs import run_config
 
 from models.contract.errors import ConfigError, DataError
 from models.llm.backbone import layer_count
-from models.papers.l3rec.item_token import check_backbone
+from models.papers.l3rec.config import check_backbone
 from models.pipeline import Pipeline, train_community
 from models.run import RunConfig, check_data_set, load_run, save_run
 

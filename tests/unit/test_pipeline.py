@@ -12,7 +12,7 @@ from models.contract.affinity import affinities
 from models.contract.bundle import Bundle, verify_bundle
 from models.contract.selection import FusionSettings
 from models.data.prepare import DataConfig
-from models.papers.l3rec.item_token import L3RecConfig
+from models.papers.l3rec.config import L3RecConfig
 from models.pipeline import Pipeline
 from models.run import RunConfig
 

@@ -1,6 +1,6 @@
-"""L3Rec's local models in the title form: the paper's, with text as the prompt (``models.llm.title``).
+"""The local models in the title form, the paper's: the prompt is text (``models.llm.title``).
 
-Stages: the item vectors of ``item_token.embed_items``, then :func:`cache_trunk`, :func:`train_global`, and one
+Stages: the item vectors of ``embed_items``, then :func:`cache_trunk`, :func:`train_global`, and one
 :func:`train_local` a community.
 """
 
@@ -34,7 +34,8 @@ from models.llm.title import (
 from models.llm.title_task import CachedTask, CachedWindows, TitleWindows, cached_score
 from models.llm.training import FitConfig, FitState, Report, fit
 from models.llm.trunk_cache import TokenPrompts, TrunkCache, fill
-from models.papers.l3rec.item_token import ADAPTER, CHECKPOINT, ITEM_TABLE, ITEM_VECTORS, L3RecConfig
+from models.papers.l3rec.config import L3RecConfig
+from models.papers.l3rec.files import ADAPTER, CHECKPOINT, ITEM_TABLE, ITEM_VECTORS
 from models.training.device import training_device
 from models.types import Examples
 
@@ -71,7 +72,7 @@ def train_global(
     Args:
         config: see :class:`L3RecConfig`.
         dataset: train part and validation examples are used.
-        items: directory of ``item_token.embed_items``.
+        items: directory of ``embed_items``.
         cached: directory of :func:`cache_trunk`.
         directory: where everything is written.
         report: told one line an epoch.

@@ -11,7 +11,7 @@ from models.evaluation.metrics import NO_ITEM, ranks_in_lists
 from models.evaluation.negatives import candidates
 from models.experiments.lists import ALL, ENSEMBLE, NEGATIVES_SEED, QUICK, ranked_lists, row_names
 from models.pipeline import Pipeline
-from models.ranking.ranker import recommend_all
+from models.ranking.recommend import recommend_all
 
 N = 7
 LOCAL_ROWS = [

@@ -13,7 +13,8 @@ from transformers import AutoModelForCausalLM
 from models.contract.types import Ints, item_numbers
 from models.llm.backbone import Backbone, top_model
 from models.llm.item_token import LORA_TARGETS, CatalogueModel, ItemTokenModel, lora_config, prompt_batch, save_adapter
-from models.papers.l3rec.item_token import ADAPTER, CHECKPOINT, _save_model
+from models.papers.l3rec.files import ADAPTER, CHECKPOINT
+from models.papers.l3rec.item_token import _save_model
 
 N_ITEMS = 9
 RANK = 4

@@ -14,8 +14,9 @@ from models.contract.types import Ints, Membership, Profile, RankedList, item_nu
 from models.evaluation.metrics import ndcg, ranks_in_lists
 from models.ranking import fusion_search
 from models.ranking.answers import Answer, Answers, VoterLists
-from models.ranking.fusion_search import Tried, best_fusion, in_words, leaders, try_fusions
-from models.ranking.ranker import LocalSystem, ServingConfig, recommend_all
+from models.ranking.fusion_search import ServingConfig, Tried, best_fusion, in_words, leaders, try_fusions
+from models.ranking.recommend import recommend_all
+from models.ranking.system import LocalSystem
 from models.types import Sequences
 
 N_ITEMS, N_USERS = 40, 60

@@ -15,7 +15,9 @@ from models.llm.item_token import CatalogueModel
 from models.pipeline import Pipeline
 from models.ranking import ranker
 from models.ranking.answers import Answers
-from models.ranking.ranker import LocalRanker, LocalSystem, chunks_of, recommend, recommend_all, voter_lists
+from models.ranking.ranker import LocalRanker, chunks_of, voter_lists
+from models.ranking.recommend import recommend, recommend_all
+from models.ranking.system import LocalSystem
 from models.types import Examples, Sequences
 
 CANDIDATES = 6

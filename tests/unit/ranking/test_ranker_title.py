@@ -12,7 +12,8 @@ from models.contract.cf import CFModel
 from models.contract.types import item_numbers
 from models.llm.next_item import NextItemScorer
 from models.llm.title import TitleModel
-from models.ranking.ranker import LocalRanker, LocalSystem
+from models.ranking.ranker import LocalRanker
+from models.ranking.system import LocalSystem
 from models.types import Sequences
 
 N_ITEMS = 40

@@ -15,7 +15,9 @@ from models.evaluation.metrics import mean_ndcg
 from models.llm.next_item import NextItemScorer
 from models.llm.title import TitleModel
 from models.llm.training import FitState
-from models.papers.l3rec.item_token import ADAPTER, CHECKPOINT, ITEM_TABLE, ITEM_VECTORS, L3RecConfig, embed_items
+from models.papers.l3rec.config import L3RecConfig
+from models.papers.l3rec.files import ADAPTER, CHECKPOINT, ITEM_TABLE, ITEM_VECTORS
+from models.papers.l3rec.item_vectors import embed_items
 from models.papers.l3rec.title import cache_trunk, train_global, train_local
 from models.types import Sequences, by_history
 

@@ -16,17 +16,11 @@ from models.evaluation.metrics import mean_ndcg
 from models.llm.item_token import CatalogueModel
 from models.llm.next_item import NextItemScorer
 from models.llm.training import FitState
-from models.papers.l3rec.item_token import (
-    ADAPTER,
-    CHECKPOINT,
-    ITEM_TABLE,
-    ITEM_VECTORS,
-    L3RecConfig,
-    TrainingSet,
-    embed_items,
-    train_global,
-    train_local,
-)
+from models.papers.l3rec.config import L3RecConfig
+from models.papers.l3rec.files import ADAPTER, CHECKPOINT, ITEM_TABLE, ITEM_VECTORS
+from models.papers.l3rec.item_token import train_global, train_local
+from models.papers.l3rec.item_vectors import embed_items
+from models.papers.l3rec.training_set import TrainingSet
 from models.types import Sequences, by_history
 
 RED, BLUE = ((np.arange(40) % 2 == colour).astype(np.float32) for colour in (0, 1))
