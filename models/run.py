@@ -22,6 +22,7 @@ from models.cf.sasrec import SASRecConfig
 from models.communities import CommunityConfig
 from models.config import make
 from models.contract.errors import ConfigError
+from models.contract.vllm import LORA_RANKS
 from models.data.prepare import DataConfig
 from models.papers.l3rec.config import L3RecConfig
 from models.ranking.fusion_search import ServingConfig
@@ -72,6 +73,11 @@ class RunConfig:
             raise ConfigError(
                 f"local.form: 'title' does not go with task {self.task!r} and local.local_start"
                 f" {self.local.local_start!r}; expected 'sequential' and 'global', or form 'item-token'"
+            )
+        if self.local.local_start == "scratch" and self.local.embedding_size > LORA_RANKS[-1]:
+            raise ConfigError(
+                f"local.embedding_size: {self.local.embedding_size} is out of range with local_start 'scratch';"
+                f" expected at most {LORA_RANKS[-1]}, which is the highest rank of an adapter that vLLM loads"
             )
 
 

@@ -1,10 +1,14 @@
 """Choosing how lists are fused, on validation examples: every method with every k, then who else votes and how much.
 
-One scoring pass serves all that is tried (``models.ranking.answers``). Nothing is drawn at random.
+One scoring pass serves all that is tried (``models.ranking.answers``). Of many examples some are drawn, always the
+same.
 """
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
 
 from models.config import option
 from models.contract.fusion import FusionMethod
@@ -18,6 +22,7 @@ from models.ranking.system import LocalSystem
 DAMPED = (FusionMethod.RRF, FusionMethod.WRRF_CF, FusionMethod.WRRF_LLM)  # the methods that k matters to
 ROUNDS = 3  # at most, of the search along one weight after the other
 CUTOFF = 10
+EXAMPLES = 5_000  # at most that settings are tried on: a hundred settings take minutes with these
 
 Value = Callable[[FusionSettings], float]
 
@@ -71,7 +76,8 @@ def try_fusions(
         What was tried, in that order, each settings once.
     """
     tried: dict[FusionSettings, float] = {}
-    prepared = list(answers)  # once for all that is tried
+    rows = _drawn(len(answers))
+    prepared, targets = [answers[row] for row in rows.tolist()], targets[rows]  # once for all that is tried
 
     def value(settings: FusionSettings) -> float:
         if settings not in tried:
@@ -111,6 +117,10 @@ def in_words(settings: FusionSettings) -> str:
     """The settings on one line, such as ``rrf, k = 10, cf 0.5``."""
     damping = [f"k = {settings.k:g}"] if settings.method in DAMPED else []
     return ", ".join([settings.method, *damping, *(f"{name} {weight:g}" for name, weight in settings.others)])
+
+
+def _drawn(n: int) -> NDArray[np.int64]:
+    return np.sort(np.random.default_rng(0).permutation(n)[:EXAMPLES])
 
 
 def _communities_alone(config: ServingConfig) -> Iterator[FusionSettings]:

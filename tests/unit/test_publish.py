@@ -69,7 +69,9 @@ def make_bundle(root: Path, version: int = 1, users: tuple[str, ...] = USERS) ->
     pl.DataFrame(rows, schema=columns, orient="row").write_parquet(path)
     model = ModelSpec("item-token", 20, 9, 4, ("global",), "")
     serving = ServingSpec(FusionMethod.RRF, 0.0, 10)
-    return Bundle(directory, Manifest(1, directory.name, "", 3, 1.0, "epanechnikov", model, serving, (), {}, {}, {}, {}))
+    return Bundle(
+        directory, Manifest(1, directory.name, "", 3, 1.0, "epanechnikov", model, serving, (), {}, {}, {}, {})
+    )
 
 
 def test_what_is_published_decodes_to_what_was_exported(redis: Redis, tmp_path: Path) -> None:

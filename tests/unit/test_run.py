@@ -3,6 +3,7 @@
 import dataclasses
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -92,6 +93,17 @@ class TestTask:
         assert config.communities.assignment == "user-item"
         with pytest.raises(ConfigError, match=r"communities\.assignment: 'user-item'"):
             dataclasses.replace(config, task="sequential")
+
+    @pytest.mark.parametrize("other", [{"task": "top-n"}, {"local": {"form": "title", "local_start": "scratch"}}])
+    def test_the_title_form_knows_sequences_and_the_global_start_only(self, other: dict[str, Any]) -> None:
+        with pytest.raises(ConfigError, match=r"local\.form: 'title' does not go with"):
+            make_run({"name": "a", "local": {"form": "title"}} | other, "test")
+
+    def test_a_table_in_an_adapter_has_a_rank_that_can_be_served(self) -> None:
+        wide = {"embedding_size": 513}
+        assert make_run({"name": "a", "local": wide}, "test").local.embedding_size == 513
+        with pytest.raises(ConfigError, match=r"local\.embedding_size: 513 .* at most 512"):
+            make_run({"name": "a", "local": wide | {"local_start": "scratch"}}, "test")
 
 
 class TestRunDirectory:
