@@ -64,9 +64,7 @@ from models.ranking.system import LocalSystem
 from models.run import RunConfig
 from models.stage import run_stage
 from models.training.jobs import Job, OpenExecutor, do_all, in_process
-from models.types import Examples
-
-Report = Callable[[str], None]
+from models.types import Examples, Report
 
 Ranked = Literal["before", "valid", "test"]
 

@@ -80,6 +80,8 @@ class Scorer(Protocol):
         ...
 
 
+Report = Callable[[str], None]  # told one line at a time
+
 Score = Callable[[Examples], Floats]
 """(n, n_items) float32 scores for n examples, as a :class:`Scorer`'s. What is evaluated is one of these: a model that
 knows its users by row reads ``examples.users``, every other one ``examples.histories``, see :func:`by_history`."""

@@ -30,19 +30,18 @@ _STYLE: "dict[RcKeyType, Any]" = {
 }
 
 
-def users_picture(embeddings: Floats, anchors: Floats, weights: Floats, seed: int = 0) -> str:
+def users_picture(embeddings: Floats, anchors: Floats, weights: Floats) -> str:
     """Users and anchors on the two main directions of the users' unit vectors (PCA).
 
     Args:
         embeddings: (n, d) of all users; ``DRAWN_USERS`` of them are drawn.
         anchors: (q, d).
         weights: (n, q) affinities: a user has the colour of the nearest community, grey without one.
-        seed: of the draw of users.
     """
     mean, directions, shares = _principal(unit(embeddings))
     places, anchor_places = ((unit(vectors) - mean) @ directions for vectors in (embeddings, anchors))
     n = len(embeddings)
-    drawn = np.random.default_rng(seed).choice(n, size=min(n, DRAWN_USERS), replace=False)
+    drawn = np.random.default_rng(0).choice(n, size=min(n, DRAWN_USERS), replace=False)
     colours = _colours(len(anchors))
     with mpl.rc_context(_STYLE):
         figure = Figure(figsize=(7, 5.2))

@@ -11,7 +11,6 @@ from typing import Any, NamedTuple, NewType
 import numpy as np
 from numpy.typing import NDArray
 
-UserId = NewType("UserId", str)
 ItemId = NewType("ItemId", str)
 
 Ints = NDArray[np.int32]

@@ -7,7 +7,7 @@ The document, JSON (an interval is ``{"mean", "low", "high"}``: the mean over ex
 
     schema_version   1
     dataset          the run's name
-    protocol         "full": ranked among all items; "sampled": among the target and 99 others (``models.evaluation.negatives``)
+    protocol         "full": ranked among all items; "sampled": among the target and 99 others (``negatives``)
     n_examples, n_items
     against          name of the row that the others are compared with
     config           cutoffs, and the seed of the bootstrap
@@ -21,9 +21,9 @@ The document, JSON (an interval is ``{"mean", "low", "high"}``: the mean over ex
                      corrected for the number of rows; {} for ``against`` itself
       slices         [{"group", "name", "n_examples", "metrics"}]: HR and NDCG of some of the examples
       by_seed        {"HR@10": [mean over the examples for each seed] …}; {} for one run
-      catalogue      {"coverage", "gini", "mean_log_popularity"} of the first ``cutoff`` places, see ``models.evaluation.catalogue_use``
+      catalogue      {"coverage", "gini", "mean_log_popularity"} of the first ``cutoff`` places, see ``catalogue_use``
     cutoff           the one of the slices and of the catalogue's use: 10, or the largest
-"""  # noqa: E501 - a table
+"""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field

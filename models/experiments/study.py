@@ -18,10 +18,11 @@ from models.evaluation.measure import EvaluateConfig, Evaluation, HeldOut, Proto
 from models.evaluation.tables import Table
 from models.experiments.lists import ALL, ranked_lists
 from models.llm.training_cost import TrainingReport, training_report
-from models.pipeline import Pipeline, Report
+from models.pipeline import Pipeline
 from models.run import RunConfig, check_data_set, save_run, with_flags
 from models.stage import link_stages
 from models.training.jobs import OpenExecutor, as_duration
+from models.types import Report
 
 Lists = Mapping[str, Ints]
 

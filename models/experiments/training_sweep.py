@@ -20,11 +20,12 @@ from models.contract.types import Ints
 from models.experiments.lists import GLOBAL, SERVED, fused_name
 from models.experiments.sweep import Measured, Point, load_points, measured, save_points
 from models.papers.l3rec.config import check_backbone
-from models.pipeline import Pipeline, Report
+from models.pipeline import Pipeline
 from models.ranking.recommend import recommend_all
 from models.run import RunConfig, save_run, with_flags
 from models.stage import DERIVED, link_stages
 from models.training.jobs import OpenExecutor
+from models.types import Report
 
 VERSION = 1
 LIST_LENGTH = 10

@@ -8,7 +8,7 @@ import json
 import math
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from models.contract.errors import LocalRecError
+from models.types import Report
 
 _MODULE, _ADAM, _STATE = "module.", "adam.", "state"  # names in the file of an unfinished run
 
@@ -28,7 +29,6 @@ TARGETS = "targets"  # the tensor of a batch that every task names alike: what i
 IGNORED = -100  # target where nothing is predicted
 
 Batch = Mapping[str, Tensor]  # with TARGETS
-Report = Callable[[str], None]
 
 
 class TrainingError(LocalRecError):

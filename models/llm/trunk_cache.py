@@ -7,7 +7,7 @@ Memory holds one batch of prompts; disk holds n_tokens · hidden_size · 2 bytes
 
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -22,11 +22,10 @@ from torch.nn.utils.rnn import pad_sequence
 from models.contract.errors import DataError
 from models.contract.types import Ints
 from models.training.device import mixed_precision
+from models.types import Report
 
 BATCH_TOKENS = 4096  # in one pass through the trunk, padding included; bounds memory
 _STATES, _PROGRESS = "states.bin", "progress.json"
-
-Report = Callable[[str], None]
 
 
 @dataclass(frozen=True)

@@ -39,10 +39,6 @@ class LocalRanker:
         self._model = form.load(system.checkpoint, system.adapters[GLOBAL_ADAPTER]).to(device)
         self._scorer = NextItemScorer(self._model, system.history_length, device)
 
-    def global_scores(self, histories: Sequences) -> Floats:
-        """Scores (n, n_items) under the global adapter."""
-        return self._adapter_scores(GLOBAL_ADAPTER, histories)
-
     def answers(self, histories: Sequences, allowed: Ints | None = None, accuracies: Floats | None = None) -> Answers:
         """What the communities of each history, the global adapter and the CF model answer.
 

@@ -12,10 +12,9 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from models.contract.errors import LocalRecError
+from models.types import Report
 
 ATTEMPTS = 3  # of a job whose failure may pass
-
-Report = Callable[[str], None]
 
 
 class JobsError(LocalRecError):

@@ -9,7 +9,7 @@ from service.gateway.settings import LocalPipeline, Pipeline
 from service.gateway.snapshot import Snapshot
 from service.gateway.user import User
 
-CF, POPULAR = "cf", "popular"
+CF = "cf"
 
 
 def chain(pipeline: Pipeline, user: User, snapshot: Snapshot) -> list[tuple[str, Fallback]]:

@@ -6,10 +6,11 @@ from pathlib import Path
 from models.contract.prompts import TitleTokens
 from models.contract.types import Floats
 from models.data.dataset import Dataset
-from models.llm.training import FitState, Report
+from models.llm.training import FitState
 from models.papers.l3rec import item_token, title
 from models.papers.l3rec.config import L3RecConfig
 from models.papers.l3rec.training_set import TrainingSet
+from models.types import Report
 
 
 @dataclass(frozen=True)

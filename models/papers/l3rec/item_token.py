@@ -12,12 +12,12 @@ from models.evaluation.metrics import mean_ndcg
 from models.llm.backbone import load_backbone, top_model
 from models.llm.item_token import CatalogueModel, ItemTokenModel, lora_config, save_adapter, save_whole_adapter
 from models.llm.next_item import NextItemScorer, NextItemTask, WindowConfig
-from models.llm.training import FitConfig, FitState, Report, fit
+from models.llm.training import FitConfig, FitState, fit
 from models.papers.l3rec.config import L3RecConfig
 from models.papers.l3rec.files import ADAPTER, CHECKPOINT, ITEM_TABLE, ITEM_VECTORS
 from models.papers.l3rec.training_set import TrainingSet
 from models.training.device import training_device
-from models.types import Examples, by_history
+from models.types import Examples, Report, by_history
 
 SEEDS_APART = 1_000  # between the seeds of two communities, so that runs of neighbouring seeds share none
 

@@ -32,12 +32,12 @@ from models.llm.title import (
     title_tokens,
 )
 from models.llm.title_task import CachedTask, CachedWindows, TitleWindows, cached_score
-from models.llm.training import FitConfig, FitState, Report, fit
+from models.llm.training import FitConfig, FitState, fit
 from models.llm.trunk_cache import TokenPrompts, TrunkCache, fill
 from models.papers.l3rec.config import L3RecConfig
 from models.papers.l3rec.files import ADAPTER, CHECKPOINT, ITEM_TABLE, ITEM_VECTORS
 from models.training.device import training_device
-from models.types import Examples
+from models.types import Examples, Report
 
 TRAIN_CACHE, VALID_CACHE = "train", "valid"
 

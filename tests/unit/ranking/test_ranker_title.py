@@ -43,15 +43,15 @@ def system(files: TitleFiles, tmp_path_factory: pytest.TempPathFactory) -> Local
 
 
 def test_lists_end_where_the_words_begin(system: LocalSystem, files: TitleFiles) -> None:
-    ranker = LocalRanker(system, candidates=N_ITEMS)
-    lists = ranker.answers(HISTORIES).lists
+    lists = LocalRanker(system, candidates=N_ITEMS).answers(HISTORIES).lists
     model = TitleModel.load(files.checkpoint, files.adapter("global"))
     scores = NextItemScorer(model, HISTORY_LENGTH, torch.device("cpu")).scores(HISTORIES)
-    np.testing.assert_allclose(ranker.global_scores(HISTORIES), scores, atol=1e-5)
     for row, values in enumerate(scores):
         order = [item for item in np.argsort(-values) if values[item] > values.mean()]
         expected = [int(item) for item in order if item not in HISTORIES[row]]
-        assert lists.get(row, "global").items.tolist() == expected
+        ranking = lists.get(row, "global")
+        assert ranking.items.tolist() == expected
+        np.testing.assert_allclose(ranking.scores, values[expected], atol=1e-5)
         assert 5 < len(expected) < N_ITEMS - 5
 
 

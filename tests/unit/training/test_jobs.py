@@ -5,7 +5,8 @@ from collections.abc import Callable
 import pytest
 
 from models.contract.errors import ConfigError
-from models.training.jobs import InProcess, Job, JobsError, Outcome, Report, as_duration, attempt, do_all
+from models.training.jobs import InProcess, Job, JobsError, Outcome, as_duration, attempt, do_all
+from models.types import Report
 
 
 class Log(list[str]):

@@ -13,8 +13,9 @@ import torch
 from safetensors.torch import load_file
 
 from models.contract.errors import ConfigError, MissingExtraError
-from models.training.jobs import Executor, Job, JobsError, OpenExecutor, Report, do_all
+from models.training.jobs import Executor, Job, JobsError, OpenExecutor, do_all
 from models.training.on_ray import Share, on_ray, share
+from models.types import Report
 
 if TYPE_CHECKING:
     from support.runs import FinishedRun
