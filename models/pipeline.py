@@ -180,14 +180,23 @@ class Pipeline:
     def trunk(self) -> None:
         """Title form: read the histories' titles with the backbone's shallow layers, once for all adapters."""
         local = self.config.local
-        keys = ("backbone", "trunk_layers", "top_layers", "title_tokens", "history_length", "newest_windows")
+        keys = (
+            "backbone",
+            "trunk_layers",
+            "top_layers",
+            "title_tokens",
+            "history_length",
+            "newest_windows",
+            "valid_examples",
+            "seed",
+        )
 
         def work(directory: Path) -> None:
             cache_trunk(local, self.dataset(), directory, self._prefixed("trunk"))
 
         if forms.reads_trunk(local):
             config = {key: getattr(local, key) for key in keys}
-            self.stage("trunk", 1, config, self._backbone_inputs(), work, resumable=True)
+            self.stage("trunk", 2, config, self._backbone_inputs(), work, resumable=True)
 
     def global_model(self) -> None:
         """Train the item table and the global adapter."""

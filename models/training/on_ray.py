@@ -19,6 +19,8 @@ LOCAL = "local"
 EVERY_LINE = {"RAY_DEDUP_LOGS": "0"}
 # A Ray of our own is for this machine only: its ports are open on loopback and nowhere else.
 LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
+# And as urgent as the command that started it: by default Ray lets everything else on the machine go first.
+AS_URGENT = {"RAY_worker_niceness": "0"}
 
 
 @dataclass(frozen=True)
@@ -90,7 +92,7 @@ def on_ray(address: str, gpus_per_job: float = 1.0) -> OpenExecutor:
     Raises:
         MissingExtraError: Ray is not installed; raised at once.
     """
-    os.environ.update(EVERY_LINE | (LOOPBACK if address == LOCAL else {}))
+    os.environ.update(EVERY_LINE | (LOOPBACK | AS_URGENT if address == LOCAL else {}))
     ray = _import_ray()
 
     @contextmanager

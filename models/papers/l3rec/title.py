@@ -158,7 +158,7 @@ class _Inputs:
             name: TrunkCache.open(cached / name, prompts, _source(config))
             for name, prompts in _prompts(config, dataset, titles).items()
         }
-        valid = dataset.examples("valid")
+        valid = _valid_examples(config, dataset)
         return cls(
             train=CachedWindows(_windows(config, dataset), titles, caches[TRAIN_CACHE]),
             valid=Examples(np.arange(len(valid)), valid.histories, valid.targets),
@@ -195,8 +195,12 @@ def _windows(config: L3RecConfig, dataset: Dataset) -> TitleWindows:
     return TitleWindows.cut(dataset.train, config.history_length, config.newest_windows)
 
 
+def _valid_examples(config: L3RecConfig, dataset: Dataset) -> Examples:
+    return dataset.examples("valid").sample(config.valid_examples, config.seed)
+
+
 def _prompts(config: L3RecConfig, dataset: Dataset, titles: TitleTokens) -> dict[str, TokenPrompts]:
-    histories = dataset.examples("valid").histories
+    histories = _valid_examples(config, dataset).histories
     valid = [titles.prompt(newest(histories[row], config.history_length)) for row in range(len(histories))]
     return {TRAIN_CACHE: _windows(config, dataset).prompts(titles), VALID_CACHE: TokenPrompts.of(valid)}
 
