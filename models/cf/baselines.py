@@ -111,12 +111,12 @@ BASELINES: Mapping[str, Baseline] = MappingProxyType(
         for baseline in (
             Baseline("popularity", "popularity", 1, _popularity),
             Baseline("item-kNN", "item_knn", 1, _item_knn),
-            Baseline("EASE", "ease", 2, _ease),
+            Baseline("EASE", "ease", 3, _ease),
             Baseline("MF-BPR", "mf_bpr", 1, _mf_bpr),
             Baseline("LightGCN", "lightgcn", 1, _lightgcn),
             Baseline("MultVAE", "cf", 1, _multvae),
             Baseline("GRU4Rec", "gru4rec", 2, _gru4rec),
-            Baseline("SASRec", "sasrec", 2, _sasrec),
+            Baseline("SASRec", "sasrec", 3, _sasrec),
             Baseline("SASRec + text", "sasrec_text", 1, _sasrec_with_text, reads_text=True),
         )
     }

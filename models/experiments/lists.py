@@ -16,7 +16,7 @@ from models.cf.multvae import MultVAEScorer
 from models.contract.bundle import MANIFEST, Bundle
 from models.contract.errors import DataError
 from models.contract.fusion import FusionMethod
-from models.contract.selection import GLOBAL_VOTER
+from models.contract.selection import GLOBAL_VOTER, FusionSettings
 from models.contract.types import Ints
 from models.data.dataset import Dataset
 from models.evaluation.measure import Protocol
@@ -24,7 +24,7 @@ from models.evaluation.metrics import evaluate_scorer
 from models.evaluation.negatives import candidates
 from models.pipeline import LISTED_ITEMS, Pipeline, epoch_bar
 from models.ranking.answers import Answers, VoterLists
-from models.ranking.fusion_search import try_fusions
+from models.ranking.fusion_search import Tried, best_fusion, try_fusions
 from models.ranking.ranker import LocalRanker, voter_lists
 from models.ranking.recommend import recommend_all
 from models.ranking.system import open_system
@@ -33,14 +33,15 @@ from models.types import Examples, Score, by_history
 QUICK = ("popularity", "MultVAE")  # baselines that need no training of their own
 GLOBAL = "global adapter"
 SERVED = "served fusion"  # with whatever voters validation chose
-VOTING = ("item-kNN", "SASRec + text")  # baselines that vote in one more row: one reads sets, the other sequences
+VOTING = ("item-kNN", "EASE", "SASRec", "SASRec + text")  # baselines that vote in one more row: sets, and sequences
 ENSEMBLE = "fusion with baselines"  # the voters that can be served and VOTING, weights chosen on validation
 ALL = tuple(BASELINES)
 
 N_NEGATIVES = 99  # of the sampled protocol, as in L3Rec's Table 4
 NEGATIVES_SEED = 0  # the same for every run, so that runs can be compared
 
-_LISTS = "lists.safetensors"
+_LISTS, _TRIED = "lists.safetensors", "tried.json"
+_ENSEMBLE_FUSION = "lists/ensemble-fusion"
 _FUSION_NAMES = {
     FusionMethod.COUNT: "Count",
     FusionMethod.RRF: "RRF",
@@ -120,24 +121,36 @@ def _all_vote(baselines: Sequence[str]) -> bool:
 
 def _ensemble_lists(pipeline: Pipeline, bundle: Bundle, n: int, allowed: Ints | None) -> Ints:
     """Lists of the communities, the voters that can be served and the baselines of ``VOTING``, fused."""
+    settings = _ensemble_settings(pipeline, bundle)
 
     def work(directory: Path) -> None:
-        system, voters = open_system(bundle), (*pipeline.config.serving.voters, *VOTING)
-        valid = _with_baselines(pipeline, pipeline.answers("valid"), "valid")
-        tried = try_fusions(system, valid, pipeline.examples("valid").targets, pipeline.config.serving, voters)
-        best = max(tried, key=lambda t: t.ndcg)
-        (directory / "chosen.json").write_bytes(msgspec.json.encode(best))
-        answers = _with_baselines(
-            pipeline, _local_answers(pipeline, bundle, allowed), "test" if allowed is None else "sampled"
-        )
-        save_file({ENSEMBLE: recommend_all(system, answers, best.settings, n)}, directory / _LISTS)
+        votes = "test" if allowed is None else "sampled"
+        answers = _with_baselines(pipeline, _local_answers(pipeline, bundle, allowed), votes)
+        lists = recommend_all(open_system(bundle), answers, settings, n)
+        save_file({ENSEMBLE: lists}, directory / _LISTS)
 
     stage = "lists/ensemble" if allowed is None else "lists/ensemble-sampled"
-    read = ("data", "serving", "rankings/valid", *(_baseline_stage(name) for name in VOTING))
-    inputs = {part: pipeline.directory / part for part in read} | {"bundle": bundle.path(MANIFEST)}
-    pipeline.stage(stage, 1, {"n": n, "serving": pipeline.config.serving}, inputs, work)
+    inputs = {"data": pipeline.directory / "data", "settings": pipeline.directory / _ENSEMBLE_FUSION}
+    pipeline.stage(stage, 2, {"n": n}, inputs | {"bundle": bundle.path(MANIFEST)}, work)
     lists: Ints = load_file(pipeline.directory / stage / _LISTS)[ENSEMBLE]
     return lists
+
+
+def _ensemble_settings(pipeline: Pipeline, bundle: Bundle) -> FusionSettings:
+    """The best fusion on validation examples when the baselines of ``VOTING`` vote, too."""
+    serving = pipeline.config.serving
+
+    def work(directory: Path) -> None:
+        answers = _with_baselines(pipeline, pipeline.answers("valid"), "valid")
+        targets = pipeline.examples("valid").targets
+        tried = try_fusions(open_system(bundle), answers, targets, serving, (*serving.voters, *VOTING))
+        (directory / _TRIED).write_bytes(msgspec.json.format(msgspec.json.encode(tried)))
+
+    read = ("data", "serving", "rankings/valid", *(_baseline_stage(name) for name in VOTING))
+    inputs = {part: pipeline.directory / part for part in read} | {"bundle": bundle.path(MANIFEST)}
+    pipeline.stage(_ENSEMBLE_FUSION, 1, serving, inputs, work)
+    tried = (pipeline.directory / _ENSEMBLE_FUSION / _TRIED).read_bytes()
+    return best_fusion(msgspec.json.decode(tried, type=list[Tried]))
 
 
 def _with_baselines(pipeline: Pipeline, answers: Answers, votes: str) -> Answers:
