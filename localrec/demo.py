@@ -121,9 +121,14 @@ def _as_text(example: Example, answer: dict[str, Any]) -> str:
     lines = [f"{example.description}  ({answer['timings_ms']['total']:.1f} ms, pipeline {answer['pipeline']})"]
     lines += [f"  {reason}" for reason in answer["reasons"]]
     for item in answer["items"]:
-        votes = "  ".join(f"c{vote['community']:02d}:{vote['rank']}" for vote in item["explanation"])
+        votes = "  ".join(f"{_voter(vote)}:{vote['rank']}" for vote in item["explanation"])
         lines.append(f"  {item['rank']:2d}. {item['title'] or item['item_id']:<44.44} {item['source']:<7} {votes}")
     return "\n".join(lines) + "\n"
+
+
+def _voter(vote: dict[str, Any]) -> str:
+    """A community by its number, another voter by its name."""
+    return str(vote["name"]) if vote["community"] is None else f"c{vote['community']:02d}"
 
 
 def _print_latency(port: int) -> None:
