@@ -63,7 +63,7 @@ def demo(once: bool, workers: WorkerKind, port: int | None) -> None:
     gateway_port = port if port is not None else 0 if once else DEFAULT_PORT
     click.echo(f"publishing to an embedded Redis; starting worker ({workers}) and gateway")
     with running_stack(bundle, RUN, workers=workers, gateway_port=gateway_port or free_port()) as stack:
-        _ask(stack.gateway_port, bundle, pipeline.dataset())
+        _ask(stack.gateway_port, bundle, pipeline.results.dataset())
         if not once:
             _stay(stack)
 
@@ -76,7 +76,7 @@ def _train() -> tuple[Pipeline, Bundle]:
     save_run(RUN, config)
     pipeline = Pipeline(RUN, config, click.echo)
     bundle = pipeline.run()
-    _write_users(pipeline.dataset())
+    _write_users(pipeline.results.dataset())
     return pipeline, bundle
 
 

@@ -78,7 +78,7 @@ def evaluate_run(
 ) -> Evaluation:
     """Measure a run's baselines and its bundle; lists that the run lacks are made."""
     lists = ranked_lists(pipeline, bundle, baselines, config.list_length, protocol)
-    held_out = HeldOut.of(pipeline.dataset())
+    held_out = HeldOut.of(pipeline.results.dataset())
     return Evaluation(
         dataset=pipeline.config.name,
         protocol=protocol,

@@ -146,7 +146,7 @@ def report(directory: Path, bundle_directory: Path | None, output: Path) -> None
     else:
         pipeline = pipeline_of(directory, "communities", {})
         pipeline.run_until(pipeline.communities)
-        portrait = pipeline.portrait()
+        portrait = pipeline.results.portrait()
     output.parent.mkdir(parents=True, exist_ok=True)
     output.write_text(render(portrait), encoding="utf-8")
     click.echo(f"page {output}")

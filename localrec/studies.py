@@ -205,7 +205,7 @@ def _collected(found: Iterable[list[Point]], n: int) -> list[Point]:
 
 
 def _finish(pipeline: Pipeline, examples: Measured, points: list[Point], out: Path) -> None:
-    n_examples = len(pipeline.examples(examples))
+    n_examples = len(pipeline.results.examples(examples))
     for path in write(Sweep(pipeline.config.name, examples, n_examples, _provenance(), tuple(points)), out):
         click.echo(f"written: {path}")
 

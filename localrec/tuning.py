@@ -52,7 +52,7 @@ def _report(baseline: Baseline, pipeline: Pipeline, n: int, seed: int) -> list[T
     def open_progress(config: Any) -> AbstractContextManager[Progress]:
         return epoch_bar(f"{baseline.name} {len(done) + 1}/{len(configs)}", getattr(config, "epochs", 0))
 
-    for trial in run_trials(baseline, pipeline.training_data(baseline), data, configs, file, open_progress):
+    for trial in run_trials(baseline, pipeline.results.training_data(baseline), data, configs, file, open_progress):
         done.append(trial)
         click.echo(
             f"{len(done)}/{len(configs)}: validation NDCG@10 {trial.ndcg:.4f}"

@@ -15,34 +15,28 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from socket import gethostname
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 import numpy as np
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import save_file
 from tqdm import tqdm
 from transformers.utils.logging import disable_progress_bar
 
 from models import communities as discovery
-from models.cf.baselines import BASELINES, Baseline, TrainingData
+from models.cf.baselines import BASELINES
 from models.cf.multvae import embed, train_multvae
-from models.cf.popularity import recency_popularity
-from models.communities.page import Portrait
 from models.contract.affinity import affinities
 from models.contract.bundle import (
     CF_MODEL,
     COMMUNITIES,
-    GLOBAL_ADAPTER,
     Bundle,
     CommunitySpec,
     ModelSpec,
     ServingSpec,
     community_adapter,
 )
-from models.contract.cf import CFModel
 from models.contract.errors import DataError
-from models.contract.fusion import FusionMethod
-from models.contract.selection import FusionSettings
 from models.contract.types import Floats
 from models.data import prepare
 from models.data.dataset import Dataset
@@ -52,25 +46,19 @@ from models.llm.training import FitState
 from models.llm.training_cost import save_cost
 from models.papers.l3rec import forms
 from models.papers.l3rec.config import check_backbone
-from models.papers.l3rec.files import ADAPTER, CHECKPOINT, ITEM_VECTORS
 from models.papers.l3rec.item_vectors import embed_items
 from models.papers.l3rec.title import cache_trunk
 from models.ranking.accuracy import CUTOFF as JUDGED_ITEMS
-from models.ranking.accuracy import judge, one_item_earlier
-from models.ranking.answers import Answers, VoterLists
-from models.ranking.fusion_search import Tried, best_fusion, in_words, leaders, try_fusions
+from models.ranking.fusion_search import in_words, leaders, try_fusions
 from models.ranking.ranker import LocalRanker
-from models.ranking.system import LocalSystem
+from models.results import AFFINITIES, ITEM_AFFINITIES, Ranked, Results
 from models.run import RunConfig
 from models.stage import run_stage
 from models.training.jobs import Job, OpenExecutor, do_all, in_process
-from models.types import Examples, Report
-
-Ranked = Literal["before", "valid", "test"]
+from models.types import Report
 
 LISTED_ITEMS = 100  # kept of each voter's list at least, so that fewer candidates need no other scoring pass
 NAMING_ITEMS = 3  # characteristic titles that name a community
-AFFINITIES, ITEM_AFFINITIES = "affinities.npy", "item_affinities.npy"
 
 
 class Pipeline:
@@ -96,6 +84,7 @@ class Pipeline:
         self.directory = directory
         self.bundles = bundles or directory / "bundles"
         self.config = config
+        self.results = Results(directory, config)
         self._report = report
         self._open_executor = open_executor or in_process(report)
         disable_progress_bar()  # transformers' own, which says nothing that the stages do not say
@@ -130,7 +119,7 @@ class Pipeline:
         """Train the global CF model."""
 
         def work(directory: Path) -> None:
-            data = self.training_data(BASELINES["MultVAE"])
+            data = self.results.training_data(BASELINES["MultVAE"])
             with epoch_bar("MultVAE", self.config.cf.epochs) as progress:
                 model = train_multvae(data.train, data.valid, data.n_items, self.config.cf, progress)
             model.save(directory / CF_MODEL)
@@ -142,8 +131,8 @@ class Pipeline:
         config = self.config.communities
 
         def work(directory: Path) -> None:
-            dataset = self.dataset()
-            cf = self.cf_model()
+            dataset = self.results.dataset()
+            cf = self.results.cf_model()
             embeddings = embed(cf, dataset.train)
             anchors = embeddings[discovery.find_anchors(embeddings, config)]
             save_file({"anchors": anchors}, directory / COMMUNITIES)
@@ -172,7 +161,7 @@ class Pipeline:
         keys = ("backbone", "text_encoder", "trunk_layers", "title_tokens", "text_size")
 
         def work(directory: Path) -> None:
-            embed_items(local, self.dataset(), directory)
+            embed_items(local, self.results.dataset(), directory)
 
         inputs = self._backbone_inputs() | _files("text_encoder", local.text_encoder)
         self.stage("items", 2, {key: getattr(local, key) for key in keys}, inputs, work)
@@ -192,7 +181,7 @@ class Pipeline:
         )
 
         def work(directory: Path) -> None:
-            cache_trunk(local, self.dataset(), directory, self._prefixed("trunk"))
+            cache_trunk(local, self.results.dataset(), directory, self._prefixed("trunk"))
 
         if forms.reads_trunk(local):
             config = {key: getattr(local, key) for key in keys}
@@ -202,7 +191,7 @@ class Pipeline:
         """Train the item table and the global adapter."""
 
         def work(directory: Path) -> None:
-            local, dataset, report = self.config.local, self.dataset(), self._prefixed("global")
+            local, dataset, report = self.config.local, self.results.dataset(), self._prefixed("global")
             state = forms.train_global(local, dataset, self._made(), directory, ordered=self._ordered, report=report)
             _write_training(directory, state)
 
@@ -211,7 +200,7 @@ class Pipeline:
 
     def local(self) -> None:
         """Train one adapter per community, each a stage of its own; for failures see :func:`do_all`."""
-        sizes = (self.affinities() > 0).sum(axis=0).tolist()
+        sizes = (self.results.affinities() > 0).sum(axis=0).tolist()
         directory = self.directory.resolve()
         jobs = [
             Job(f"local/{community_adapter(number)}", size, partial(train_community, directory, self.config, number))
@@ -224,15 +213,15 @@ class Pipeline:
         """Choose fusion settings on validation examples."""
 
         def work(directory: Path) -> None:
-            targets = self.examples("valid").targets
-            tried = try_fusions(self.system(), self.answers("valid"), targets, self.config.serving)
+            targets = self.results.examples("valid").targets
+            tried = try_fusions(self.results.system(), self.results.answers("valid"), targets, self.config.serving)
             (directory / "tried.json").write_bytes(msgspec.json.format(msgspec.json.encode(tried)))
 
         rankings = {f"rankings/{ranked}": self.rank(ranked) for ranked in ("before", "valid")}
         shared = {name: self.directory / name for name in ("data", "cf", "communities")}
         config = {"serving": self.config.serving, "bandwidth": self.config.communities.serving_bandwidth}
         self.stage("serving", 5, config, shared | rankings, work)
-        for tried in leaders(self.tried_fusions()):
+        for tried in leaders(self.results.tried_fusions()):
             self._report(f"  validation NDCG@10 {tried.ndcg:.4f}  {in_words(tried.settings)}")
 
     def rank(self, ranked: Ranked) -> Path:
@@ -240,7 +229,7 @@ class Pipeline:
         n = JUDGED_ITEMS if ranked == "before" else max(LISTED_ITEMS, self.config.serving.candidates)
 
         def work(directory: Path) -> None:
-            LocalRanker(self.system(), n).answers(self.examples(ranked).histories).lists.save(directory)
+            LocalRanker(self.results.system(), n).answers(self.results.examples(ranked).histories).lists.save(directory)
 
         config = {"n": n, "bandwidth": self.config.communities.serving_bandwidth}
         self.stage(f"rankings/{ranked}", 1, config, self.ranking_inputs(), work)
@@ -248,7 +237,7 @@ class Pipeline:
 
     def bundle(self) -> Bundle:
         """Put the bundle together; its id follows from its content, so unchanged stages give the same bundle."""
-        dataset, system, served = self.dataset(), self.system(), self.fusion_settings()
+        dataset, system, served = self.results.dataset(), self.results.system(), self.results.fusion_settings()
         document = json.loads((self.directory / "communities" / "communities.json").read_text())
         statistics = Statistics.load(self.directory / "data").as_dict()  # its samples of the files' rows stay here
         parts = BundleParts(
@@ -264,10 +253,10 @@ class Pipeline:
             adapters=system.adapters,
             model=self._model_spec(len(dataset.catalogue)),
             serving=ServingSpec.of(served),
-            accuracies=self.accuracies("valid"),
+            accuracies=self.results.accuracies("valid"),
             config=msgspec.to_builtins(self.config),
             data_statistics={key: value for key, value in statistics.items() if key != "files"},
-            metrics={"fusion on validation, NDCG@10": msgspec.to_builtins(self.tried_fusions())},
+            metrics={"fusion on validation, NDCG@10": msgspec.to_builtins(self.results.tried_fusions())},
         )
         bundle = build_bundle(
             parts,
@@ -301,105 +290,17 @@ class Pipeline:
         self._say(name, ran)
         return ran
 
-    def dataset(self) -> Dataset:
-        """The prepared data set."""
-        return Dataset.load(self.directory / "data")
-
-    def cf_model(self) -> CFModel:
-        """The trained global CF model."""
-        return CFModel.load(self.directory / "cf" / CF_MODEL)
-
-    def training_data(self, baseline: Baseline) -> TrainingData:
-        """What a baseline is trained on."""
-        path = self.directory / "items" / ITEM_VECTORS
-        return TrainingData(self.dataset(), load_file(path)["text"] if baseline.reads_text else None)
-
-    def affinities(self) -> Floats:
-        """(n_users, q) training affinities."""
-        weights: Floats = np.load(self.directory / "communities" / AFFINITIES, allow_pickle=False)
-        return weights
-
-    def item_affinities(self) -> Floats | None:
-        """(n_items, q) affinities of items to communities, 0 outside V_j; None with user assignment."""
-        if self.config.communities.assignment == "user":
-            return None
-        weights: Floats = np.load(self.directory / "communities" / ITEM_AFFINITIES, allow_pickle=False)
-        return weights
-
-    def portrait(self) -> Portrait:
-        """What there is to show of the communities, over the users' train part."""
-        config, dataset = self.config.communities, self.dataset()
-        return Portrait(
-            name=self.config.name,
-            bandwidth=config.bandwidth,
-            kernel=config.kernel,
-            embeddings=embed(self.cf_model(), dataset.train),
-            anchors=load_file(self.directory / "communities" / COMMUNITIES)["anchors"],
-            weights=self.affinities(),
-            item_weights=self.item_affinities(),
-            histories=dataset.train,
-            catalogue=dataset.catalogue,
-        )
-
-    def examples(self, ranked: Ranked) -> Examples:
-        """The validation or the test examples, or those one item before the validation ones."""
-        dataset = self.dataset()
-        return one_item_earlier(dataset.examples("valid")) if ranked == "before" else dataset.examples(ranked)
-
-    def answers(self, ranked: Literal["valid", "test"]) -> Answers:
-        """Every voter's answers for the validation or the test examples, once they are ranked; see :meth:`rank`."""
-        system, examples = self.system(), self.examples(ranked)
-        accuracies = self.accuracies("before" if ranked == "valid" else "valid")
-        profiles = system.profiles(examples.histories, accuracies[examples.users])
-        lists = VoterLists.load(self.directory / "rankings" / ranked)
-        return Answers(examples.histories, system.communities, profiles, lists)
-
-    def accuracies(self, ranked: Ranked) -> Floats:
-        """(n_users, q) accuracy of the local models on ranked examples, see :mod:`models.ranking.accuracy`."""
-        dataset, lists = self.dataset(), VoterLists.load(self.directory / "rankings" / ranked)
-        return judge(lists, self._community_names(), self.examples(ranked), len(dataset.user_ids))
-
-    def tried_fusions(self) -> list[Tried]:
-        """What the fusion settings that were tried gave on validation examples."""
-        return msgspec.json.decode((self.directory / "serving" / "tried.json").read_bytes(), type=list[Tried])
-
     def ranking_inputs(self) -> dict[str, Path]:
         """The stages that :meth:`system` reads, as inputs of a stage that ranks."""
         shared = {name: self.directory / name for name in ("data", "cf", "communities", "global")}
-        return shared | {name: self.directory / "local" / name for name in self._community_names()}
-
-    def fusion_settings(self, method: FusionMethod | None = None) -> FusionSettings:
-        """The best fusion settings on validation examples: those that are served, or a method's own best."""
-        return best_fusion(self.tried_fusions(), method)
-
-    def system(self) -> LocalSystem:
-        """Everything that ranking needs, as the stages left it."""
-        dataset = self.dataset()
-        adapters = {GLOBAL_ADAPTER: self.directory / "global" / ADAPTER}
-        adapters |= {name: self.directory / "local" / name / ADAPTER for name in self._community_names()}
-        return LocalSystem(
-            cf=self.cf_model(),
-            anchors=load_file(self.directory / "communities" / COMMUNITIES)["anchors"],
-            bandwidth=self.config.communities.serving_bandwidth,
-            kernel=self.config.communities.kernel,
-            popularity=self.popularity(dataset),
-            checkpoint=self.directory / "global" / CHECKPOINT,
-            adapters=adapters,
-            history_length=self.config.local.history_length,
-            form=self.config.local.form,
-        )
-
-    def popularity(self, dataset: Dataset) -> Floats:
-        """(n_items,) recency-weighted counts of the train part: the last fallback, and the first baseline."""
-        train, times = dataset.train, dataset.train_timestamps
-        return recency_popularity(train.items, times, len(dataset.catalogue), self.config.popularity.half_life_days)
+        return shared | {name: self.directory / "local" / name for name in self.results.community_names()}
 
     def local_adapter(self, community: int) -> bool:
         """The stage of one community's adapter. False where it was done before."""
         name, local = community_adapter(community), self.config.local
 
         def work(directory: Path) -> None:
-            who, dataset, report = self._community(community), self.dataset(), self._prefixed(name)
+            who, dataset, report = self.results.community(community), self.results.dataset(), self._prefixed(name)
             state = forms.train_local(
                 local, dataset, who, self._made(), directory, ordered=self._ordered, report=report
             )
@@ -412,11 +313,6 @@ class Pipeline:
     @property
     def _ordered(self) -> bool:
         return self.config.task == "sequential"
-
-    def _community(self, number: int) -> forms.Community:
-        item_affinities = self.item_affinities()
-        of_items = None if item_affinities is None else item_affinities[:, number]
-        return forms.Community(number, self.affinities()[:, number], of_items)
 
     def _made(self) -> forms.Made:
         root = self.directory
@@ -439,9 +335,6 @@ class Pipeline:
         config: dict[str, Any] = msgspec.to_builtins(self.config.local)
         locals_only = ("local_epochs", "local_patience", "local_learning_rate", "affinity_weighted")
         return {key: value for key, value in config.items() if key not in locals_only}
-
-    def _community_names(self) -> list[str]:
-        return [community_adapter(number) for number in range(self.config.communities.n_communities)]
 
     def _model_spec(self, n_items: int) -> ModelSpec:
         local = self.config.local

@@ -16,11 +16,12 @@ from models.contract.selection import FusionSettings
 from models.contract.types import Ints
 from models.experiments.lists import fused_name
 from models.experiments.sweep import Measured, Point, load_points, measured, save_points
-from models.pipeline import Pipeline, Ranked
+from models.pipeline import Pipeline
 from models.ranking.answers import Answers, VoterLists
 from models.ranking.fusion_search import DAMPED
 from models.ranking.recommend import recommend_all
 from models.ranking.system import LocalSystem
+from models.results import Ranked
 
 VERSION = 1
 LIST_LENGTH = 10
@@ -96,16 +97,16 @@ def sweep_fusion(pipeline: Pipeline, settings: Sequence[Setting], examples: Meas
 
 
 def _fusion(pipeline: Pipeline, setting: Setting, method: FusionMethod) -> FusionSettings:
-    chosen = pipeline.fusion_settings(method)
+    chosen = pipeline.results.fusion_settings(method)
     return chosen if setting.k is None else replace(chosen, k=setting.k)
 
 
 def _points(
     pipeline: Pipeline, setting: Setting, fusions: dict[str, FusionSettings], examples: Measured, judged: Ranked
 ) -> list[Point]:
-    whole, held_out = pipeline.system(), pipeline.examples(examples)
+    whole, held_out = pipeline.results.system(), pipeline.results.examples(examples)
     system = replace(whole, anchors=whole.anchors[: setting.n_communities], bandwidth=setting.bandwidth)
-    accuracies = pipeline.accuracies(judged)[held_out.users, : setting.n_communities]
+    accuracies = pipeline.results.accuracies(judged)[held_out.users, : setting.n_communities]
     profiles = system.profiles(held_out.histories, accuracies)
     voters = _first(VoterLists.load(pipeline.directory / "rankings" / examples), system)
     answers = list(Answers(held_out.histories, system.communities, profiles, voters))

@@ -67,7 +67,7 @@ def ranked_lists(
     Raises:
         DataError: the catalogue is too small for the sampled protocol.
     """
-    allowed = _sampled(pipeline.dataset()) if protocol == "sampled" else None
+    allowed = _sampled(pipeline.results.dataset()) if protocol == "sampled" else None
     lists = {name: _baseline_lists(pipeline, name, n)[protocol] for name in baselines}
     lists |= _local_lists(pipeline, bundle, n, allowed)
     if _all_vote(baselines):
@@ -82,7 +82,7 @@ def _baseline_lists(pipeline: Pipeline, name: str, n: int) -> dict[str, Ints]:
     settings = {"n": n, "config": config, "version": baseline.version, "negatives": [N_NEGATIVES, NEGATIVES_SEED]}
 
     def work(directory: Path) -> None:
-        dataset = pipeline.dataset()
+        dataset = pipeline.results.dataset()
         score, test = _train(pipeline, name), dataset.examples("test")
         lists = {"full": evaluate_scorer(score, test, n)}
         with suppress(DataError):  # no lists where there are too few items to sample from
@@ -106,10 +106,10 @@ def _baseline_stage(name: str) -> str:
 def _save_votes(pipeline: Pipeline, name: str, score: Score, directory: Path) -> None:
     """What a baseline answers to validation and test examples, for :func:`_ensemble_lists`."""
     wanted: dict[str, tuple[Examples, Ints | None]] = {
-        split: (pipeline.examples(split), None) for split in ("valid", "test")
+        split: (pipeline.results.examples(split), None) for split in ("valid", "test")
     }
     with suppress(DataError):
-        wanted["sampled"] = (pipeline.examples("test"), _sampled(pipeline.dataset()))
+        wanted["sampled"] = (pipeline.results.examples("test"), _sampled(pipeline.results.dataset()))
     for votes, (examples, allowed) in wanted.items():
         (directory / votes).mkdir()
         voter_lists(name, score, examples, LISTED_ITEMS, allowed).save(directory / votes)
@@ -141,8 +141,8 @@ def _ensemble_settings(pipeline: Pipeline, bundle: Bundle) -> FusionSettings:
     serving = pipeline.config.serving
 
     def work(directory: Path) -> None:
-        answers = _with_baselines(pipeline, pipeline.answers("valid"), "valid")
-        targets = pipeline.examples("valid").targets
+        answers = _with_baselines(pipeline, pipeline.results.answers("valid"), "valid")
+        targets = pipeline.results.examples("valid").targets
         tried = try_fusions(open_system(bundle), answers, targets, serving, (*serving.voters, *VOTING))
         (directory / _TRIED).write_bytes(msgspec.json.format(msgspec.json.encode(tried)))
 
@@ -178,7 +178,7 @@ def _local_lists(pipeline: Pipeline, bundle: Bundle, n: int, allowed: Ints | Non
 def _rank_local(pipeline: Pipeline, bundle: Bundle, n: int, allowed: Ints | None) -> dict[str, Ints]:
     """Lists of the global adapter, of the communities by every method with its own best k, and what is served."""
     system, answers = open_system(bundle), _local_answers(pipeline, bundle, allowed)
-    settings = {fused_name(method): pipeline.fusion_settings(method) for method in FusionMethod}
+    settings = {fused_name(method): pipeline.results.fusion_settings(method) for method in FusionMethod}
     settings[SERVED] = bundle.manifest.serving.fusion()
     lists = {name: recommend_all(system, answers, fusion, n) for name, fusion in settings.items()}
     return {GLOBAL: answers.lists.best(GLOBAL_VOTER, n)} | lists
@@ -188,10 +188,10 @@ def _local_answers(pipeline: Pipeline, bundle: Bundle, allowed: Ints | None) -> 
     """Every voter's answers for the test examples: one scoring pass, which the run keeps where all items are ranked."""
     if allowed is None:
         pipeline.rank("test")
-        return pipeline.answers("test")
-    test = pipeline.examples("test")
+        return pipeline.results.answers("test")
+    test = pipeline.results.examples("test")
     ranker = LocalRanker(open_system(bundle), bundle.manifest.serving.candidates)
-    return ranker.answers(test.histories, allowed, pipeline.accuracies("valid")[test.users])
+    return ranker.answers(test.histories, allowed, pipeline.results.accuracies("valid")[test.users])
 
 
 def fused_name(method: FusionMethod) -> str:
@@ -202,8 +202,8 @@ def fused_name(method: FusionMethod) -> str:
 def _train(pipeline: Pipeline, name: str) -> Score:
     """A trained baseline. MultVAE is the run's CF model, which is there already."""
     if name == "MultVAE":
-        return by_history(MultVAEScorer(pipeline.cf_model()))
+        return by_history(MultVAEScorer(pipeline.results.cf_model()))
     baseline = BASELINES[name]
     config = getattr(pipeline.config, baseline.section)
     with epoch_bar(name, getattr(config, "epochs", 0)) as progress:
-        return baseline.train(pipeline.training_data(baseline), config, progress)
+        return baseline.train(pipeline.results.training_data(baseline), config, progress)

@@ -112,7 +112,7 @@ class Study:
     @cached_property
     def _held_out(self) -> HeldOut:
         """The test examples, the same for all seeds."""
-        return HeldOut.of(next(iter(self._pipelines.values())).dataset())
+        return HeldOut.of(next(iter(self._pipelines.values())).results.dataset())
 
     def costs(self) -> dict[int, TrainingReport]:
         """What training took, by seed."""

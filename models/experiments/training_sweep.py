@@ -133,15 +133,15 @@ def _trial(base: RunConfig, varied: Sequence[Varied], values: Sequence[str]) -> 
 
 def _points(pipeline: Pipeline, trial: Trial, examples: Measured) -> list[Point]:
     """The points of one finished run: the global adapter, and every fusion."""
-    fusions = {fused_name(method): pipeline.fusion_settings(method) for method in FusionMethod}
-    fusions[SERVED] = pipeline.fusion_settings()
+    fusions = {fused_name(method): pipeline.results.fusion_settings(method) for method in FusionMethod}
+    fusions[SERVED] = pipeline.results.fusion_settings()
 
     def work(directory: Path) -> None:
-        system, answers = pipeline.system(), pipeline.answers(examples)
+        system, answers = pipeline.results.system(), pipeline.results.answers(examples)
         lists: dict[str, Ints] = {GLOBAL: answers.lists.best(GLOBAL_VOTER, LIST_LENGTH)}
         prepared = list(answers)
         lists |= {name: recommend_all(system, prepared, fusion, LIST_LENGTH) for name, fusion in fusions.items()}
-        save_points(measured(trial.axis, trial.value, lists, pipeline.examples(examples).targets), directory)
+        save_points(measured(trial.axis, trial.value, lists, pipeline.results.examples(examples).targets), directory)
 
     rankings = {"rankings/before" if examples == "valid" else "rankings/valid", f"rankings/{examples}"}
     pipeline.rank(examples)

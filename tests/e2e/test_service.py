@@ -44,19 +44,21 @@ def stack(finished_run: FinishedRun, workers: str, short_tmp: Path):
 def offline_lists(run: FinishedRun, histories, n: int, accuracies=None) -> list[list[str]]:
     """What the offline evaluation ranks for some histories, by item id."""
     pipeline = Pipeline(run.directory, run.config)
-    system, ids = open_system(run.bundle), pipeline.dataset().catalogue.ids
-    answers = LocalRanker(system, pipeline.fusion_settings().candidates).answers(histories, accuracies=accuracies)
-    return [[ids[item] for item in recommend(system, a, pipeline.fusion_settings(), n)] for a in answers]
+    system, ids = open_system(run.bundle), pipeline.results.dataset().catalogue.ids
+    answers = LocalRanker(system, pipeline.results.fusion_settings().candidates).answers(
+        histories, accuracies=accuracies
+    )
+    return [[ids[item] for item in recommend(system, a, pipeline.results.fusion_settings(), n)] for a in answers]
 
 
 def test_list_over_http_is_the_list_of_the_evaluation(stack: Stack, finished_run: FinishedRun):
     """For known users as published, and for the same users' test histories sent by somebody without a name."""
     pipeline = Pipeline(finished_run.directory, finished_run.config)
-    dataset = pipeline.dataset()
+    dataset = pipeline.results.dataset()
     rows = np.arange(min(N_USERS, len(dataset.user_ids)))
     ids = dataset.catalogue.ids
     test = dataset.examples("test").take(rows)
-    known = offline_lists(finished_run, dataset.full.take(rows), 10, pipeline.accuracies("valid")[rows])
+    known = offline_lists(finished_run, dataset.full.take(rows), 10, pipeline.results.accuracies("valid")[rows])
     unnamed = offline_lists(finished_run, test.histories, 10)
     for row in rows.tolist():
         history = [ids[item] for item in test.histories[row]]
@@ -67,7 +69,7 @@ def test_list_over_http_is_the_list_of_the_evaluation(stack: Stack, finished_run
 
 
 def test_lists_differ_between_users_and_name_their_voters(stack: Stack, finished_run: FinishedRun):
-    users = Pipeline(finished_run.directory, finished_run.config).dataset().user_ids[:10]
+    users = Pipeline(finished_run.directory, finished_run.config).results.dataset().user_ids[:10]
     answers = [ask(stack.gateway_port, user_id=user, explain=True) for user in users]
     assert len({tuple(served_ids(answer)) for answer in answers}) > 1
     for item in (item for answer in answers for item in answer["items"] if item["source"] == "local"):
@@ -103,7 +105,7 @@ class Load(threading.Thread):
 
 def test_engine_killed_under_load_and_started_again(tiny_run: FinishedRun, short_tmp: Path):
     """No request fails; while the engine is away answers are degraded; it comes back without a word to the gateway."""
-    users = Pipeline(tiny_run.directory, tiny_run.config).dataset().user_ids
+    users = Pipeline(tiny_run.directory, tiny_run.config).results.dataset().user_ids
     with ExitStack() as parts:
         stack = parts.enter_context(running_stack(tiny_run.bundle, short_tmp))
         with Load(stack.gateway_port, users) as load:

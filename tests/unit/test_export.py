@@ -40,7 +40,7 @@ ADAPTERS = {"global", *(f"c{number:02d}" for number in range(N_COMMUNITIES))}
 @pytest.fixture(scope="module")
 def parts(finished_run: FinishedRun) -> BundleParts:
     pipeline = Pipeline(finished_run.directory, finished_run.config, lambda line: None)
-    system, dataset = pipeline.system(), pipeline.dataset()
+    system, dataset = pipeline.results.system(), pipeline.results.dataset()
     manifest = finished_run.bundle.manifest
     return BundleParts(
         name="walks",
@@ -55,7 +55,7 @@ def parts(finished_run: FinishedRun) -> BundleParts:
         adapters=system.adapters,
         model=manifest.model,
         serving=manifest.serving,
-        accuracies=pipeline.accuracies("valid"),
+        accuracies=pipeline.results.accuracies("valid"),
         config={"data": {"interactions": "/home/ann/x.csv", "category_separator": "/", "seed": 3}},
         data_statistics={"n_users": 40},
         metrics={"validation": 0.5},

@@ -120,9 +120,9 @@ def test_communities_of_users_and_items_leave_the_items_affinities(finished_run:
     pipeline = Pipeline(directory, config, lambda line: None)
     pipeline.run_until(pipeline.communities)
     anchors = load_file(directory / "communities" / "communities.safetensors")["anchors"]
-    expected = affinities(anchors, pipeline.cf_model().item_factors, 1.0, "gaussian")
-    np.testing.assert_array_equal(pipeline.item_affinities(), expected)
-    assert Pipeline(directory, finished_run.config, lambda line: None).item_affinities() is None
+    expected = affinities(anchors, pipeline.results.cf_model().item_factors, 1.0, "gaussian")
+    np.testing.assert_array_equal(pipeline.results.item_affinities(), expected)
+    assert Pipeline(directory, finished_run.config, lambda line: None).results.item_affinities() is None
 
 
 def test_changed_tables_rerun_everything(finished_run: FinishedRun, directory: Path, tmp_path: Path) -> None:

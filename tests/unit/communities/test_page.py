@@ -161,7 +161,7 @@ class TestMap:
 class TestOfABundle:
     def test_shows_what_is_served(self, finished_run: FinishedRun) -> None:
         shown = portrait_of(finished_run.bundle)
-        dataset = Pipeline(finished_run.directory, finished_run.config, lambda line: None).dataset()
+        dataset = Pipeline(finished_run.directory, finished_run.config, lambda line: None).results.dataset()
         assert shown.weights.shape == (len(dataset.user_ids), N_COMMUNITIES)
         expected = affinities(shown.anchors, shown.embeddings, shown.bandwidth, shown.kernel)
         np.testing.assert_allclose(shown.weights, expected, atol=1e-3)  # Redis holds float16
@@ -170,9 +170,9 @@ class TestOfABundle:
 
     def test_of_a_run_shows_what_was_trained_on(self, finished_run: FinishedRun) -> None:
         pipeline = Pipeline(finished_run.directory, finished_run.config, lambda line: None)
-        shown = pipeline.portrait()
-        np.testing.assert_array_equal(shown.weights, pipeline.affinities())
-        np.testing.assert_array_equal(shown.histories.items, pipeline.dataset().train.items)
+        shown = pipeline.results.portrait()
+        np.testing.assert_array_equal(shown.weights, pipeline.results.affinities())
+        np.testing.assert_array_equal(shown.histories.items, pipeline.results.dataset().train.items)
         assert shown.item_weights is None
 
     def test_items_follow_the_settings_that_the_bundle_was_made_with(self, finished_run: FinishedRun) -> None:

@@ -54,19 +54,23 @@ class TestPlan:
 def test_the_run_itself_is_one_point_of_every_axis(pipeline: Pipeline) -> None:
     points = swept(pipeline)
 
-    tried = {(t.settings.method, t.settings.k): t.ndcg for t in pipeline.tried_fusions() if not t.settings.others}
+    tried = {
+        (t.settings.method, t.settings.k): t.ndcg for t in pipeline.results.tried_fusions() if not t.settings.others
+    }
     for method in FusionMethod:
         of_run = points["fusion", "as chosen on validation", fused_name(method)]
-        assert of_run.metrics["NDCG@10"].mean == pytest.approx(tried[method, pipeline.fusion_settings(method).k])
+        assert of_run.metrics["NDCG@10"].mean == pytest.approx(
+            tried[method, pipeline.results.fusion_settings(method).k]
+        )
         for axis, value in (("q", "2"), ("inference bandwidth", "0.9")):
             assert points[axis, value, fused_name(method)].metrics == of_run.metrics
     assert points["k", "10", RRF].metrics["NDCG@10"].mean == pytest.approx(tried[FusionMethod.RRF, 10.0])
 
 
 def test_one_community_is_the_first_ones_own_list(pipeline: Pipeline) -> None:
-    points, answers = swept(pipeline), pipeline.answers("valid")
+    points, answers = swept(pipeline), pipeline.results.answers("valid")
 
-    targets = pipeline.examples("valid").targets.tolist()
+    targets = pipeline.results.examples("valid").targets.tolist()
     members = [any(m.community == 0 for m in profile.memberships) for profile in answers.profiles]
     found = [target in answers.lists.get(row, "c00").items[:10] for row, target in enumerate(targets)]
     hits = sum(member and hit for member, hit in zip(members, found, strict=True))

@@ -53,7 +53,7 @@ def stages(reports: list[str], what: str) -> list[str]:
 def test_every_model_has_a_list_of_unseen_items_for_every_test_example(pipeline: Pipeline) -> None:
     made = ranked_lists(pipeline, pipeline.bundle(), ALL, N)
     assert list(made) == row_names(ALL) == [*ALL, *LOCAL_ROWS, ENSEMBLE]
-    test = pipeline.dataset().examples("test")
+    test = pipeline.results.dataset().examples("test")
     for lists in made.values():
         assert lists.shape == (len(test), N)
         for row, items in enumerate(lists):
@@ -86,7 +86,9 @@ def test_the_served_fusion_is_what_the_bundle_says(pipeline: Pipeline) -> None:
     bundle = pipeline.bundle()
     made = ranked_lists(pipeline, bundle, (), N)
     pipeline.rank("test")
-    expected = recommend_all(pipeline.system(), pipeline.answers("test"), bundle.manifest.serving.fusion(), N)
+    expected = recommend_all(
+        pipeline.results.system(), pipeline.results.answers("test"), bundle.manifest.serving.fusion(), N
+    )
     np.testing.assert_array_equal(made["served fusion"], expected)
 
 
@@ -101,8 +103,8 @@ class TestSampledProtocol:
     def test_every_model_ranks_the_same_few_items(self, pipeline: Pipeline) -> None:
         made = ranked_lists(pipeline, pipeline.bundle(), QUICK, N, "sampled")
 
-        test = pipeline.dataset().examples("test")
-        allowed = candidates(test, len(pipeline.dataset().catalogue), self.NEGATIVES, NEGATIVES_SEED)
+        test = pipeline.results.dataset().examples("test")
+        allowed = candidates(test, len(pipeline.results.dataset().catalogue), self.NEGATIVES, NEGATIVES_SEED)
         assert list(made) == [*QUICK, *LOCAL_ROWS]
         for lists in made.values():
             assert lists.shape == (len(test), N)
@@ -126,6 +128,6 @@ class TestSampledProtocol:
 
 def test_models_that_read_the_order_beat_popularity(pipeline: Pipeline) -> None:
     made = ranked_lists(pipeline, pipeline.bundle(), ("popularity",), N)
-    targets = pipeline.dataset().examples("test").targets
+    targets = pipeline.results.dataset().examples("test").targets
     hits = {name: np.isfinite(ranks_in_lists(lists, targets)).mean() for name, lists in made.items()}
     assert min(hits[name] for name in LOCAL_ROWS) > hits["popularity"]

@@ -96,7 +96,7 @@ def test_trials_reuse_what_a_setting_does_not_touch(finished_run: FinishedRun, t
     assert "global: unchanged, reused" in after_first
     assert "local/c00: done" in after_first
     assert "local/c00: done" not in told[told.index("2/3") :]
-    served = pipeline.tried_fusions()
+    served = pipeline.results.tried_fusions()
     assert by_model[1][SERVED]["NDCG@10"].mean == pytest.approx(max(tried.ndcg for tried in served))
 
     lines.clear()

@@ -36,12 +36,12 @@ def pipeline(finished_run: FinishedRun) -> Pipeline:
 
 @pytest.fixture(scope="module")
 def system(pipeline: Pipeline) -> LocalSystem:
-    return pipeline.system()
+    return pipeline.results.system()
 
 
 @pytest.fixture(scope="module")
 def valid(pipeline: Pipeline) -> Examples:
-    return pipeline.dataset().examples("valid")
+    return pipeline.results.dataset().examples("valid")
 
 
 @pytest.fixture(scope="module")
