@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from models.communities.coverage import Approach, Coverage
 from models.config import option
-from models.contract.affinity import Kernel, affinities
+from models.contract.affinity import LARGEST_DISTANCE, Kernel, affinities
 from models.contract.errors import ConfigError, DataError
 from models.contract.types import Floats
 
@@ -23,9 +23,17 @@ class CommunityConfig:
     """How communities are found."""
 
     n_communities: int = option(10, "Communities, q in the paper; each trains one local model", low=1)
-    bandwidth: float = option(1.0, "Distance below which a user belongs to an anchor, h in the paper", low=0.01, high=1)
+    bandwidth: float = option(
+        1.0,
+        "Distance below which a user belongs to an anchor, h in the paper; 1 is a right angle",
+        low=0.01,
+        high=LARGEST_DISTANCE,
+    )
     inference_bandwidth: float | None = option(
-        None, "Distance below which a community is asked for a user's list; unset: bandwidth", low=0.01, high=1
+        None,
+        "Distance below which a community is asked for a user's list; unset: bandwidth",
+        low=0.01,
+        high=LARGEST_DISTANCE,
     )
     kernel: Kernel = option(
         "epanechnikov", "How affinity falls with distance: epanechnikov (the paper's), uniform, or truncated gaussian"

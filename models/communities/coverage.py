@@ -3,13 +3,12 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from models.contract.affinity import arccos_distance, smallest_cosine, unit
+from models.contract.affinity import LARGEST_DISTANCE, arccos_distance, smallest_cosine, unit
 from models.contract.types import Array, Floats
 
 COSINES_AT_ONCE = 2**23  # 32 MB of float32
 WORDS_AT_ONCE = 2**20  # 8 MB of uint64
 
-LARGEST_DISTANCE = 2.0
 _WORD_BITS = 64
 
 
@@ -68,8 +67,10 @@ def _pack(candidates: Floats, users: Floats, threshold: float) -> Array:
     words = -(-len(users) // _WORD_BITS)
     packed = np.zeros((len(candidates), 8 * words), np.uint8)
     block = max(8, COSINES_AT_ONCE // len(candidates) // 8 * 8)  # whole bytes
+    with_direction = candidates.any(axis=1)[:, None]
     for at in range(0, len(users), block):
-        covered = candidates @ unit(users[at : at + block]).T > threshold
+        some = users[at : at + block]
+        covered = (candidates @ unit(some).T > threshold) & some.any(axis=1) & with_direction
         bits = np.packbits(covered, axis=1)
         packed[:, at // 8 : at // 8 + bits.shape[1]] = bits
     return packed.view(np.uint64)

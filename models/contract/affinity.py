@@ -9,7 +9,7 @@ from models.contract.types import Floats, Membership
 
 Kernel = Literal["epanechnikov", "uniform", "gaussian"]
 
-FURTHEST_MEMBER = 1.0  # no community reaches beyond a right angle, where equation 2 would go below 0
+LARGEST_DISTANCE = 2.0  # between opposite directions
 
 
 def arccos_distance(anchors: Floats, users: Floats) -> Floats:
@@ -20,28 +20,27 @@ def arccos_distance(anchors: Floats, users: Floats) -> Floats:
         users: (n, d) embeddings.
 
     Returns:
-        (n, q) distances in [0, 2]. A zero vector is at distance 1 from everything.
+        (n, q) distances in [0, 2]. A zero vector, which has no direction, is at distance 2 from everything.
     """
     cosine = unit(users) @ unit(anchors).T
-    return np.asarray(2.0 / np.pi * np.arccos(np.clip(cosine, -1.0, 1.0)), dtype=np.float32)
+    distance = np.asarray(2.0 / np.pi * np.arccos(np.clip(cosine, -1.0, 1.0)), dtype=np.float32)
+    distance[~users.any(axis=1)] = distance[:, ~anchors.any(axis=1)] = LARGEST_DISTANCE
+    return distance
 
 
 def smallest_cosine(bandwidth: float) -> float:
     """The cosine at distance ``bandwidth``: who is nearer to an anchor has a larger one. Spares the arccosines."""
-    return float(np.cos(np.pi / 2 * min(bandwidth, FURTHEST_MEMBER)))
+    return float(np.cos(np.pi / 2 * min(bandwidth, LARGEST_DISTANCE)))
 
 
 def kernel_weights(distance: Floats, bandwidth: float, kernel: Kernel) -> Floats:
     """Equation 2 for one of the kernels: 0 from the bandwidth on, so that all kernels have the same members.
 
-    - ``epanechnikov``: 1 - s², the paper's.
+    - ``epanechnikov``: 1 - s², the paper's; 1 - (s / h)² where h > 1, as no weight may be negative.
     - ``uniform``: 1 for every member.
     - ``gaussian``: exp(-s² / 2σ²), truncated at two standard deviations: σ = h / 2.
-
-    A bandwidth above 1 acts as 1: no weight may be negative.
     """
-    reach = min(bandwidth, FURTHEST_MEMBER)
-    return np.where(distance < reach, _KERNELS[kernel](distance, reach), np.float32(0.0))
+    return np.where(distance < bandwidth, _KERNELS[kernel](distance, bandwidth), np.float32(0.0))
 
 
 def affinities(anchors: Floats, users: Floats, bandwidth: float, kernel: Kernel) -> Floats:
@@ -64,16 +63,16 @@ def unit(vectors: Floats) -> Floats:
     return np.asarray(vectors / np.maximum(norms, 1e-12), dtype=np.float32)
 
 
-def _epanechnikov(distance: Floats, reach: float) -> Floats:
-    return np.asarray(1.0 - np.square(distance), np.float32)
+def _epanechnikov(distance: Floats, bandwidth: float) -> Floats:
+    return np.asarray(1.0 - np.square(distance / max(bandwidth, 1.0)), np.float32)
 
 
-def _uniform(distance: Floats, reach: float) -> Floats:
+def _uniform(distance: Floats, bandwidth: float) -> Floats:
     return np.ones_like(distance)
 
 
-def _gaussian(distance: Floats, reach: float) -> Floats:
-    return np.asarray(np.exp(-2.0 * np.square(distance / reach)), np.float32)
+def _gaussian(distance: Floats, bandwidth: float) -> Floats:
+    return np.asarray(np.exp(-2.0 * np.square(distance / bandwidth)), np.float32)
 
 
 _KERNELS: Mapping[Kernel, Callable[[Floats, float], Floats]] = {

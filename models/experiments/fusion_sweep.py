@@ -9,7 +9,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from models.contract.affinity import FURTHEST_MEMBER
 from models.contract.errors import ConfigError
 from models.contract.fusion import FusionMethod
 from models.contract.selection import FusionSettings
@@ -63,8 +62,7 @@ def settings_of(n_communities: int, bandwidth: float, bandwidths: Sequence[float
                 " of communities further away no lists are kept"
             )
     base = Setting("fusion", "as chosen on validation", tuple(FusionMethod), n_communities, bandwidth)
-    reach = min(bandwidth, FURTHEST_MEMBER)
-    narrower = sorted(bandwidths) or [*(h for h in BANDWIDTHS if h < reach), reach]
+    narrower = sorted(bandwidths) or [*(h for h in BANDWIDTHS if h < bandwidth), bandwidth]
     return [
         base,
         *(replace(base, axis="q", value=f"{q}", n_communities=q) for q in range(1, n_communities + 1)),

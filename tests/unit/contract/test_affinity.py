@@ -44,8 +44,8 @@ def test_length_of_a_vector_does_not_matter() -> None:
 @kernels
 def test_zero_vector_is_far_from_everything_and_a_member_of_nothing(kernel: Kernel) -> None:
     zero = np.zeros((1, 2), np.float32)
-    assert arccos_distance(at_degrees(0), zero).item() == pytest.approx(1.0)
-    assert affinities(at_degrees(0), zero, 1.0, kernel).item() == 0.0
+    assert arccos_distance(at_degrees(0), zero).item() == arccos_distance(zero, at_degrees(0)).item() == 2.0
+    assert affinities(at_degrees(0), zero, 2.0, kernel).item() == 0.0
 
 
 def test_rounding_beyond_one_gives_no_nan() -> None:
@@ -64,9 +64,15 @@ def test_kernel_is_one_at_the_anchor_and_zero_from_the_bandwidth_on() -> None:
 
 
 @kernels
-def test_kernel_is_never_negative_nor_wider_than_a_right_angle(kernel: Kernel) -> None:
-    weights = kernel_weights(np.array([0.99, 1.0, 1.7], np.float32), 2.0, kernel)
-    np.testing.assert_array_equal(weights > 0, [True, False, False])
+def test_beyond_a_right_angle_weights_stay_positive_up_to_the_bandwidth(kernel: Kernel) -> None:
+    weights = kernel_weights(np.array([0.0, 1.0, 1.49, 1.5, 1.7], np.float32), 1.5, kernel)
+    np.testing.assert_array_equal(weights > 0, [True, True, True, False, False])
+    assert weights[0] == 1.0
+
+
+def test_epanechnikov_is_scaled_by_the_bandwidth_beyond_a_right_angle() -> None:
+    weights = kernel_weights(np.array([0.5, 1.0], np.float32), 2.0, "epanechnikov")
+    np.testing.assert_allclose(weights, [1 - 0.25**2, 1 - 0.5**2])
 
 
 @kernels
@@ -77,7 +83,7 @@ def test_kernels_fall_with_distance_and_agree_who_is_a_member(kernel: Kernel) ->
     assert (np.diff(weights) <= 0).all()
 
 
-@pytest.mark.parametrize("bandwidth", [0.1, 0.5, 0.99, 1.0, 2.0])
+@pytest.mark.parametrize("bandwidth", [0.1, 0.5, 0.99, 1.0, 1.3, 2.0])
 def test_the_smallest_cosine_stands_for_the_bandwidth(bandwidth: float) -> None:
     users = np.random.default_rng(0).normal(size=(200, 4)).astype(np.float32)
     cosine = unit(users) @ unit(users).T
