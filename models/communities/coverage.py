@@ -67,10 +67,9 @@ def _pack(candidates: Floats, users: Floats, threshold: float) -> Array:
     words = -(-len(users) // _WORD_BITS)
     packed = np.zeros((len(candidates), 8 * words), np.uint8)
     block = max(8, COSINES_AT_ONCE // len(candidates) // 8 * 8)  # whole bytes
-    with_direction = candidates.any(axis=1)[:, None]
     for at in range(0, len(users), block):
         some = users[at : at + block]
-        covered = (candidates @ unit(some).T > threshold) & some.any(axis=1) & with_direction
+        covered = (candidates @ unit(some).T > threshold) & np.outer(candidates.any(axis=1), some.any(axis=1))
         bits = np.packbits(covered, axis=1)
         packed[:, at // 8 : at // 8 + bits.shape[1]] = bits
     return packed.view(np.uint64)

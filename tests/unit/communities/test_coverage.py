@@ -15,7 +15,7 @@ def random_users(n: int, d: int = 6) -> Floats:
     return np.random.default_rng(n).normal(size=(n, d)).astype(np.float32)
 
 
-@pytest.mark.parametrize("bandwidth", [0.3, 0.7, 1.0])
+@pytest.mark.parametrize("bandwidth", [0.3, 0.7, 1.0, 1.4])
 @pytest.mark.parametrize("n", [5, 63, 64, 65, 300])
 def test_gains_are_the_users_whom_no_anchor_covers(n: int, bandwidth: float) -> None:
     users = random_users(n)
@@ -27,6 +27,15 @@ def test_gains_are_the_users_whom_no_anchor_covers(n: int, bandwidth: float) -> 
         counted.add(anchor)
         left &= ~covers[anchor]
     np.testing.assert_array_equal(counted.gains(), (covers & left).sum(axis=1))
+
+
+def test_who_has_no_direction_covers_nobody_and_is_not_covered() -> None:
+    users = random_users(20)
+    users[0] = 0.0
+    np.testing.assert_array_equal(
+        Coverage(users[:2], users, 1.9).gains(), (arccos_distance(users, users[:2]) < 1.9).sum(1)
+    )
+    assert Coverage(users[:2], users, 1.9).gains()[0] == 0
 
 
 def test_blocks_do_not_change_the_counts(monkeypatch: pytest.MonkeyPatch) -> None:
