@@ -4,7 +4,7 @@ What these stages leave in a run is lists for the test examples, not weights: no
 trained on the train part and stopped on validation.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -28,7 +28,8 @@ from models.ranking.fusion_search import Tried, best_fusion, try_fusions
 from models.ranking.ranker import LocalRanker, voter_lists
 from models.ranking.recommend import recommend_all
 from models.ranking.system import open_system
-from models.types import Examples, Score, by_history
+from models.results import Results
+from models.types import Score, by_history
 
 QUICK = ("popularity", "MultVAE")  # baselines that need no training of their own
 GLOBAL = "global adapter"
@@ -41,6 +42,8 @@ N_NEGATIVES = 99  # of the sampled protocol, as in L3Rec's Table 4
 NEGATIVES_SEED = 0  # the same for every run, so that runs can be compared
 
 _LISTS, _TRIED = "lists.safetensors", "tried.json"
+_VOTES = {"full": "test", "sampled": "sampled", "valid": "valid"}  # directories of a baseline's votes
+_SAMPLED = "rankings/sampled"
 _ENSEMBLE_FUSION = "lists/ensemble-fusion"
 _FUSION_NAMES = {
     FusionMethod.COUNT: "Count",
@@ -84,12 +87,18 @@ def _baseline_lists(pipeline: Pipeline, name: str, n: int) -> dict[str, Ints]:
     def work(directory: Path) -> None:
         dataset = pipeline.results.dataset()
         score, test = _train(pipeline, name), dataset.examples("test")
-        lists = {"full": evaluate_scorer(score, test, n)}
+        allowed: dict[str, Ints | None] = {"full": None}
         with suppress(DataError):  # no lists where there are too few items to sample from
-            lists["sampled"] = evaluate_scorer(score, test, n, _sampled(dataset))
-        save_file(lists, directory / _LISTS)
+            allowed["sampled"] = _sampled(dataset)
         if name in VOTING:
-            _save_votes(pipeline, name, score, directory)
+            kept = max(n, LISTED_ITEMS)
+            votes = {kind: voter_lists(name, score, test, kept, only) for kind, only in allowed.items()}
+            lists = {kind: made.best(name, n) for kind, made in votes.items()}
+            votes["valid"] = voter_lists(name, score, dataset.examples("valid"), kept)
+            _save_votes(votes, directory)
+        else:
+            lists = {kind: evaluate_scorer(score, test, n, only) for kind, only in allowed.items()}
+        save_file(lists, directory / _LISTS)
 
     stage = _baseline_stage(name)
     read = ("data", *(("cf",) if name == "MultVAE" else ()), *(("items",) if baseline.reads_text else ()))
@@ -103,16 +112,11 @@ def _baseline_stage(name: str) -> str:
     return f"lists/{name.lower().replace(' + ', '-')}"
 
 
-def _save_votes(pipeline: Pipeline, name: str, score: Score, directory: Path) -> None:
-    """What a baseline answers to validation and test examples, for :func:`_ensemble_lists`."""
-    wanted: dict[str, tuple[Examples, Ints | None]] = {
-        split: (pipeline.results.examples(split), None) for split in ("valid", "test")
-    }
-    with suppress(DataError):
-        wanted["sampled"] = (pipeline.results.examples("test"), _sampled(pipeline.results.dataset()))
-    for votes, (examples, allowed) in wanted.items():
-        (directory / votes).mkdir()
-        voter_lists(name, score, examples, LISTED_ITEMS, allowed).save(directory / votes)
+def _save_votes(votes: Mapping[str, VoterLists], directory: Path) -> None:
+    """What a baseline answers to test and validation examples, for :func:`_ensemble_lists`."""
+    for kind, lists in votes.items():
+        (directory / _VOTES[kind]).mkdir()
+        lists.save(directory / _VOTES[kind])
 
 
 def _all_vote(baselines: Sequence[str]) -> bool:
@@ -124,7 +128,7 @@ def _ensemble_lists(pipeline: Pipeline, bundle: Bundle, n: int, allowed: Ints | 
     settings = _ensemble_settings(pipeline, bundle)
 
     def work(directory: Path) -> None:
-        votes = "test" if allowed is None else "sampled"
+        votes = _VOTES["full" if allowed is None else "sampled"]
         answers = _with_baselines(pipeline, _local_answers(pipeline, bundle, allowed), votes)
         lists = recommend_all(open_system(bundle), answers, settings, n)
         save_file({ENSEMBLE: lists}, directory / _LISTS)
@@ -178,20 +182,34 @@ def _local_lists(pipeline: Pipeline, bundle: Bundle, n: int, allowed: Ints | Non
 def _rank_local(pipeline: Pipeline, bundle: Bundle, n: int, allowed: Ints | None) -> dict[str, Ints]:
     """Lists of the global adapter, of the communities by every method with its own best k, and what is served."""
     system, answers = open_system(bundle), _local_answers(pipeline, bundle, allowed)
-    settings = {fused_name(method): pipeline.results.fusion_settings(method) for method in FusionMethod}
-    settings[SERVED] = bundle.manifest.serving.fusion()
+    settings = fusions(pipeline.results)
     lists = {name: recommend_all(system, answers, fusion, n) for name, fusion in settings.items()}
     return {GLOBAL: answers.lists.best(GLOBAL_VOTER, n)} | lists
 
 
 def _local_answers(pipeline: Pipeline, bundle: Bundle, allowed: Ints | None) -> Answers:
-    """Every voter's answers for the test examples: one scoring pass, which the run keeps where all items are ranked."""
+    """Every voter's answers for the test examples: one scoring pass, which the run keeps."""
     if allowed is None:
         pipeline.rank("test")
         return pipeline.results.answers("test")
-    test = pipeline.results.examples("test")
-    ranker = LocalRanker(open_system(bundle), bundle.manifest.serving.candidates)
-    return ranker.answers(test.histories, allowed, pipeline.results.accuracies("valid")[test.users])
+    system, test = open_system(bundle), pipeline.results.examples("test")
+    profiles = system.profiles(test.histories, pipeline.results.accuracies("valid")[test.users])
+
+    def work(directory: Path) -> None:
+        ranker = LocalRanker(system, bundle.manifest.serving.candidates)
+        ranker.lists(test.histories, profiles, allowed).save(directory)
+
+    inputs = {"data": pipeline.directory / "data", "bundle": bundle.path(MANIFEST)}
+    pipeline.stage(_SAMPLED, 1, {"negatives": [N_NEGATIVES, NEGATIVES_SEED]}, inputs, work)
+    lists = VoterLists.load(pipeline.directory / _SAMPLED)
+    return Answers(test.histories, system.communities, profiles, lists, allowed)
+
+
+def fusions(results: Results) -> dict[str, FusionSettings]:
+    """Every fusion of a run by the name of its row: each method with its own best settings, and what is served."""
+    return {fused_name(method): results.fusion_settings(method) for method in FusionMethod} | {
+        SERVED: results.fusion_settings()
+    }
 
 
 def fused_name(method: FusionMethod) -> str:

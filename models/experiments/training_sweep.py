@@ -14,10 +14,9 @@ from itertools import product
 from pathlib import Path
 
 from models.contract.errors import ConfigError
-from models.contract.fusion import FusionMethod
 from models.contract.selection import GLOBAL_VOTER
 from models.contract.types import Ints
-from models.experiments.lists import GLOBAL, SERVED, fused_name
+from models.experiments.lists import GLOBAL, fusions
 from models.experiments.sweep import Measured, Point, load_points, measured, save_points
 from models.papers.l3rec.config import check_backbone
 from models.pipeline import Pipeline
@@ -133,19 +132,18 @@ def _trial(base: RunConfig, varied: Sequence[Varied], values: Sequence[str]) -> 
 
 def _points(pipeline: Pipeline, trial: Trial, examples: Measured) -> list[Point]:
     """The points of one finished run: the global adapter, and every fusion."""
-    fusions = {fused_name(method): pipeline.results.fusion_settings(method) for method in FusionMethod}
-    fusions[SERVED] = pipeline.results.fusion_settings()
+    settings = fusions(pipeline.results)
 
     def work(directory: Path) -> None:
         system, answers = pipeline.results.system(), pipeline.results.answers(examples)
         lists: dict[str, Ints] = {GLOBAL: answers.lists.best(GLOBAL_VOTER, LIST_LENGTH)}
         prepared = list(answers)
-        lists |= {name: recommend_all(system, prepared, fusion, LIST_LENGTH) for name, fusion in fusions.items()}
+        lists |= {name: recommend_all(system, prepared, fusion, LIST_LENGTH) for name, fusion in settings.items()}
         save_points(measured(trial.axis, trial.value, lists, pipeline.results.examples(examples).targets), directory)
 
     rankings = {"rankings/before" if examples == "valid" else "rankings/valid", f"rankings/{examples}"}
     pipeline.rank(examples)
     inputs = {name: pipeline.directory / name for name in ("data", "cf", "communities", *sorted(rankings))}
     stage = f"measured/{examples}"
-    pipeline.stage(stage, VERSION, {"axis": trial.axis, "value": trial.value, "fusions": fusions}, inputs, work)
+    pipeline.stage(stage, VERSION, {"axis": trial.axis, "value": trial.value, "fusions": settings}, inputs, work)
     return load_points(pipeline.directory / stage)
