@@ -15,13 +15,14 @@ from models.contract.bundle import Bundle
 from models.evaluation.measure import EvaluateConfig, Evaluation, HeldOut, Protocol, as_json, check_against, measure
 from models.evaluation.plots import draw
 from models.evaluation.tables import as_markdown, as_text
-from models.experiments.lists import ALL, GLOBAL, QUICK, ranked_lists, row_names
+from models.experiments.lists import GLOBAL, QUICK, baselines_of, ranked_lists, row_names
 from models.pipeline import Pipeline
+from models.run import load_run
 
 
 @click.command()
 @RUN
-@click.option("--baselines", "with_baselines", is_flag=True, help=f"Train and measure these too: {', '.join(ALL)}.")
+@click.option("--baselines", "with_baselines", is_flag=True, help="Train and measure all baselines of the task.")
 @click.option(
     "--protocol",
     type=click.Choice(get_args(Protocol)),
@@ -53,7 +54,8 @@ def evaluate(
     target, coverage and popularity bias. With one target an example, Recall is HR.
     """
     config = make(EvaluateConfig, given(flags), "evaluate")
-    baselines = ALL if with_baselines else QUICK
+    settings = load_run(directory)
+    baselines = baselines_of(settings.task if settings else "sequential") if with_baselines else QUICK
     check_against(against, row_names(baselines))
     pipeline = pipeline_of(directory, "serving", {})
     bundle = pipeline.run()

@@ -19,7 +19,7 @@ from models.evaluation.measure import EvaluateConfig, Evaluation, Protocol, chec
 from models.evaluation.plots import draw
 from models.evaluation.tables import as_markdown, as_text, gains_table, section
 from models.experiments.fusion_sweep import settings_of, sweep_fusion
-from models.experiments.lists import ALL, GLOBAL, row_names
+from models.experiments.lists import GLOBAL, baselines_of, row_names
 from models.experiments.study import Study, as_document, costs_table, devices
 from models.experiments.sweep import Measured, Point, Sweep, write
 from models.experiments.training_sweep import parse, sweep_training, trials
@@ -76,7 +76,7 @@ class NumberList(click.ParamType[Sequence[float]]):
 @click.option(
     "--against",
     multiple=True,
-    default=[GLOBAL, "SASRec"],
+    default=[GLOBAL],
     show_default=True,
     help="The rows that the others are compared with; the first is that of the short table. May be given again.",
 )
@@ -102,7 +102,7 @@ def study(
     """
     settings, config = load_config(config_file), make(EvaluateConfig, given(flags), "evaluate")
     for name in against:
-        check_against(name, row_names(ALL))
+        check_against(name, row_names(baselines_of(settings.task)))
     runs = Study(directory, settings, seeds, click.echo, executor(ray, gpu_share))
     lists = runs.lists(protocols, config.list_length)
     costs = runs.costs()

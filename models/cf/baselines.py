@@ -56,6 +56,7 @@ class Baseline:
         version: raised by whoever changes what training computes.
         train: trains with the section's configuration; models trained in epochs tell their progress.
         reads_text: needs the items' texts.
+        sequential: reads a history's order, and so has no place in the top-n task.
     """
 
     name: str
@@ -63,6 +64,7 @@ class Baseline:
     version: int
     train: Callable[[TrainingData, Any, Progress], Score]
     reads_text: bool = False
+    sequential: bool = False
 
 
 def _popularity(data: TrainingData, config: PopularityConfig, _: Progress) -> Score:
@@ -115,9 +117,9 @@ BASELINES: Mapping[str, Baseline] = MappingProxyType(
             Baseline("MF-BPR", "mf_bpr", 1, _mf_bpr),
             Baseline("LightGCN", "lightgcn", 1, _lightgcn),
             Baseline("MultVAE", "cf", 1, _multvae),
-            Baseline("GRU4Rec", "gru4rec", 2, _gru4rec),
-            Baseline("SASRec", "sasrec", 3, _sasrec),
-            Baseline("SASRec + text", "sasrec_text", 1, _sasrec_with_text, reads_text=True),
+            Baseline("GRU4Rec", "gru4rec", 2, _gru4rec, sequential=True),
+            Baseline("SASRec", "sasrec", 3, _sasrec, sequential=True),
+            Baseline("SASRec + text", "sasrec_text", 1, _sasrec_with_text, reads_text=True, sequential=True),
         )
     }
 )

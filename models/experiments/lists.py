@@ -29,6 +29,7 @@ from models.ranking.ranker import LocalRanker, voter_lists
 from models.ranking.recommend import recommend_all
 from models.ranking.system import open_system
 from models.results import Results
+from models.run import Task
 from models.types import Score, by_history
 
 QUICK = ("popularity", "MultVAE")  # baselines that need no training of their own
@@ -36,7 +37,6 @@ GLOBAL = "global adapter"
 SERVED = "served fusion"  # with whatever voters validation chose
 VOTING = ("item-kNN", "EASE", "SASRec", "SASRec + text")  # baselines that vote in one more row: sets, and sequences
 ENSEMBLE = "fusion with baselines"  # the voters that can be served and VOTING, weights chosen on validation
-ALL = tuple(BASELINES)
 
 N_NEGATIVES = 99  # of the sampled protocol, as in L3Rec's Table 4
 NEGATIVES_SEED = 0  # the same for every run, so that runs can be compared
@@ -54,9 +54,14 @@ _FUSION_NAMES = {
 }
 
 
+def baselines_of(task: Task) -> tuple[str, ...]:
+    """Names of all baselines that have a place in a task, in the table's order."""
+    return tuple(name for name, baseline in BASELINES.items() if task == "sequential" or not baseline.sequential)
+
+
 def row_names(baselines: Sequence[str]) -> list[str]:
     """Names of the models that :func:`ranked_lists` measures, in the table's order."""
-    ensemble = [ENSEMBLE] if _all_vote(baselines) else []
+    ensemble = [ENSEMBLE] if _voting(baselines) else []
     return [*baselines, GLOBAL, *(fused_name(method) for method in FusionMethod), SERVED, *ensemble]
 
 
@@ -73,8 +78,8 @@ def ranked_lists(
     allowed = _sampled(pipeline.results.dataset()) if protocol == "sampled" else None
     lists = {name: _baseline_lists(pipeline, name, n)[protocol] for name in baselines}
     lists |= _local_lists(pipeline, bundle, n, allowed)
-    if _all_vote(baselines):
-        lists[ENSEMBLE] = _ensemble_lists(pipeline, bundle, n, allowed)
+    if voting := _voting(baselines):
+        lists[ENSEMBLE] = _ensemble_lists(pipeline, bundle, voting, n, allowed)
     return {name: lists[name] for name in row_names(baselines)}
 
 
@@ -119,17 +124,17 @@ def _save_votes(votes: Mapping[str, VoterLists], directory: Path) -> None:
         lists.save(directory / _VOTES[kind])
 
 
-def _all_vote(baselines: Sequence[str]) -> bool:
-    return set(VOTING) <= set(baselines)
+def _voting(baselines: Sequence[str]) -> tuple[str, ...]:
+    return tuple(name for name in VOTING if name in baselines)
 
 
-def _ensemble_lists(pipeline: Pipeline, bundle: Bundle, n: int, allowed: Ints | None) -> Ints:
-    """Lists of the communities, the voters that can be served and the baselines of ``VOTING``, fused."""
-    settings = _ensemble_settings(pipeline, bundle)
+def _ensemble_lists(pipeline: Pipeline, bundle: Bundle, voting: Sequence[str], n: int, allowed: Ints | None) -> Ints:
+    """Lists of the communities, the voters that can be served and the ``voting`` baselines, fused."""
+    settings = _ensemble_settings(pipeline, bundle, voting)
 
     def work(directory: Path) -> None:
         votes = _VOTES["full" if allowed is None else "sampled"]
-        answers = _with_baselines(pipeline, _local_answers(pipeline, bundle, allowed), votes)
+        answers = _with_baselines(pipeline, _local_answers(pipeline, bundle, allowed), voting, votes)
         lists = recommend_all(open_system(bundle), answers, settings, n)
         save_file({ENSEMBLE: lists}, directory / _LISTS)
 
@@ -140,25 +145,25 @@ def _ensemble_lists(pipeline: Pipeline, bundle: Bundle, n: int, allowed: Ints | 
     return lists
 
 
-def _ensemble_settings(pipeline: Pipeline, bundle: Bundle) -> FusionSettings:
-    """The best fusion on validation examples when the baselines of ``VOTING`` vote, too."""
+def _ensemble_settings(pipeline: Pipeline, bundle: Bundle, voting: Sequence[str]) -> FusionSettings:
+    """The best fusion on validation examples when the ``voting`` baselines vote, too."""
     serving = pipeline.config.serving
 
     def work(directory: Path) -> None:
-        answers = _with_baselines(pipeline, pipeline.results.answers("valid"), "valid")
+        answers = _with_baselines(pipeline, pipeline.results.answers("valid"), voting, "valid")
         targets = pipeline.results.examples("valid").targets
-        tried = try_fusions(open_system(bundle), answers, targets, serving, (*serving.voters, *VOTING))
+        tried = try_fusions(open_system(bundle), answers, targets, serving, (*serving.voters, *voting))
         (directory / _TRIED).write_bytes(msgspec.json.format(msgspec.json.encode(tried)))
 
-    read = ("data", "serving", "rankings/valid", *(_baseline_stage(name) for name in VOTING))
+    read = ("data", "serving", "rankings/valid", *(_baseline_stage(name) for name in voting))
     inputs = {part: pipeline.directory / part for part in read} | {"bundle": bundle.path(MANIFEST)}
     pipeline.stage(_ENSEMBLE_FUSION, 1, serving, inputs, work)
     tried = (pipeline.directory / _ENSEMBLE_FUSION / _TRIED).read_bytes()
     return best_fusion(msgspec.json.decode(tried, type=list[Tried]))
 
 
-def _with_baselines(pipeline: Pipeline, answers: Answers, votes: str) -> Answers:
-    for name in VOTING:
+def _with_baselines(pipeline: Pipeline, answers: Answers, voting: Sequence[str], votes: str) -> Answers:
+    for name in voting:
         answers = answers.with_voters(VoterLists.load(pipeline.directory / _baseline_stage(name) / votes))
     return answers
 

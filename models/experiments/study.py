@@ -16,7 +16,7 @@ from models.contract.bundle import Bundle, community_adapter
 from models.contract.types import Ints
 from models.evaluation.measure import EvaluateConfig, Evaluation, HeldOut, Protocol, measure_seeds
 from models.evaluation.tables import Table
-from models.experiments.lists import ALL, ranked_lists
+from models.experiments.lists import baselines_of, ranked_lists
 from models.llm.training_cost import TrainingReport, training_report
 from models.pipeline import Pipeline
 from models.run import RunConfig, check_data_set, save_run, with_flags
@@ -80,9 +80,10 @@ class Study:
     def lists(self, protocols: Sequence[Protocol], n: int) -> dict[Protocol, list[Lists]]:
         """Every model's lists for the test examples, one entry a seed; runs and baselines are made where they lack."""
         made: dict[Protocol, list[Lists]] = {protocol: [] for protocol in protocols}
+        baselines = baselines_of(self.config.task)
         for pipeline, bundle in self.runs():
             for protocol in protocols:
-                made[protocol].append(ranked_lists(pipeline, bundle, ALL, n, protocol))
+                made[protocol].append(ranked_lists(pipeline, bundle, baselines, n, protocol))
         return made
 
     def evaluation(

@@ -10,7 +10,7 @@ from models.fetch import CARRIED
 from models.run import load_config
 
 ROOT = Path(__file__).parents[3]
-EXPERIMENTS = ("ml-100k", "beauty")
+EXPERIMENTS = ("ml-100k", "beauty", "beauty-top-n")
 SOURCE = re.compile(r"runs/source/([^/]+)(?:/(.+))?")
 
 
@@ -32,4 +32,4 @@ def test_an_unknown_experiment_is_refused_before_any_work() -> None:
     answer = subprocess.run([ROOT / "scripts" / "experiment", "netflix"], capture_output=True, text=True, check=False)
 
     assert answer.returncode == 2
-    assert answer.stderr == "experiment: 'netflix'; expected ml-100k or beauty\n"
+    assert answer.stderr == "experiment: 'netflix'; expected ml-100k, beauty or beauty-top-n\n"

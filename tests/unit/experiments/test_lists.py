@@ -9,11 +9,12 @@ from support.runs import FinishedRun
 from models.contract.errors import DataError
 from models.evaluation.metrics import NO_ITEM, ranks_in_lists
 from models.evaluation.negatives import candidates
-from models.experiments.lists import ALL, ENSEMBLE, NEGATIVES_SEED, QUICK, ranked_lists, row_names
+from models.experiments.lists import ENSEMBLE, NEGATIVES_SEED, QUICK, baselines_of, ranked_lists, row_names
 from models.pipeline import Pipeline
 from models.ranking.recommend import recommend_all
 
 N = 7
+ALL = baselines_of("sequential")
 LOCAL_ROWS = [
     "global adapter",
     "local adapters, Count",
@@ -60,6 +61,12 @@ def test_every_model_has_a_list_of_unseen_items_for_every_test_example(pipeline:
             assert NO_ITEM not in items
             assert len(set(items.tolist())) == N
             assert not set(items.tolist()) & set(test.histories[row].tolist())
+
+
+def test_models_of_sequences_have_no_place_among_sets() -> None:
+    of_sets = baselines_of("top-n")
+    assert [name for name in ALL if name not in of_sets] == ["GRU4Rec", "SASRec", "SASRec + text"]
+    assert row_names(of_sets) == [*of_sets, *LOCAL_ROWS, ENSEMBLE]
 
 
 def test_lists_are_made_once(pipeline: Pipeline, reports: list[str]) -> None:
