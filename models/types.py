@@ -3,7 +3,7 @@
 data → :class:`Sequences` and :class:`Examples` → a :class:`Scorer` or :data:`Score` → ranked lists → metrics.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.contract.types import Floats, Ints
+
+SCORED_AT_ONCE = 512  # rows whose scores of all items are held in memory
 
 
 @dataclass(frozen=True)
@@ -90,3 +92,8 @@ knows its users by row reads ``examples.users``, every other one ``examples.hist
 def by_history(scorer: Scorer) -> Score:
     """The scores of a model that reads histories alone."""
     return lambda examples: scorer.scores(examples.histories)
+
+
+def chunks_of(rows: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
+    """The rows to score, a bounded number at a time: a matrix of all their scores may not fit into memory."""
+    return (rows[at : at + SCORED_AT_ONCE] for at in range(0, len(rows), SCORED_AT_ONCE))

@@ -6,14 +6,12 @@ instead of sampled items, and item embeddings tied at input and output, as its a
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor, nn
 
-from models.cf.training import Progress, fit, seeded, silent
-from models.cf.windows import NextItemScorer, train_epoch
+from models.cf.training import Progress, seeded, silent
+from models.cf.windows import NextItemNetwork, NextItemScorer, train_network
 from models.config import option
-from models.evaluation.metrics import mean_ndcg
-from models.types import Examples, Sequences, by_history
+from models.types import Examples, Sequences
 
 
 @dataclass(frozen=True)
@@ -46,23 +44,11 @@ def train_gru4rec(
         config: see :class:`GRU4RecConfig`.
         progress: told of every epoch.
     """
-    sequences = [train[row] for row in range(len(train)) if len(train[row])]
     with seeded(config.seed):
-        network = GRU4Rec(n_items, config)
-        optimizer = torch.optim.AdamW(network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
-        scorer = NextItemScorer(network)
-        fit(
-            network,
-            lambda: train_epoch(network, optimizer, sequences, config.batch_size),
-            lambda: mean_ndcg(by_history(scorer), valid),
-            epochs=config.epochs,
-            patience=config.patience,
-            progress=progress,
-        )
-    return scorer
+        return train_network(GRU4Rec(n_items, config), train, valid, config, progress)
 
 
-class GRU4Rec(nn.Module):
+class GRU4Rec(NextItemNetwork):
     """Items in, states out; see :class:`models.cf.windows.NextItemNetwork`."""
 
     def __init__(self, n_items: int, config: GRU4RecConfig) -> None:

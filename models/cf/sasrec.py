@@ -13,13 +13,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.cf.training import Progress, fit, seeded, silent
-from models.cf.windows import NextItemScorer, train_epoch
+from models.cf.training import Progress, seeded, silent
+from models.cf.windows import NextItemNetwork, NextItemScorer, train_network
 from models.config import option
 from models.contract.errors import ConfigError
 from models.contract.types import Floats
-from models.evaluation.metrics import mean_ndcg
-from models.types import Examples, Sequences, by_history
+from models.types import Examples, Sequences
 
 
 @dataclass(frozen=True)
@@ -65,25 +64,12 @@ def train_sasrec(
     """
     if config.embedding_size % config.heads:
         raise ConfigError(f"heads: {config.heads} does not divide embedding_size {config.embedding_size}")
-    sequences = [train[row] for row in range(len(train)) if len(train[row])]
     with seeded(config.seed):
         network = SASRec(n_items, config, item_text)
-        optimizer = torch.optim.AdamW(
-            network.parameters(), lr=config.learning_rate, betas=(0.9, 0.98), weight_decay=config.weight_decay
-        )
-        scorer = NextItemScorer(network)
-        fit(
-            network,
-            lambda: train_epoch(network, optimizer, sequences, config.batch_size),
-            lambda: mean_ndcg(by_history(scorer), valid),
-            epochs=config.epochs,
-            patience=config.patience,
-            progress=progress,
-        )
-    return scorer
+        return train_network(network, train, valid, config, progress, betas=(0.9, 0.98))
 
 
-class SASRec(nn.Module):
+class SASRec(NextItemNetwork):
     """Items in, states out; a state's inner products with the (tied) item embeddings are the scores of the next item.
 
     Number ``n_items`` is the start token, which stands before the first item and after the last one as padding:

@@ -5,36 +5,54 @@ is the start token, which stands before the first item and after the last one as
 padding behind a sequence changes nothing in it.
 """
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
+from models.cf.training import Progress, fit
 from models.contract.types import Floats, Ints
+from models.evaluation.metrics import mean_ndcg
 from models.training.batching import of_like_lengths
 from models.training.device import mixed_precision
 from models.training.losses import next_item_losses
-from models.types import Sequences
+from models.types import Examples, Sequences, by_history
 
 SCORING_BATCH = 256  # histories in one pass
 
 
-class NextItemNetwork(Protocol):
+class NextItemNetwork(nn.Module, ABC):
     """A network that looks back only. ``history_length`` is the longest input, the start token included."""
 
     n_items: int
     history_length: int
 
-    def __call__(self, items: Tensor) -> Tensor:
+    @abstractmethod
+    def forward(self, items: Tensor) -> Tensor:
         """States (n, length, d) of item numbers (n, length) int64."""
-        ...
 
+    @abstractmethod
     def logits(self, states: Tensor) -> Tensor:
         """Scores (…, n_items) of the next item for states (…, d)."""
-        ...
+
+
+class TrainingConfig(Protocol):
+    """The settings that :func:`train_network` reads, whatever the network; each network's own class documents them."""
+
+    @property
+    def learning_rate(self) -> float: ...
+    @property
+    def weight_decay(self) -> float: ...
+    @property
+    def batch_size(self) -> int: ...
+    @property
+    def epochs(self) -> int: ...
+    @property
+    def patience(self) -> int: ...
 
 
 @dataclass(frozen=True)
@@ -60,6 +78,43 @@ class NextItemScorer:
         last = torch.tensor([len(history) for history in newest])
         scores: Floats = self.network.logits(states[torch.arange(len(newest)), last]).numpy()
         return scores
+
+
+def train_network(
+    network: NextItemNetwork,
+    train: Sequences,
+    valid: Examples,
+    config: TrainingConfig,
+    progress: Progress,
+    *,
+    betas: tuple[float, float] = (0.9, 0.999),
+) -> NextItemScorer:
+    """Train with AdamW on the users' sequences, stop early on the validation examples.
+
+    Order, windows and dropout follow torch's random numbers: call it where they are :func:`models.cf.training.seeded`.
+
+    Args:
+        network: changed in place, left as after its best epoch.
+        train: item numbers of every user, oldest first.
+        valid: what decides when to stop.
+        config: see :class:`TrainingConfig`.
+        progress: told of every epoch.
+        betas: Adam's decay rates of the gradient's two moments.
+    """
+    optimizer = torch.optim.AdamW(
+        network.parameters(), lr=config.learning_rate, betas=betas, weight_decay=config.weight_decay
+    )
+    sequences = [train[row] for row in range(len(train)) if len(train[row])]
+    scorer = NextItemScorer(network)
+    fit(
+        network,
+        lambda: train_epoch(network, optimizer, sequences, config.batch_size),
+        lambda: mean_ndcg(by_history(scorer), valid),
+        epochs=config.epochs,
+        patience=config.patience,
+        progress=progress,
+    )
+    return scorer
 
 
 def train_epoch(

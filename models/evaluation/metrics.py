@@ -4,17 +4,15 @@ Everything goes through *ranks*: one float per example, 1 for the first place, i
 shown. They come from served lists (:func:`ranks_in_lists`) or from score matrices (:func:`ranks_of_targets`).
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from models.contract.types import Array, Floats, Ints
-from models.types import Examples, Score, Sequences
+from models.types import Examples, Score, Sequences, chunks_of
 
 NO_ITEM = -1  # fills up the lists of users for whom fewer items remain than were asked for
-EVALUATION_BATCH = 512  # examples scored at once
 RESAMPLES = 4000  # of a bootstrap: p-values down to 0.0005
 
 Ranks = NDArray[np.float64]
@@ -43,7 +41,7 @@ def evaluate_scorer(score: Score, examples: Examples, n: int, allowed: Ints | No
     Items of the history are left out; ``allowed`` is (n_examples, c), or None for the whole catalogue.
     """
     lists = np.full((len(examples), n), NO_ITEM, np.int32)
-    for rows in _batches(len(examples)):
+    for rows in chunks_of(np.arange(len(examples))):
         batch = examples.take(rows)
         lists[rows] = rank_scores(score(batch), batch.histories, n, None if allowed is None else allowed[rows])
     return lists
@@ -54,7 +52,7 @@ def mean_ndcg(score: Score, examples: Examples, n: int | None = 10) -> float:
 
     Without a cutoff (None) it moves with every example, where NDCG@10 of a few hundred examples is mostly noise.
     """
-    batches = (examples.take(rows) for rows in _batches(len(examples)))
+    batches = (examples.take(rows) for rows in chunks_of(np.arange(len(examples))))
     ranks = [ranks_of_targets(score(batch), batch.targets, batch.histories) for batch in batches]
     return float(ndcg(np.concatenate(ranks), np.inf if n is None else n).mean()) if ranks else 0.0
 
@@ -154,12 +152,6 @@ def paired_bootstrap(values: Ranks, baseline: Ranks, seed: int, n_resamples: int
     tail = min(int((means <= 0).sum()), int((means >= 0).sum()))
     p_value = min(1.0, 2.0 * (tail + 1) / (n_resamples + 1))
     return Difference(_interval(differences, means), p_value)
-
-
-def _batches(n: int) -> Iterator[NDArray[np.int64]]:
-    """Row numbers, a bounded number at a time."""
-    rows = np.arange(n)
-    return (rows[at : at + EVALUATION_BATCH] for at in range(0, n, EVALUATION_BATCH))
 
 
 def _masked(scores: Floats, excluded: Sequences) -> Floats:

@@ -1,7 +1,5 @@
 """Every voter's lists for many histories: the communities' models, the global one, the CF model, or any other."""
 
-from collections.abc import Iterator
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -16,9 +14,7 @@ from models.ranking.answers import Answers, VoterLists
 from models.ranking.recommend import best, cf_list
 from models.ranking.system import LocalSystem
 from models.training.device import training_device
-from models.types import Examples, Score, Sequences
-
-CHUNK = 512  # histories whose score matrices are held at once
+from models.types import Examples, Score, Sequences, chunks_of
 
 Rows = NDArray[np.int64]
 
@@ -96,11 +92,6 @@ def voter_lists(
             lists = VoterLists.empty((name,), len(examples), min(candidates, scores.shape[1]))
         _put_best(lists, 0, rows, scores, part.histories, allowed)
     return lists or VoterLists.empty((name,), 0, candidates)
-
-
-def chunks_of(rows: Rows) -> Iterator[Rows]:
-    """The rows, a bounded number at a time."""
-    return (rows[at : at + CHUNK] for at in range(0, len(rows), CHUNK))
 
 
 def _members(profiles: list[Profile], community: int) -> Rows:

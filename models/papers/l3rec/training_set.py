@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from models.contract.errors import ConfigError
 from models.contract.types import Floats
@@ -54,9 +55,7 @@ class TrainingSet:
         Raises:
             ConfigError: nobody belongs to the community.
         """
-        members = np.flatnonzero(affinity > 0)
-        if not len(members):
-            raise ConfigError("communities.bandwidth: a community has no users; expected a larger bandwidth")
+        members = np.flatnonzero(members_of(affinity))
         weights = affinity[members] if weighted else np.ones(len(members), np.float32)
         valid = dataset.examples("valid")
         valid = valid.take(np.flatnonzero(np.isin(valid.users, members)))
@@ -65,3 +64,15 @@ class TrainingSet:
             sequences = sequences.keep(item_affinity > 0)
             valid = valid.take(np.flatnonzero(item_affinity[valid.targets] > 0))
         return cls(sequences, weights.astype(np.float32), valid, ordered)
+
+
+def members_of(affinity: Floats) -> NDArray[np.bool_]:
+    """Which users (n_users,) are in a community: those whose affinity, w_u^(j) of equation 2, is not 0.
+
+    Raises:
+        ConfigError: nobody is.
+    """
+    members = affinity > 0
+    if not members.any():
+        raise ConfigError("communities.bandwidth: a community has no users; expected a larger bandwidth")
+    return members

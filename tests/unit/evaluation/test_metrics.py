@@ -120,7 +120,7 @@ def test_rank_scores_of_no_users_and_of_no_places() -> None:
 
 
 def test_evaluation_keeps_the_order_of_examples_over_batches(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("models.evaluation.metrics.EVALUATION_BATCH", 2)
+    monkeypatch.setattr("models.types.SCORED_AT_ONCE", 2)
     table = floats([9.0, 3.0, 2.0, 1.0], [1.0, 9.0, 2.0, 3.0], [3.0, 2.0, 9.0, 1.0])
     examples = Examples(np.arange(3), sequences([0], [1], [2]), ints(1, 3, 3))
     assert evaluate_scorer(by_history(LookUp(table)), examples, 2).tolist() == [[1, 2], [3, 2], [0, 1]]
@@ -128,7 +128,7 @@ def test_evaluation_keeps_the_order_of_examples_over_batches(monkeypatch: pytest
 
 
 def test_only_what_is_allowed_is_listed_in_the_order_of_its_scores(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("models.evaluation.metrics.EVALUATION_BATCH", 2)
+    monkeypatch.setattr("models.types.SCORED_AT_ONCE", 2)
     allowed = np.asarray([[2, 0, 3], [4, 1, 0], [3, 4, 2]], np.int32)
     examples = Examples(np.arange(3), sequences([3], [], []), ints(0, 1, 2))
 

@@ -1,51 +1,16 @@
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 from support.backbones import HIDDEN, LAYERS
-from transformers import (
-    AutoModelForCausalLM,
-    Gemma3TextConfig,
-    GPT2Config,
-    GPT2LMHeadModel,
-    LlamaConfig,
-    LlamaForCausalLM,
-    Qwen2Config,
-)
+from support.families import SMALL
+from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
 
 from models.contract.errors import ConfigError
 from models.llm.backbone import Backbone, load_backbone, top_model, trunk
 
 TOKENS = torch.tensor([[3, 5, 7, 9, 4], [6, 6, 8, 10, 3]])
-SMALL = {
-    "vocab_size": 16,
-    "hidden_size": 32,
-    "intermediate_size": 48,
-    "num_hidden_layers": 4,
-    "num_attention_heads": 2,
-    "num_key_value_heads": 1,
-    "head_dim": 16,
-    "pad_token_id": 0,
-    "bos_token_id": 1,
-    "eos_token_id": 2,
-}
-FAMILIES: dict[str, Callable[[], Any]] = {
-    "llama": lambda: LlamaConfig(**SMALL),
-    "qwen2, attention with bias": lambda: Qwen2Config(**SMALL),
-    "gemma3, scaled embedding, every second layer with a window": lambda: Gemma3TextConfig(
-        **SMALL, sliding_window=2, layer_types=["sliding_attention", "full_attention"] * 2, query_pre_attn_scalar=16
-    ),
-}
-
-
-@pytest.fixture(params=FAMILIES.values(), ids=FAMILIES.keys())
-def family(request: pytest.FixtureRequest) -> Backbone:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        model = AutoModelForCausalLM.from_config(request.param())
-    return Backbone("", model.eval().requires_grad_(False), None)
 
 
 def hidden_states(backbone: Backbone) -> tuple[torch.Tensor, ...]:

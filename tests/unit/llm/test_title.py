@@ -1,5 +1,4 @@
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,7 @@ from peft import PeftModel, get_peft_model
 from safetensors.torch import load_file
 from support.titles import HISTORY_LENGTH, RANK, TRUNK_LAYERS, TitleFiles, random_titles, write_title_files
 from torch import Tensor
-from transformers import AutoModelForCausalLM, AutoTokenizer, Gemma3TextConfig, LlamaConfig, Qwen2Config
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from models.contract.catalogue import Item
 from models.contract.prompts import TitlePrompts, above_words
@@ -32,34 +31,6 @@ from models.types import Sequences
 
 N_ITEMS = 40
 HISTORIES = [[], [3], [3, 1, 4], [38, 0, 5, 2, 7]]
-SMALL = {
-    "vocab_size": 16,
-    "hidden_size": 32,
-    "intermediate_size": 48,
-    "num_hidden_layers": 4,
-    "num_attention_heads": 2,
-    "num_key_value_heads": 1,
-    "head_dim": 16,
-    "pad_token_id": 0,
-    "bos_token_id": 1,
-    "eos_token_id": 2,
-    "initializer_range": 0.2,
-}
-FAMILIES: dict[str, Callable[[], Any]] = {
-    "llama": lambda: LlamaConfig(**SMALL),
-    "qwen2, attention with bias": lambda: Qwen2Config(**SMALL),
-    "gemma3, scaled embedding, every second layer with a window": lambda: Gemma3TextConfig(
-        **SMALL, sliding_window=2, layer_types=["sliding_attention", "full_attention"] * 2, query_pre_attn_scalar=16
-    ),
-}
-
-
-@pytest.fixture(params=FAMILIES.values(), ids=FAMILIES.keys())
-def family(request: pytest.FixtureRequest) -> Backbone:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        model = AutoModelForCausalLM.from_config(request.param())
-    return Backbone("", model.eval().requires_grad_(False), None)
 
 
 @pytest.fixture(scope="module")

@@ -14,10 +14,10 @@ from models.evaluation.metrics import NO_ITEM, mean_ndcg, ndcg, rank_scores, ran
 from models.llm.item_token import CatalogueModel
 from models.pipeline import Pipeline
 from models.ranking.answers import Answers
-from models.ranking.ranker import LocalRanker, chunks_of, voter_lists
+from models.ranking.ranker import LocalRanker, voter_lists
 from models.ranking.recommend import recommend, recommend_all
 from models.ranking.system import LocalSystem
-from models.types import Examples, Sequences
+from models.types import Examples, Sequences, chunks_of
 
 CANDIDATES = 6
 SETTINGS = [
@@ -267,7 +267,7 @@ def test_the_global_adapter_is_not_changed_by_the_communities(system: LocalSyste
 def test_chunks_are_the_rows_in_order_and_change_nothing(
     system: LocalSystem, valid: Examples, answers: Answers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("models.ranking.ranker.CHUNK", 15)
+    monkeypatch.setattr("models.types.SCORED_AT_ONCE", 15)
     assert [rows.tolist() for rows in chunks_of(np.arange(32))] == [[*range(15)], [*range(15, 30)], [30, 31]]
     again = LocalRanker(system, CANDIDATES).answers(valid.histories)
     np.testing.assert_array_equal(again.lists.items, answers.lists.items)
