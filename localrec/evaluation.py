@@ -12,7 +12,15 @@ from localrec.options import config_flags, given
 from localrec.run_directory import JSON, RUN, pipeline_of
 from models.config import make
 from models.contract.bundle import Bundle
-from models.evaluation.measure import EvaluateConfig, Evaluation, HeldOut, Protocol, as_json, check_against, measure
+from models.evaluation.measure import (
+    EvaluateConfig,
+    Evaluation,
+    HeldOut,
+    Protocol,
+    as_json,
+    check_against,
+    evaluation_of,
+)
 from models.evaluation.plots import draw
 from models.evaluation.tables import as_markdown, as_text
 from models.experiments.lists import GLOBAL, QUICK, baselines_of, ranked_lists, row_names
@@ -80,15 +88,13 @@ def evaluate_run(
 ) -> Evaluation:
     """Measure a run's baselines and its bundle; lists that the run lacks are made."""
     lists = ranked_lists(pipeline, bundle, baselines, config.list_length, protocol)
-    held_out = HeldOut.of(pipeline.results.dataset())
-    return Evaluation(
+    return evaluation_of(
+        [lists],
+        HeldOut.of(pipeline.results.dataset()),
+        config,
         dataset=pipeline.config.name,
         protocol=protocol,
-        n_examples=len(held_out.examples),
-        n_items=len(held_out.training_counts),
         against=against,
-        config=config,
-        cutoff=config.cutoff,
         provenance={
             "bundle": bundle.id,
             "seed": str(pipeline.config.local.seed),
@@ -96,7 +102,6 @@ def evaluate_run(
             "hardware": hardware(),
             "command": shlex.join(["localrec", *sys.argv[1:]]),
         },
-        rows=measure(lists, held_out, config, against),
     )
 
 

@@ -137,12 +137,37 @@ class Evaluation:
     schema_version: int = SCHEMA_VERSION
 
 
-def measure(lists: Mapping[str, Ints], held_out: HeldOut, config: EvaluateConfig, against: str) -> tuple[Row, ...]:
-    """One row a model of one run; see :func:`measure_seeds`."""
-    return measure_seeds([lists], held_out, config, against)
+def evaluation_of(
+    runs: Sequence[Mapping[str, Ints]],
+    held_out: HeldOut,
+    config: EvaluateConfig,
+    *,
+    dataset: str,
+    protocol: Protocol,
+    against: str,
+    provenance: dict[str, str],
+    seeds: tuple[int, ...] = (),
+) -> Evaluation:
+    """The document: what :func:`measure` finds in the runs' lists, and what it was found on.
+
+    Raises:
+        ConfigError: there is no model ``against``.
+    """
+    return Evaluation(
+        dataset=dataset,
+        protocol=protocol,
+        n_examples=len(held_out.examples),
+        n_items=len(held_out.training_counts),
+        against=against,
+        config=config,
+        cutoff=config.cutoff,
+        provenance=provenance,
+        rows=measure(runs, held_out, config, against),
+        seeds=seeds,
+    )
 
 
-def measure_seeds(
+def measure(
     runs: Sequence[Mapping[str, Ints]], held_out: HeldOut, config: EvaluateConfig, against: str
 ) -> tuple[Row, ...]:
     """One row a model, over runs that differ in their seeds.

@@ -14,7 +14,7 @@ from typing import Any
 
 from models.contract.bundle import Bundle, community_adapter
 from models.contract.types import Ints
-from models.evaluation.measure import EvaluateConfig, Evaluation, HeldOut, Protocol, measure_seeds
+from models.evaluation.measure import EvaluateConfig, Evaluation, HeldOut, Protocol, evaluation_of
 from models.evaluation.tables import Table
 from models.experiments.lists import baselines_of, ranked_lists
 from models.llm.training_cost import TrainingReport, training_report
@@ -95,18 +95,15 @@ class Study:
         against: str,
         provenance: dict[str, str],
     ) -> Evaluation:
-        """What is measured of all seeds' lists together, see :func:`models.evaluation.measure.measure_seeds`."""
-        held_out = self._held_out
-        return Evaluation(
+        """What is measured of all seeds' lists together, see :func:`models.evaluation.measure.measure`."""
+        return evaluation_of(
+            lists,
+            self._held_out,
+            config,
             dataset=self.config.name,
             protocol=protocol,
-            n_examples=len(held_out.examples),
-            n_items=len(held_out.training_counts),
             against=against,
-            config=config,
-            cutoff=config.cutoff,
             provenance=provenance,
-            rows=measure_seeds(lists, held_out, config, against),
             seeds=self.seeds if len(self.seeds) > 1 else (),
         )
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 from models.contract.types import Ints, item_numbers
-from models.evaluation.measure import EvaluateConfig, Evaluation, HeldOut, Protocol, measure
+from models.evaluation.measure import EvaluateConfig, Evaluation, HeldOut, Protocol, evaluation_of
 from models.types import Examples, Sequences
 
 N_ITEMS = 12
@@ -26,15 +26,12 @@ def held_out() -> HeldOut:
 
 def evaluation(cutoffs: tuple[int, ...] = (1, 3), protocol: Protocol = "full") -> Evaluation:
     """The lists above, compared with the popular one."""
-    config = EvaluateConfig(cutoffs=cutoffs)
-    return Evaluation(
+    return evaluation_of(
+        [lists()],
+        held_out(),
+        EvaluateConfig(cutoffs=cutoffs),
         dataset="toys",
         protocol=protocol,
-        n_examples=6,
-        n_items=N_ITEMS,
         against="popular",
-        config=config,
-        cutoff=config.cutoff,
         provenance={"commit": "abc1234", "hardware": "a machine", "command": "localrec evaluate --run runs/toys"},
-        rows=measure(lists(), held_out(), config, "popular"),
     )

@@ -16,7 +16,7 @@ CONFIG = EvaluateConfig(cutoffs=(1, 3))
 
 @pytest.fixture
 def rows() -> dict[str, Row]:
-    return {row.name: row for row in measure(lists(), held_out(), CONFIG, "popular")}
+    return {row.name: row for row in measure([lists()], held_out(), CONFIG, "popular")}
 
 
 def test_metrics_by_hand(rows: dict[str, Row]) -> None:
@@ -42,7 +42,7 @@ def test_gains_are_paired_and_leave_the_baseline_out(rows: dict[str, Row]) -> No
     assert rows["popular"].gains == {}
     gain = rows["good"].gains["HR@3"]
     assert gain.interval.mean == pytest.approx(4 / 6 - 2 / 6)
-    same = measure({"a": lists()["good"], "b": lists()["good"]}, held_out(), CONFIG, "b")[0].gains["HR@3"]
+    same = measure([{"a": lists()["good"], "b": lists()["good"]}], held_out(), CONFIG, "b")[0].gains["HR@3"]
     assert (same.interval.low, same.interval.high, same.p_value) == (0.0, 0.0, 1.0)
 
 
@@ -62,13 +62,13 @@ def test_catalogue_use_is_that_of_the_cutoff(rows: dict[str, Row]) -> None:
 
 
 def test_the_seed_decides_the_intervals() -> None:
-    first, again = (measure(lists(), held_out(), CONFIG, "popular") for _ in range(2))
+    first, again = (measure([lists()], held_out(), CONFIG, "popular") for _ in range(2))
     assert first == again
 
 
 def test_an_unknown_baseline_is_refused() -> None:
     with pytest.raises(ConfigError, match="against: 'best'; expected one of popular, good"):
-        measure(lists(), held_out(), CONFIG, "best")
+        measure([lists()], held_out(), CONFIG, "best")
 
 
 @pytest.mark.parametrize("cutoffs", ["0", "5,-1", "", "ten"])
@@ -99,7 +99,7 @@ class TestJson:
     def test_what_is_no_number_is_null(self) -> None:
         nothing = held_out()
         nobody = type(nothing)(nothing.examples.take(np.empty(0, np.int64)), nothing.training_counts)
-        rows = measure({"a": lists()["good"][:0]}, nobody, CONFIG, "a")
+        rows = measure([{"a": lists()["good"][:0]}], nobody, CONFIG, "a")
 
         assert rows[0].slices == ()
         document = json.loads(as_json(type(evaluation())(**(vars(evaluation()) | {"rows": rows}))))

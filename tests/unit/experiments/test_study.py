@@ -9,7 +9,7 @@ import pytest
 from support.evaluations import evaluation, held_out, lists
 
 from models.contract.errors import ConfigError
-from models.evaluation.measure import EvaluateConfig, measure, measure_seeds
+from models.evaluation.measure import EvaluateConfig, measure
 from models.evaluation.metrics import bootstrap, ndcg, ranks_in_lists
 from models.evaluation.tables import as_markdown, seeds_table
 from models.experiments.study import Study, as_document, costs_table, devices, with_seed
@@ -27,7 +27,7 @@ def other_seed() -> dict[str, np.ndarray]:
 
 class TestMeasure:
     def test_a_metric_is_the_mean_over_seeds_with_an_interval_over_examples(self) -> None:
-        row = measure_seeds([lists(), other_seed()], held_out(), CONFIG, "popular")[1]
+        row = measure([lists(), other_seed()], held_out(), CONFIG, "popular")[1]
 
         found = [ndcg(ranks_in_lists(run["good"], held_out().examples.targets), 3) for run in (lists(), other_seed())]
         expected = bootstrap(np.mean(found, axis=0), CONFIG.seed)
@@ -42,22 +42,19 @@ class TestMeasure:
         assert parts[0].metrics["HR@3"].mean == pytest.approx((2 / 4 + 1) / 2)
 
     def test_equal_runs_give_what_one_gives(self) -> None:
-        one, three = (
-            measure(lists(), held_out(), CONFIG, "popular"),
-            measure_seeds([lists()] * 3, held_out(), CONFIG, "popular"),
-        )
+        one, three = (measure([lists()] * n_runs, held_out(), CONFIG, "popular") for n_runs in (1, 3))
         assert [replace(row, by_seed={}) for row in three] == list(one)
         assert one[0].by_seed == {}
 
     def test_the_order_of_the_seeds_does_not_matter(self) -> None:
         runs = [lists(), other_seed(), lists()]
-        first = measure_seeds(runs, held_out(), CONFIG, "popular")
-        again = measure_seeds([runs[1], runs[0], runs[2]], held_out(), CONFIG, "popular")
+        first = measure(runs, held_out(), CONFIG, "popular")
+        again = measure([runs[1], runs[0], runs[2]], held_out(), CONFIG, "popular")
         assert [row.metrics for row in first] == [row.metrics for row in again]
 
 
 def test_the_table_of_seeds_shows_each_and_their_deviation() -> None:
-    rows = measure_seeds([lists(), other_seed()], held_out(), CONFIG, "popular")
+    rows = measure([lists(), other_seed()], held_out(), CONFIG, "popular")
     table = seeds_table(replace(evaluation(), rows=rows, seeds=(3, 5)))
 
     assert table.header == ("model", "seed 3", "seed 5", "NDCG@3, deviation", "HR@3, deviation")
