@@ -1,6 +1,6 @@
 """An evaluation as tables for people: a short one for the terminal, all of them for a file that is committed."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from statistics import stdev
 
@@ -44,7 +44,15 @@ def as_markdown(evaluation: Evaluation) -> str:
         *(slices_table(evaluation, group) for group in groups),
         catalogue_table(evaluation),
     ]
-    return "\n\n".join([_heading(evaluation), *map(section, tables)]) + "\n"
+    return page(evaluation.dataset, _protocol(evaluation), evaluation.provenance, tables)
+
+
+def page(title: str, protocol: str, provenance: Mapping[str, str], tables: Iterable[Table]) -> str:
+    """Tables under a heading, in markdown: what was measured, how, on what, and the ``command`` that measures again."""
+    facts = [protocol, *(f"{name}: {value}" for name, value in provenance.items() if name != "command")]
+    listed = "\n".join(f"- {fact}" for fact in facts)
+    heading = [f"# {title}", listed, f"```\n{provenance['command']}\n```"]
+    return "\n\n".join([*heading, *map(section, tables)]) + "\n"
 
 
 def section(table: Table) -> str:
@@ -149,12 +157,6 @@ def half(interval: Interval) -> float:
 def mean_and_half(interval: Interval) -> str:
     """A cell: the mean ± half of the interval."""
     return f"{interval.mean:.4f} ± {half(interval):.4f}"
-
-
-def _heading(evaluation: Evaluation) -> str:
-    facts = "".join(f"- {name}: {value}\n" for name, value in evaluation.provenance.items() if name != "command")
-    regenerate = f"\n```\n{evaluation.provenance['command']}\n```" if "command" in evaluation.provenance else ""
-    return f"# {evaluation.dataset}\n\n- {_protocol(evaluation)}\n{facts}{regenerate}".rstrip()
 
 
 def _protocol(evaluation: Evaluation) -> str:

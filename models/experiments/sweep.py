@@ -19,7 +19,7 @@ from models.contract.types import Ints
 from models.evaluation.measure import metric_values
 from models.evaluation.metrics import Interval, bootstrap, ranks_in_lists
 from models.evaluation.plots import bars, panels, save, style
-from models.evaluation.tables import Table, mean_and_half, section
+from models.evaluation.tables import Table, mean_and_half, page
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -85,21 +85,17 @@ def load_points(directory: Path) -> list[Point]:
 def write(sweep: Sweep, out: Path) -> list[Path]:
     """``<out>.json``, ``<out>.md``, and a picture an axis in the directory ``out``; the files that were written."""
     out.parent.mkdir(parents=True, exist_ok=True)
-    document, page = out.with_name(f"{out.name}.json"), out.with_name(f"{out.name}.md")
+    document, markdown = out.with_name(f"{out.name}.json"), out.with_name(f"{out.name}.md")
     document.write_bytes(msgspec.json.format(msgspec.json.encode(sweep)) + b"\n")
-    page.write_text(as_markdown(sweep), encoding="utf-8")
-    return [document, page, *draw(sweep, out)]
+    markdown.write_text(as_markdown(sweep), encoding="utf-8")
+    return [document, markdown, *draw(sweep, out)]
 
 
 def as_markdown(sweep: Sweep) -> str:
     """One table an axis: of one value all metrics of each model, of more the main ones of each value."""
     tables = [table for axis in sweep.axes for table in _tables(sweep, axis)]
-    facts = "".join(f"- {name}: {value}\n" for name, value in sweep.provenance.items() if name != "command")
-    heading = (
-        f"# {sweep.dataset}: {', '.join(sweep.axes)}\n\n- {_protocol(sweep)}; mean ± half of the 95 % interval\n"
-        f"{facts}\n```\n{sweep.provenance['command']}\n```"
-    )
-    return "\n\n".join([heading, *map(section, tables)]) + "\n"
+    protocol = f"{_protocol(sweep)}; mean ± half of the 95 % interval"
+    return page(f"{sweep.dataset}: {', '.join(sweep.axes)}", protocol, sweep.provenance, tables)
 
 
 def draw(sweep: Sweep, directory: Path) -> list[Path]:
