@@ -20,7 +20,7 @@ from models.evaluation.plots import draw
 from models.evaluation.tables import as_markdown, as_text, gains_table, section
 from models.experiments.fusion_sweep import settings_of, sweep_fusion
 from models.experiments.lists import GLOBAL, baselines_of, row_names
-from models.experiments.study import Study, as_document, costs_table, devices
+from models.experiments.study import Study, costs_table, devices
 from models.experiments.sweep import Measured, Point, Sweep, write
 from models.experiments.training_sweep import parse, sweep_training, trials
 from models.llm.training_cost import TrainingReport
@@ -219,7 +219,7 @@ def _write_study(evaluations: Sequence[Evaluation], costs: dict[int, TrainingRep
     first, *others = evaluations
     document = msgspec.to_builtins(first)
     document["also_against"] = {e.against: {row.name: msgspec.to_builtins(row.gains) for row in e.rows} for e in others}
-    document["training_cost"] = as_document(costs)
+    document["training_cost"] = {str(seed): report.as_dict() for seed, report in costs.items()}
     more = [section(table) for table in (*map(gains_table, others), costs_table(costs))]
     out.parent.mkdir(parents=True, exist_ok=True)
     files = {".json": msgspec.json.format(msgspec.json.encode(document)) + b"\n"}

@@ -10,7 +10,6 @@ from dataclasses import fields
 from functools import cached_property
 from pathlib import Path
 from statistics import fmean
-from typing import Any
 
 from models.contract.bundle import Bundle, community_adapter
 from models.contract.types import Ints
@@ -167,8 +166,3 @@ def _cost_cells(name: str, reports: Sequence[TrainingReport]) -> tuple[str, ...]
 
 def _mean_local(report: TrainingReport, key: str) -> float:
     return fmean(getattr(cost, key) for cost in report.local_adapters.values())
-
-
-def as_document(costs: Mapping[int, TrainingReport]) -> dict[str, Any]:
-    """The training costs for JSON, by seed."""
-    return {str(seed): report.as_dict() for seed, report in costs.items()}

@@ -79,7 +79,9 @@ class TestStudy:
         assert [row["name"] for row in document["rows"]] == lists.row_names(QUICK)
         assert len(document["rows"][0]["by_seed"]["NDCG@10"]) == 2
         assert document["also_against"]["SASRec"]["popularity"]["NDCG@10"]["p_value"] > 0
+        assert document["training_cost"].keys() == {"0", "1"}
         assert document["training_cost"]["1"]["local"].keys() == {"c00", "c01"}
+        assert document["training_cost"]["1"]["local"]["c01"]["seconds"] > 0
 
     def test_the_page_has_seeds_both_comparisons_and_costs(self, done: tuple[Path, Result]) -> None:
         page = (done[0] / "results" / "walks.md").read_text()
