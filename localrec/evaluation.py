@@ -1,13 +1,11 @@
 """``localrec evaluate``: from a run directory to a table, JSON, markdown and pictures."""
 
-import shlex
-import sys
 from pathlib import Path
 from typing import Any, get_args
 
 import click
 
-from localrec.bench.report import commit, hardware
+from localrec.bench.report import provenance
 from localrec.options import config_flags, given
 from localrec.run_directory import JSON, RUN, pipeline_of
 from models.config import make
@@ -95,13 +93,7 @@ def evaluate_run(
         dataset=pipeline.config.name,
         protocol=protocol,
         against=against,
-        provenance={
-            "bundle": bundle.id,
-            "seed": str(pipeline.config.local.seed),
-            "commit": commit(),
-            "hardware": hardware(),
-            "command": shlex.join(["localrec", *sys.argv[1:]]),
-        },
+        provenance={"bundle": bundle.id, "seed": str(pipeline.config.local.seed)} | provenance(),
     )
 
 

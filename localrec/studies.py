@@ -1,7 +1,5 @@
 """``localrec study`` and ``localrec sweep``: what turns runs into committed tables and figures."""
 
-import shlex
-import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, get_args
@@ -9,7 +7,7 @@ from typing import Any, get_args
 import click
 import msgspec
 
-from localrec.bench.report import commit, hardware
+from localrec.bench.report import provenance
 from localrec.offline import GPU_SHARE, RAY, executor
 from localrec.options import config_flags, given
 from localrec.run_directory import RUN
@@ -106,10 +104,10 @@ def study(
     runs = Study(directory, settings, seeds, click.echo, executor(ray, gpu_share))
     lists = runs.lists(protocols, config.list_length)
     costs = runs.costs()
-    provenance = _provenance() | {"seeds": ", ".join(map(str, seeds)), "trained on": devices(costs)}
+    facts = provenance() | {"seeds": ", ".join(map(str, seeds)), "trained on": devices(costs)}
     for protocol in dict.fromkeys(protocols):
         evaluations = [
-            runs.evaluation(lists[protocol], config, protocol=protocol, against=name, provenance=provenance)
+            runs.evaluation(lists[protocol], config, protocol=protocol, against=name, provenance=facts)
             for name in dict.fromkeys(against)
         ]
         click.echo(as_text(evaluations[0]))
@@ -206,12 +204,8 @@ def _collected(found: Iterable[list[Point]], n: int) -> list[Point]:
 
 def _finish(pipeline: Pipeline, examples: Measured, points: list[Point], out: Path) -> None:
     n_examples = len(pipeline.results.examples(examples))
-    for path in write(Sweep(pipeline.config.name, examples, n_examples, _provenance(), tuple(points)), out):
+    for path in write(Sweep(pipeline.config.name, examples, n_examples, provenance(), tuple(points)), out):
         click.echo(f"written: {path}")
-
-
-def _provenance() -> dict[str, str]:
-    return {"commit": commit(), "hardware": hardware(), "command": shlex.join(["localrec", *sys.argv[1:]])}
 
 
 def _write_study(evaluations: Sequence[Evaluation], costs: dict[int, TrainingReport], out: Path) -> None:

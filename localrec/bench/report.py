@@ -1,8 +1,10 @@
-"""What every benchmark says about itself: the commit, the machine, and a table."""
+"""What every measurement says about itself: the commit, the machine, the command; and a benchmark's table."""
 
 import os
 import platform
+import shlex
 import subprocess
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,6 +12,11 @@ from typing import Any
 def report(bench: str, metrics: Mapping[str, float]) -> dict[str, Any]:
     """The record of one run."""
     return {"bench": bench, "commit": commit(), "hardware": hardware(), "metrics": dict(metrics)}
+
+
+def provenance() -> dict[str, str]:
+    """What was measured with: commit, machine, and the command that this process was started with."""
+    return {"commit": commit(), "hardware": hardware(), "command": shlex.join(["localrec", *sys.argv[1:]])}
 
 
 def commit() -> str:
