@@ -13,7 +13,7 @@ from localrec.options import config_flags, given
 from localrec.run_directory import RUN
 from models.config import make
 from models.contract.errors import ConfigError
-from models.evaluation.measure import EvaluateConfig, Evaluation, Protocol, check_against
+from models.evaluation.measure import EvaluateConfig, Evaluation, Protocol, as_json, check_against
 from models.evaluation.plots import draw
 from models.evaluation.tables import as_markdown, as_text, gains_table, section
 from models.experiments.fusion_sweep import settings_of, sweep_fusion
@@ -216,8 +216,7 @@ def _write_study(evaluations: Sequence[Evaluation], costs: dict[int, TrainingRep
     document["training_cost"] = {str(seed): report.as_dict() for seed, report in costs.items()}
     more = [section(table) for table in (*map(gains_table, others), costs_table(costs))]
     out.parent.mkdir(parents=True, exist_ok=True)
-    files = {".json": msgspec.json.format(msgspec.json.encode(document)) + b"\n"}
-    files[".md"] = "\n\n".join([as_markdown(first).rstrip(), *more, ""]).encode()
+    files = {".json": as_json(document), ".md": "\n\n".join([as_markdown(first).rstrip(), *more, ""]).encode()}
     for suffix, content in files.items():
         path = out.with_name(f"{out.name}{suffix}")
         path.write_bytes(content)

@@ -207,9 +207,9 @@ def check_against(against: str, names: Iterable[str]) -> None:
         raise ConfigError(f"against: {against!r}; expected one of {', '.join(known)}")
 
 
-def as_json(evaluation: Evaluation) -> bytes:
-    """The document for a file."""
-    return msgspec.json.format(msgspec.json.encode(evaluation)) + b"\n"
+def as_json(document: object) -> bytes:
+    """A document for a file that people read, too."""
+    return msgspec.json.format(msgspec.json.encode(document)) + b"\n"
 
 
 def metric_values(ranks: Ranks, cutoffs: Iterable[int]) -> dict[str, Ranks]:

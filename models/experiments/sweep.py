@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Literal
 import msgspec
 
 from models.contract.types import Ints
-from models.evaluation.measure import metric_values
+from models.evaluation.measure import as_json, metric_values
 from models.evaluation.metrics import Interval, bootstrap, ranks_in_lists
 from models.evaluation.plots import bars, panels, save, style
 from models.evaluation.tables import Table, mean_and_half, page
@@ -86,7 +86,7 @@ def write(sweep: Sweep, out: Path) -> list[Path]:
     """``<out>.json``, ``<out>.md``, and a picture an axis in the directory ``out``; the files that were written."""
     out.parent.mkdir(parents=True, exist_ok=True)
     document, markdown = out.with_name(f"{out.name}.json"), out.with_name(f"{out.name}.md")
-    document.write_bytes(msgspec.json.format(msgspec.json.encode(sweep)) + b"\n")
+    document.write_bytes(as_json(sweep))
     markdown.write_text(as_markdown(sweep), encoding="utf-8")
     return [document, markdown, *draw(sweep, out)]
 
