@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from localrec.bench.report import print_table, report
+from localrec.bench.report import report
 from models.communities import CommunityConfig, describe, find_anchors
 from models.contract.affinity import affinities
 from models.contract.types import Floats
@@ -52,7 +52,7 @@ def run(options: CommunitiesBenchOptions | None = None) -> dict[str, Any]:
     seconds, anchors = _timed(lambda: find_anchors(users, config))
     peak_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024  # Linux counts KiB
     statistics = describe(affinities(users[anchors], users, config.bandwidth, config.kernel))
-    record = report(
+    return report(
         "communities",
         {
             "users": options.n_users,
@@ -65,8 +65,6 @@ def run(options: CommunitiesBenchOptions | None = None) -> dict[str, Any]:
             "mean_memberships": statistics.mean_memberships,
         },
     )
-    print_table(record)
-    return record
 
 
 def _draw_users(options: CommunitiesBenchOptions) -> Floats:

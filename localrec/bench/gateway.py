@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from localrec.bench.load import LoadResult, load
-from localrec.bench.report import print_table, report
+from localrec.bench.report import report
 from localrec.bench.stages import ask, stage_metrics
 from localrec.bench.synthetic import make_bundle, publish, users_of
 from localrec.processes import free_port, get, post, server
@@ -64,9 +64,7 @@ def run(options: GatewayBenchOptions | None = None) -> dict[str, Any]:
         redis_url = stack.enter_context(redis_server(directory))
         bundle = _bundle(directory, redis_url, options)
         metrics = _throughput(redis_url, bundle, options) | _local(redis_url, bundle, options)
-    record = report("gateway", metrics)
-    print_table(record)
-    return record
+    return report("gateway", metrics)
 
 
 def _bundle(directory: Path, redis_url: str, options: GatewayBenchOptions) -> Path:

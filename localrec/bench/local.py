@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from localrec.bench.report import print_table, report
+from localrec.bench.report import report
 from localrec.bench.stages import STAGES, ask, stage_metrics
 from localrec.stack import WorkerKind, running_stack
 from models.contract.bundle import PROFILES, verify_bundle
@@ -39,7 +39,6 @@ def run(bundle_directory: Path, options: LocalBenchOptions | None = None) -> dic
         answers = [ask(stack.gateway_port, user, deadline_ms=DEADLINE_MS) for user in drawn.tolist()]
     metrics = {"communities": float(len(bundle.manifest.communities))} | stage_metrics(answers[options.warm_up :])
     record = report("local", metrics)
-    print_table(record)
     slowest = max(STAGES, key=lambda stage: metrics[f"local_{stage}_p50_ms"])
     print(f"  slowest stage: {slowest}")
     return record

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from redis import Redis
 
-from localrec.bench.report import print_table, report
+from localrec.bench.report import report
 from localrec.redis_server import redis_server
 from models.contract.redis_schema import (
     encode_events,
@@ -49,9 +49,7 @@ def run(options: RedisBenchOptions | None = None) -> dict[str, Any]:
             rows = range(start, min(start + SLICE, options.n_users))
             redis.mset({key: value for row in rows for key, value in _user(row, options, rng).items()})
         per_user = (_used_bytes(redis) - before) / options.n_users
-    record = report("redis", {"bytes_per_user": per_user, "gb_per_million_users": per_user * 1e6 / 1e9})
-    print_table(record)
-    return record
+    return report("redis", {"bytes_per_user": per_user, "gb_per_million_users": per_user * 1e6 / 1e9})
 
 
 def _user(row: int, options: RedisBenchOptions, rng: np.random.Generator) -> dict[str, bytes]:

@@ -10,8 +10,13 @@ from typing import Any
 
 
 def report(bench: str, metrics: Mapping[str, float]) -> dict[str, Any]:
-    """The record of one run."""
-    return {"bench": bench, "commit": commit(), "hardware": hardware(), "metrics": dict(metrics)}
+    """The record of one run, its metrics printed one a line."""
+    record = {"bench": bench, "commit": commit(), "hardware": hardware(), "metrics": dict(metrics)}
+    print(f"{bench}  ({record['hardware']}, commit {record['commit']})")
+    width = max(map(len, metrics))
+    for name, value in metrics.items():
+        print(f"  {name:<{width}}  {value:>12,.3f}")
+    return record
 
 
 def provenance() -> dict[str, str]:
@@ -33,14 +38,6 @@ def hardware() -> str:
     """Processor, cores that this process may use, and Python's version."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return f"{_processor()}, {cores} cores, Python {platform.python_version()}"
-
-
-def print_table(record: Mapping[str, Any]) -> None:
-    """The metrics of a record, one a line."""
-    print(f"{record['bench']}  ({record['hardware']}, commit {record['commit']})")
-    width = max(len(name) for name in record["metrics"])
-    for name, value in record["metrics"].items():
-        print(f"  {name:<{width}}  {value:>12,.3f}")
 
 
 def _processor() -> str:

@@ -21,7 +21,7 @@ from tokenizers.pre_tokenizers import Whitespace
 from torch import Tensor, nn
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from localrec.bench.report import print_table, report
+from localrec.bench.report import report
 from models.llm.backbone import Backbone, load_backbone, top_model, trunk
 from models.llm.item_token import CatalogueModel, lora_config
 from models.llm.items import BATCH_SIZE, item_states
@@ -76,9 +76,7 @@ def run(options: TrainingBenchOptions | None = None) -> dict[str, Any]:
     for name in ("text", "training"):
         metrics[f"{name}_over_forward"] = _median([r[name] / r[f"{name}_forward"] for r in rounds])
     metrics["peak_memory_mib"] = peak_memory_bytes(training_device()) / 2**20
-    record = report("train", metrics)
-    print_table(record)
-    return record
+    return report("train", metrics)
 
 
 def random_backbone() -> Backbone:
