@@ -32,13 +32,12 @@ class CommunitiesBenchOptions:
     seed: int = 0
 
 
-def run(options: CommunitiesBenchOptions | None = None) -> dict[str, Any]:
+def run(options: CommunitiesBenchOptions) -> dict[str, Any]:
     """Measure, print a table, and return ``{"bench", "commit", "hardware", "metrics"}``.
 
     The reference is the least that distances cost: the products of all candidates with all users, in blocks.
     Memory is the largest of the whole process, the users included.
     """
-    options = options or CommunitiesBenchOptions()
     users = _draw_users(options)
     config = CommunityConfig(
         n_communities=options.communities,

@@ -56,9 +56,8 @@ class GatewayBenchOptions:
     seed: int = 0
 
 
-def run(options: GatewayBenchOptions | None = None) -> dict[str, Any]:
+def run(options: GatewayBenchOptions) -> dict[str, Any]:
     """Measure, print a table, and return ``{"bench", "commit", "hardware", "metrics"}``."""
-    options = options or GatewayBenchOptions()
     with ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="lr-")))
         redis_url = stack.enter_context(redis_server(directory))

@@ -26,9 +26,8 @@ class LocalBenchOptions:
     seed: int = 0
 
 
-def run(bundle_directory: Path, options: LocalBenchOptions | None = None) -> dict[str, Any]:
+def run(bundle_directory: Path, options: LocalBenchOptions) -> dict[str, Any]:
     """Measure, print a table, and return ``{"bench", "commit", "hardware", "metrics"}``."""
-    options = options or LocalBenchOptions()
     bundle = verify_bundle(bundle_directory)
     users = pl.read_parquet(bundle.path(PROFILES), columns=["user_id"])["user_id"].to_numpy()
     drawn = np.random.default_rng(options.seed).choice(users, options.warm_up + options.requests)

@@ -35,9 +35,8 @@ class RedisBenchOptions:
     seed: int = 0
 
 
-def run(options: RedisBenchOptions | None = None) -> dict[str, Any]:
+def run(options: RedisBenchOptions) -> dict[str, Any]:
     """Measure, print a table, and return ``{"bench", "commit", "hardware", "metrics"}``."""
-    options = options or RedisBenchOptions()
     rng = np.random.default_rng(options.seed)
     with (
         tempfile.TemporaryDirectory(prefix="lr-") as directory,

@@ -65,9 +65,8 @@ class TrainingBenchOptions:
     seed: int = 0
 
 
-def run(options: TrainingBenchOptions | None = None) -> dict[str, Any]:
+def run(options: TrainingBenchOptions) -> dict[str, Any]:
     """Measure, print a table, and return ``{"bench", "commit", "hardware", "metrics"}``."""
-    options = options or TrainingBenchOptions()
     torch.manual_seed(options.seed)
     backbone = load_backbone(options.backbone) if options.backbone else random_backbone()
     measured = _reading(backbone, options) | _training(backbone, options)
