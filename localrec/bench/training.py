@@ -7,9 +7,10 @@ the machine.
 
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -71,9 +72,9 @@ def run(options: TrainingBenchOptions) -> dict[str, Any]:
     backbone = load_backbone(options.backbone) if options.backbone else random_backbone()
     measured = _reading(backbone, options) | _training(backbone, options)
     rounds = [{name: rate() for name, rate in measured.items()} for _ in range(options.rounds)][1:]
-    metrics = {f"{name}_tokens_per_second": _median([r[name] for r in rounds]) for name in measured}
+    metrics = {f"{name}_tokens_per_second": median([r[name] for r in rounds]) for name in measured}
     for name in ("text", "training"):
-        metrics[f"{name}_over_forward"] = _median([r[name] / r[f"{name}_forward"] for r in rounds])
+        metrics[f"{name}_over_forward"] = median([r[name] / r[f"{name}_forward"] for r in rounds])
     metrics["peak_memory_mib"] = peak_memory_bytes(training_device()) / 2**20
     return report("train", metrics)
 
@@ -182,7 +183,3 @@ def _seconds(work: Callable[[], Tensor | None]) -> float:
     if torch.cuda.is_available():
         torch.cuda.synchronize()
     return time.perf_counter() - started
-
-
-def _median(values: Sequence[float]) -> float:
-    return float(np.median(values))
