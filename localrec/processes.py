@@ -71,6 +71,21 @@ def stop(process: "subprocess.Popen[bytes]") -> None:
         process.wait()
 
 
+def wait_for_workers(gateway_port: int, seconds: float) -> None:
+    """Wait until the gateway has loaded the adapters; meanwhile it answers without them, from its fallbacks.
+
+    Raises LocalRecError where that takes longer.
+    """
+    deadline = time.monotonic() + seconds
+    while True:
+        status, body = get(gateway_port, "/readyz")
+        if status == 200 and not json.loads(body)["warnings"]:
+            return
+        if time.monotonic() > deadline:
+            raise LocalRecError(f"workers are not ready after {seconds:g} s: {body.decode()}")
+        time.sleep(0.1)
+
+
 def get(port: int, path: str) -> tuple[int, bytes]:
     """Status and body of a GET; status 0 where nobody listens or the answer is no HTTP."""
     return _exchange(port, "GET", path, None)

@@ -3,7 +3,6 @@
 import json
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -11,11 +10,10 @@ from pathlib import Path
 from typing import Literal
 
 from localrec.pointing import connect
-from localrec.processes import free_port, get, server
+from localrec.processes import free_port, server, wait_for_workers
 from localrec.redis_server import redis_server
 from models import pointer
 from models.contract.bundle import Bundle
-from models.contract.errors import LocalRecError
 from models.publish import publish
 
 ROOT = Path(__file__).parents[1]
@@ -60,7 +58,7 @@ def running_stack(
         command += ["--config", str(GATEWAY_CONFIG), "--port", str(gateway_port)]
         log = directory / "gateway.log"
         parts.enter_context(server(command, gateway_port, ready_path="/readyz", environment=environment, log=log))
-        wait_for_workers(gateway_port)
+        wait_for_workers(gateway_port, ADAPTERS_SECONDS)
         yield Stack(redis_url, worker, worker_port, gateway_port)
 
 
@@ -87,15 +85,3 @@ def gateway_environment(bundle: Bundle, redis_url: str, worker_port: int) -> dic
         "LOCALREC_BUNDLE_ROOT": str(bundle.directory.resolve().parent),
         "LOCALREC_POOLS": json.dumps(pools),
     }
-
-
-def wait_for_workers(gateway_port: int) -> None:
-    """Wait until the gateway has loaded the adapters; meanwhile it answers without them, from its fallbacks."""
-    deadline = time.monotonic() + ADAPTERS_SECONDS
-    while True:
-        status, body = get(gateway_port, "/readyz")
-        if status == 200 and not json.loads(body)["warnings"]:
-            return
-        if time.monotonic() > deadline:
-            raise LocalRecError(f"workers are not ready after {ADAPTERS_SECONDS:g} s: {body.decode()}")
-        time.sleep(0.1)

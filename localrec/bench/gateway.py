@@ -9,7 +9,6 @@ import json
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
@@ -22,11 +21,11 @@ from localrec.bench.load import LoadResult, load
 from localrec.bench.report import report
 from localrec.bench.stages import ask, stage_metrics
 from localrec.bench.synthetic import make_bundle, publish, users_of
-from localrec.processes import free_port, get, post, server
+from localrec.processes import free_port, get, post, server, wait_for_workers
 from localrec.redis_server import redis_server
-from models.contract.errors import LocalRecError
 
 SAMPLED_REQUESTS = 200
+STUB_SECONDS = 30.0  # until the stub worker has all adapters, at most
 # numpy's pool of threads would fight with the other processes for the cores.
 ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
 
@@ -107,7 +106,7 @@ def _local(redis_url: str, bundle: Path, options: GatewayBenchOptions) -> dict[s
     call = f"serve_stub({bundle.name!r}, {options.n_items}, {worker_port})"
     code = f"from localrec.bench.stub_worker import serve_stub; {call}"
     with _python_server(code, worker_port, "/health"), _gateway(redis_url, bundle, worker_port) as port:
-        _wait_for_workers(port)
+        wait_for_workers(port, STUB_SECONDS)
         bodies = [ask(port, f"u{at % options.n_users}") for at in range(SAMPLED_REQUESTS)]
         post(worker_port, "/stub", {"delay_seconds": options.worker_seconds})  # their rankings are cached by now
         bodies = [ask(port, f"u{at % options.n_users}") for at in range(SAMPLED_REQUESTS)]
@@ -147,14 +146,6 @@ def _gateway(redis_url: str, bundle: Path, worker_port: int | None) -> Iterator[
 
 def _python_server(code: str, port: int, ready_path: str) -> AbstractContextManager["subprocess.Popen[bytes]"]:
     return server([sys.executable, "-c", code], port, ready_path=ready_path, environment=ONE_THREAD)
-
-
-def _wait_for_workers(port: int) -> None:
-    deadline = time.monotonic() + 30
-    while json.loads(get(port, "/readyz")[1])["warnings"]:
-        if time.monotonic() > deadline:
-            raise LocalRecError("the stub worker was not prepared within 30 s")
-        time.sleep(0.05)
 
 
 def _metric(port: int, name: str) -> float:
