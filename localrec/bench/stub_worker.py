@@ -18,6 +18,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from models.contract.types import Floats
+from service.json_response import json_response
 
 GARBAGE = b'{"choices": [{"logprobs": {"top_logprobs": [{"token_id:x": "high"}]}}]}'
 
@@ -58,7 +59,7 @@ class StubWorker:
     async def models(self, _: Request) -> Response:
         """``GET /v1/models``."""
         base = [{"id": self.base, "parent": None}]
-        return _json({"data": base + [{"id": name, "parent": self.base} for name in sorted(self.adapters)]})
+        return json_response({"data": base + [{"id": name, "parent": self.base} for name in sorted(self.adapters)]})
 
     async def load(self, request: Request) -> Response:
         """``POST /v1/load_lora_adapter``."""
@@ -66,9 +67,9 @@ class StubWorker:
         self.counts["loads"] += 1
         await asyncio.sleep(self.orders.load_seconds)
         if name in self.adapters:
-            return _json({"message": f"The lora adapter '{name}' has already been loaded."}, 400)
+            return json_response({"message": f"The lora adapter '{name}' has already been loaded."}, 400)
         self.adapters.add(name)
-        return _json({"message": "Success"})
+        return json_response({"message": "Success"})
 
     async def complete(self, request: Request) -> Response:
         """``POST /v1/completions``."""
@@ -78,29 +79,29 @@ class StubWorker:
         if orders.delay_seconds and (not orders.slow_adapters or model.endswith(orders.slow_adapters)):
             await asyncio.sleep(orders.delay_seconds)
         if orders.mode is Mode.BUSY:
-            return _json({"error": "busy"}, 503)
+            return json_response({"error": "busy"}, 503)
         if orders.mode is Mode.BROKEN:
-            return _json({"error": "broken"}, 500)
+            return json_response({"error": "broken"}, 500)
         if orders.mode is Mode.GARBAGE:
             return Response(GARBAGE, media_type="application/json")
         if model != self.base and model not in self.adapters:
-            return _json({"error": {"message": f"The model `{model}` does not exist."}}, 404)
+            return json_response({"error": {"message": f"The model `{model}` does not exist."}}, 404)
         self.counts["finished"] += 1
         scores = stub_scores(model, tuple(asked["prompt"]), self.n_items).copy()
         for token, bias in asked["logit_bias"].items():
             scores[int(token)] += bias
-        return _json(_completion(scores, asked["logprobs"]))
+        return json_response(_completion(scores, asked["logprobs"]))
 
     async def order(self, request: Request) -> Response:
         """``POST /stub``: what to do from now on."""
         self.orders = msgspec.json.decode(await request.body(), type=Orders)
         if self.orders.forget_adapters:
             self.adapters.clear()
-        return _json(self.counts)
+        return json_response(self.counts)
 
     async def count(self, _: Request) -> Response:
         """``GET /stub``: what was asked so far."""
-        return _json(self.counts)
+        return json_response(self.counts)
 
 
 @lru_cache(maxsize=512)
@@ -135,7 +136,3 @@ def _completion(scores: Floats, count: int) -> dict[str, object]:
     best = np.argsort(-scores, kind="stable")[:count]
     logprobs = {f"token_id:{token}": float(scores[token]) for token in best.tolist()}
     return {"choices": [{"text": "", "logprobs": {"top_logprobs": [logprobs]}}]}
-
-
-def _json(body: object, status: int = 200) -> Response:
-    return Response(orjson.dumps(body), status, media_type="application/json")

@@ -5,9 +5,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import orjson
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -40,6 +38,7 @@ from service.engine.schemas import (
     token_ids,
 )
 from service.engine.telemetry import Telemetry
+from service.json_response import json_response
 
 MAX_BODY_BYTES = 1 << 20
 RETRY_AFTER_SECONDS = 1
@@ -124,7 +123,7 @@ class Engine:
         settings = self._settings
         base = model_card(settings.model_id, str(settings.checkpoint), None, settings.max_model_tokens)
         loaded = [model_card(a.name, str(a.path), settings.model_id, None) for a in self._adapters.residents]
-        return _json({"object": "list", "data": [base, *loaded]})
+        return json_response({"object": "list", "data": [base, *loaded]})
 
     async def completions(self, request: Request) -> Response:
         """``POST /v1/completions``: the next token, and with ``logprobs`` the ranked list of next tokens."""
@@ -135,7 +134,7 @@ class Engine:
         with self._adapters.use(body.model) as slot:
             query = Query(tokens, slot, body.n_best(self._limits), biased_tokens, added)
             answer = await self._answer(query, request)
-        return _json(completion_response(body.model, len(tokens), answer.ranking, body.logprobs))
+        return json_response(completion_response(body.model, len(tokens), answer.ranking, body.logprobs))
 
     async def embeddings(self, request: Request) -> Response:
         """``POST /v1/embeddings``: the state after the final norm at the last token."""
@@ -143,7 +142,7 @@ class Engine:
         tokens = token_ids(body.input, "input", self._limits)
         with self._adapters.use(body.model) as slot:
             answer = await self._answer(Query(tokens, slot), request)
-        return _json(embedding_response(body.model, len(tokens), answer.state, body))
+        return json_response(embedding_response(body.model, len(tokens), answer.state, body))
 
     async def load_adapter(self, request: Request) -> Response:
         """``POST /v1/load_lora_adapter``."""
@@ -204,20 +203,17 @@ async def _body(request: Request) -> bytes:
     return bytes(body)
 
 
-def _json(content: dict[str, Any], status: int = 200, headers: dict[str, str] | None = None) -> Response:
-    return Response(orjson.dumps(content), status, headers, "application/json")
-
-
 def _error(error: EngineError) -> Response:
     headers = {"Retry-After": str(RETRY_AFTER_SECONDS)} if isinstance(error, OverloadedError) else None
-    return _json(error.body(), error.status, headers)
+    return json_response(error.body(), error.status, headers)
 
 
 async def _http_error(_: Request, error: Exception) -> Response:
     if isinstance(error, HTTPException) and error.status_code == NotFoundError.status:
         return _error(NotFoundError("no such path"))
     status = error.status_code if isinstance(error, HTTPException) else EngineError.status
-    return _json({"error": {"message": str(error), "type": "BadRequestError", "param": None, "code": status}}, status)
+    body = {"error": {"message": str(error), "type": "BadRequestError", "param": None, "code": status}}
+    return json_response(body, status)
 
 
 async def _bug(_: Request, error: Exception) -> Response:

@@ -17,11 +17,12 @@
 import secrets
 from collections.abc import Mapping
 
-import orjson
 from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
+
+from service.json_response import json_response
 
 _CODES = {404: "not_found", 405: "method_not_allowed"}
 
@@ -63,7 +64,7 @@ def error_response(error: ApiError, request_id: str) -> Response:
         "error": {"code": error.code, "message": error.message, "field": error.field},
         "request_id": request_id,
     }
-    return Response(orjson.dumps(body), error.status, error.headers, "application/json")
+    return json_response(body, error.status, error.headers)
 
 
 async def on_http_exception(_: Request, exc: Exception) -> Response:

@@ -4,7 +4,6 @@ import asyncio
 import time
 from typing import cast
 
-import orjson
 from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic import ValidationError
 from starlette.requests import Request
@@ -19,6 +18,7 @@ from service.gateway.schemas import RecommendRequest, render
 from service.gateway.snapshot import Snapshot
 from service.gateway.telemetry import RequestLabels
 from service.gateway.types import Answer, Query, Trace
+from service.json_response import json_response
 
 RECOMMEND_PATH = "/recommend"
 MAX_BODY_BYTES = 64 * 1024
@@ -67,7 +67,7 @@ class RecommendFirst:
 
 async def healthz(_: Request) -> Response:
     """``GET /healthz``: the process is alive."""
-    return _json({"status": "ok"})
+    return json_response({"status": "ok"})
 
 
 async def readyz(request: Request) -> Response:
@@ -81,7 +81,7 @@ async def readyz(request: Request) -> Response:
         "reasons": problems,
         "warnings": gateway.warnings(),
     }
-    return _json(body, 503 if problems else 200)
+    return json_response(body, 503 if problems else 200)
 
 
 async def metrics(request: Request) -> Response:
@@ -154,7 +154,3 @@ def _exposure(answer: Answer, query: Query, snapshot: Snapshot, request_id: str)
 
 def _gateway(request: Request) -> Gateway:
     return cast(Gateway, request.scope["state"]["gateway"])
-
-
-def _json(body: object, status: int = 200) -> Response:
-    return Response(orjson.dumps(body), status, media_type="application/json")
