@@ -6,21 +6,13 @@ from pathlib import Path
 
 import torch
 from safetensors.torch import save_file
+from support.bundles import worker_bundle
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from models.contract.bundle import (
-    SCHEMA_VERSION,
-    Bundle,
-    Manifest,
-    ModelSpec,
-    ServingSpec,
-    hash_files,
-    write_manifest,
-)
-from models.contract.fusion import FusionMethod
+from models.contract.bundle import Bundle, ModelSpec
 
 HEAD_SIZE = 32  # the smallest that vLLM's attention knows
 PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
@@ -77,22 +69,7 @@ def write_bundle(directory: Path, n_items: int, adapters: Sequence[str], rank: i
     checkpoint = write_checkpoint(directory / "checkpoint", n_items, hidden)
     for seed, name in enumerate(adapters, start=1):
         write_adapter(directory / "adapters" / name, checkpoint, seed, rank)
-    manifest = Manifest(
-        schema_version=SCHEMA_VERSION,
-        bundle_id=directory.name,
-        created_at="2026-01-01T00:00:00Z",
-        embedding_size=8,
-        bandwidth=1.0,
-        kernel="epanechnikov",
-        model=ModelSpec("item-token", 20, n_items, rank, tuple(adapters), "random"),
-        serving=ServingSpec(FusionMethod.RRF, 0.0, 100),
-        communities=(),
-        files=hash_files(directory),
-        config={},
-        data_statistics={},
-        metrics={},
-    )
-    return write_manifest(directory, manifest)
+    return worker_bundle(directory, ModelSpec("item-token", 20, n_items, rank, tuple(adapters), "random"))
 
 
 def adapter_config(checkpoint: Path, rank: int) -> dict[str, object]:

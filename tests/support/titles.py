@@ -5,19 +5,9 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
+from support.bundles import worker_bundle
 
-from models.contract.bundle import (
-    MANIFEST,
-    SCHEMA_VERSION,
-    Bundle,
-    Manifest,
-    ModelSpec,
-    ServingSpec,
-    hash_files,
-    open_bundle,
-    write_manifest,
-)
-from models.contract.fusion import FusionMethod
+from models.contract.bundle import MANIFEST, Bundle, ModelSpec, hash_files, open_bundle, write_manifest
 from models.contract.prompts import TitleTokens
 
 RANK = 4
@@ -92,19 +82,4 @@ def title_bundle(files: TitleFiles) -> Bundle:
     model = ModelSpec(
         "title", HISTORY_LENGTH, files.titles.n_items, RANK, files.adapters, "random", files.titles.longest
     )
-    manifest = Manifest(
-        schema_version=SCHEMA_VERSION,
-        bundle_id=files.directory.name,
-        created_at="2026-01-01T00:00:00Z",
-        embedding_size=8,
-        bandwidth=1.0,
-        kernel="epanechnikov",
-        model=model,
-        serving=ServingSpec(FusionMethod.RRF, 0.0, 100),
-        communities=(),
-        files=hash_files(files.directory),
-        config={},
-        data_statistics={},
-        metrics={},
-    )
-    return write_manifest(files.directory, manifest)
+    return worker_bundle(files.directory, model)
