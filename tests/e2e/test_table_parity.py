@@ -6,20 +6,16 @@ Runs two real servers, one after the other (about a minute).
 import asyncio
 from collections.abc import Iterator
 
-import aiohttp
 import pytest
 import torch
-from support.parity import EXCLUDED, N_BEST, N_ITEMS, check_best, random_histories, running_worker
+from support.parity import N_ITEMS, ask, check_best, random_histories, serving
 from support.tables import write_table_bundle
 
 from models.contract.bundle import CHECKPOINT, Bundle
-from models.contract.prompts import load_prompts
-from models.contract.types import Floats, RankedList
+from models.contract.types import Floats
 from models.llm.item_token import CatalogueModel
 from models.llm.next_item import NextItemScorer
 from models.types import Sequences
-from service.workers.client import WorkerClient
-from service.workers.types import Completion, Outcome, OutcomeKind
 
 pytestmark = pytest.mark.vllm
 
@@ -47,27 +43,12 @@ def scores(bundle: Bundle) -> dict[str, Floats]:
 
 @pytest.fixture(scope="module", params=["engine", "vllm"])
 def url(request: pytest.FixtureRequest, bundle: Bundle) -> Iterator[str]:
-    with running_worker(request.param, bundle) as url:
+    with serving(request.param, bundle) as url:
         yield url
 
 
-async def ask(url: str, bundle: Bundle) -> dict[str, list[RankedList]]:
-    """What the gateway's own client makes of a worker's answers when all adapters are asked at once."""
-    prompts = load_prompts(bundle)
-    async with aiohttp.ClientSession() as session:
-        client = WorkerClient(session, url)
-        for adapter in ADAPTERS:
-            await client.load_adapter(bundle.adapter_name(adapter), str(bundle.adapter_path(adapter)))
-        asked = [Completion(prompts.prompt(history), N_BEST, EXCLUDED, N_ITEMS) for history in HISTORIES]
-        calls = [client.complete(bundle.adapter_name(adapter), each) for adapter in ADAPTERS for each in asked]
-        outcomes: list[Outcome] = await asyncio.gather(*calls)
-    assert {outcome.kind for outcome in outcomes} == {OutcomeKind.OK}, outcomes
-    rankings = [outcome.ranking for outcome in outcomes]
-    return {adapter: rankings[n * len(asked) : (n + 1) * len(asked)] for n, adapter in enumerate(ADAPTERS)}
-
-
 def test_ten_best_items_are_those_of_offline_peft(url: str, bundle: Bundle, scores: dict[str, Floats]) -> None:
-    served = asyncio.run(ask(url, bundle))
+    served = asyncio.run(ask(url, bundle, ADAPTERS, HISTORIES))
     for adapter in ADAPTERS:
         for ranking, values in zip(served[adapter], scores[adapter], strict=True):
             check_best(ranking, values)

