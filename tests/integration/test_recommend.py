@@ -237,5 +237,6 @@ def test_one_mget_is_all_that_a_request_asks_of_redis(gateway: RunningGateway, r
         time.sleep(0.05)
         after = redis.info("commandstats")
     calls = {name: after[name]["calls"] - before.get(name, {"calls": 0})["calls"] for name in after}
-    background = {"cmdstat_get", "cmdstat_info", "cmdstat_xadd"}
+    connecting = {"cmdstat_client", "cmdstat_hello", "cmdstat_select"}  # by whatever runs in the background, too
+    background = {"cmdstat_get", "cmdstat_info", "cmdstat_xadd"} | connecting
     assert {name: count for name, count in calls.items() if count and name not in background} == {"cmdstat_mget": 1}
