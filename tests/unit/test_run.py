@@ -140,8 +140,8 @@ class TestWithFlags:
         assert with_flags(config, "ease", {}).ease.regs == (1.0, 2.0)
 
     def test_values_are_checked(self) -> None:
-        with pytest.raises(ConfigError, match=r"communities\.bandwidth: 1\.5 is out of range; .* at most 1"):
-            with_flags(RunConfig("a"), "communities", {"bandwidth": "1.5"})
+        with pytest.raises(ConfigError, match=r"communities\.bandwidth: 2\.5 is out of range; .* at most 2"):
+            with_flags(RunConfig("a"), "communities", {"bandwidth": "2.5"})
 
 
 @pytest.mark.parametrize("name", ["", "A", "-a", ".a", "a b", "a/b", "a\n", "a" * 41])
