@@ -69,7 +69,9 @@ def _pack(candidates: Floats, users: Floats, threshold: float) -> Array:
     block = max(8, COSINES_AT_ONCE // len(candidates) // 8 * 8)  # whole bytes
     for at in range(0, len(users), block):
         some = users[at : at + block]
-        covered = (candidates @ unit(some).T > threshold) & np.outer(candidates.any(axis=1), some.any(axis=1))
+        covered = candidates @ unit(some).T > threshold
+        covered[:, ~some.any(axis=1)] = False  # who has no direction is near nobody, see arccos_distance
         bits = np.packbits(covered, axis=1)
         packed[:, at // 8 : at // 8 + bits.shape[1]] = bits
+    packed[~candidates.any(axis=1)] = 0
     return packed.view(np.uint64)
