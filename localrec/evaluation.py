@@ -23,7 +23,7 @@ from models.evaluation.plots import draw
 from models.evaluation.tables import as_markdown, as_text
 from models.experiments.lists import GLOBAL, QUICK, baselines_of, ranked_lists, row_names
 from models.pipeline import Pipeline
-from models.run import load_run
+from models.run import RunConfig, load_run
 
 
 @click.command()
@@ -61,7 +61,7 @@ def evaluate(
     """
     config = make(EvaluateConfig, given(flags), "evaluate")
     settings = load_run(directory)
-    baselines = baselines_of(settings.task if settings else "sequential") if with_baselines else QUICK
+    baselines = baselines_of(settings.task if settings else RunConfig.task) if with_baselines else QUICK
     check_against(against, row_names(baselines))
     pipeline = pipeline_of(directory, "serving", {})
     bundle = pipeline.run()
