@@ -15,7 +15,7 @@ from models.config import make
 from models.contract.errors import ConfigError
 from models.evaluation.measure import EvaluateConfig, Evaluation, Protocol, as_json, check_against
 from models.evaluation.plots import draw
-from models.evaluation.tables import as_markdown, as_text, gains_table, section
+from models.evaluation.tables import as_markdown, as_text, gains_table
 from models.experiments.fusion_sweep import settings_of, sweep_fusion
 from models.experiments.lists import GLOBAL, baselines_of, row_names
 from models.experiments.study import Study, costs_table, devices
@@ -214,9 +214,9 @@ def _write_study(evaluations: Sequence[Evaluation], costs: dict[int, TrainingRep
     document = msgspec.to_builtins(first)
     document["also_against"] = {e.against: {row.name: msgspec.to_builtins(row.gains) for row in e.rows} for e in others}
     document["training_cost"] = {str(seed): report.as_dict() for seed, report in costs.items()}
-    more = [section(table) for table in (*map(gains_table, others), costs_table(costs))]
+    page = as_markdown(first, *map(gains_table, others), costs_table(costs))
     out.parent.mkdir(parents=True, exist_ok=True)
-    files = {".json": as_json(document), ".md": "\n\n".join([as_markdown(first).rstrip(), *more, ""]).encode()}
+    files = {".json": as_json(document), ".md": page.encode()}
     for suffix, content in files.items():
         path = out.with_name(f"{out.name}{suffix}")
         path.write_bytes(content)

@@ -34,8 +34,8 @@ def as_text(evaluation: Evaluation) -> str:
     return "\n".join([table.title, *lines])
 
 
-def as_markdown(evaluation: Evaluation) -> str:
-    """Everything, for a file that is committed: what was measured, how, and how to measure it again."""
+def as_markdown(evaluation: Evaluation, *more: Table) -> str:
+    """Everything, for a file that is committed: what was measured, how, and how to measure it again; ``more`` last."""
     groups = dict.fromkeys(part.group for row in evaluation.rows for part in row.slices)
     tables = [
         metrics_table(evaluation),
@@ -43,6 +43,7 @@ def as_markdown(evaluation: Evaluation) -> str:
         gains_table(evaluation),
         *(slices_table(evaluation, group) for group in groups),
         catalogue_table(evaluation),
+        *more,
     ]
     return page(evaluation.dataset, _protocol(evaluation), evaluation.provenance, tables)
 
