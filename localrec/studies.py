@@ -106,10 +106,8 @@ def study(
     costs = runs.costs()
     facts = provenance() | {"seeds": ", ".join(map(str, seeds)), "trained on": devices(costs)}
     for protocol in dict.fromkeys(protocols):
-        evaluations = [
-            runs.evaluation(lists[protocol], config, protocol=protocol, against=name, provenance=facts)
-            for name in dict.fromkeys(against)
-        ]
+        rivals = tuple(dict.fromkeys(against))
+        evaluations = runs.evaluations(lists[protocol], config, protocol=protocol, against=rivals, provenance=facts)
         click.echo(as_text(evaluations[0]))
         if out is not None:
             _write_study(evaluations, costs, out if protocol == "full" else out.with_name(f"{out.name}-{protocol}"))

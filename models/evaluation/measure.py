@@ -26,7 +26,7 @@ The document, JSON (an interval is ``{"mean", "low", "high"}``: the mean over ex
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Literal, Self
 
@@ -184,20 +184,36 @@ def measure(
     Raises:
         ConfigError: there is no such model.
     """
-    check_against(against, runs[0])
-    ranks = {name: [ranks_in_lists(lists[name], held_out.examples.targets) for lists in runs] for name in runs[0]}
-    baseline = _means(ranks[against], config)
+    ranks = _ranks(runs, held_out)
+    gains = _gains(ranks, config, against)
     return tuple(
         Row(
             name=name,
             metrics={metric: bootstrap(values, config.seed) for metric, values in _means(found, config).items()},
-            gains={} if name == against else _gains(_means(found, config), baseline, config.seed),
+            gains=gains[name],
             slices=tuple(_slice_metrics(found, part, config) for part in held_out.slices),
             catalogue=mean_use([catalogue_use(run[name], config.cutoff, held_out.training_counts) for run in runs]),
             by_seed=_by_seed(found, config) if len(runs) > 1 else {},
         )
         for name, found in ranks.items()
     )
+
+
+def compared(evaluation: Evaluation, runs: Sequence[Mapping[str, Ints]], held_out: HeldOut, against: str) -> Evaluation:
+    """The same models, compared with another one of them: of what was measured only the gains change.
+
+    Args:
+        evaluation: of these runs.
+        runs: see :func:`measure`.
+        held_out: see :func:`measure`.
+        against: see :func:`measure`.
+
+    Raises:
+        ConfigError: there is no such model.
+    """
+    gains = _gains(_ranks(runs, held_out), evaluation.config, against)
+    rows = tuple(replace(row, gains=gains[row.name]) for row in evaluation.rows)
+    return replace(evaluation, against=against, rows=rows)
 
 
 def check_against(against: str, names: Iterable[str]) -> None:
@@ -217,6 +233,11 @@ def metric_values(ranks: Ranks, cutoffs: Iterable[int]) -> dict[str, Ranks]:
     return {f"{name}@{n}": metric(ranks, n) for n in cutoffs for name, metric in METRICS.items()}
 
 
+def _ranks(runs: Sequence[Mapping[str, Ints]], held_out: HeldOut) -> dict[str, list[Ranks]]:
+    """Ranks of the targets by model, one array a run."""
+    return {name: [ranks_in_lists(lists[name], held_out.examples.targets) for lists in runs] for name in runs[0]}
+
+
 def _means(by_seed: Sequence[Ranks], config: EvaluateConfig) -> dict[str, Ranks]:
     """Every metric of every example, mean over the seeds."""
     found = [metric_values(ranks, config.cutoffs) for ranks in by_seed]
@@ -229,8 +250,18 @@ def _by_seed(by_seed: Sequence[Ranks], config: EvaluateConfig) -> dict[str, list
     return {name: [float(values[name].mean()) for values in found] for name in found[0]}
 
 
-def _gains(values: dict[str, Ranks], baseline: dict[str, Ranks], seed: int) -> dict[str, Difference]:
-    return {metric: paired_bootstrap(values[metric], baseline[metric], seed) for metric in values}
+def _gains(
+    ranks: Mapping[str, Sequence[Ranks]], config: EvaluateConfig, against: str
+) -> dict[str, dict[str, Difference]]:
+    """Every model's gains over one of them, which has none over itself."""
+    check_against(against, ranks)
+    values = {name: _means(found, config) for name, found in ranks.items()}
+    return {
+        name: {}
+        if name == against
+        else {metric: paired_bootstrap(found[metric], values[against][metric], config.seed) for metric in found}
+        for name, found in values.items()
+    }
 
 
 def _slice_metrics(by_seed: Sequence[Ranks], part: Slice, config: EvaluateConfig) -> SliceMetrics:

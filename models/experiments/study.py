@@ -13,7 +13,7 @@ from statistics import fmean
 
 from models.contract.bundle import Bundle, community_adapter
 from models.contract.types import Ints
-from models.evaluation.measure import EvaluateConfig, Evaluation, HeldOut, Protocol, evaluation_of
+from models.evaluation.measure import EvaluateConfig, Evaluation, HeldOut, Protocol, compared, evaluation_of
 from models.evaluation.tables import Table
 from models.experiments.lists import baselines_of, ranked_lists
 from models.llm.training_cost import TrainingReport, training_report
@@ -85,26 +85,31 @@ class Study:
                 made[protocol].append(ranked_lists(pipeline, bundle, baselines, n, protocol))
         return made
 
-    def evaluation(
+    def evaluations(
         self,
         lists: Sequence[Lists],
         config: EvaluateConfig,
         *,
         protocol: Protocol,
-        against: str,
+        against: Sequence[str],
         provenance: dict[str, str],
-    ) -> Evaluation:
-        """What is measured of all seeds' lists together, see :func:`models.evaluation.measure.measure`."""
-        return evaluation_of(
+    ) -> list[Evaluation]:
+        """What is measured of all seeds' lists together, see :func:`models.evaluation.measure.measure`.
+
+        One for each of the models ``against`` which the others are compared.
+        """
+        first, *others = against
+        measured = evaluation_of(
             lists,
             self._held_out,
             config,
             dataset=self.config.name,
             protocol=protocol,
-            against=against,
+            against=first,
             provenance=provenance,
             seeds=self.seeds if len(self.seeds) > 1 else (),
         )
+        return [measured, *(compared(measured, lists, self._held_out, other) for other in others)]
 
     @cached_property
     def _held_out(self) -> HeldOut:

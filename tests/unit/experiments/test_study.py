@@ -9,7 +9,7 @@ import pytest
 from support.evaluations import evaluation, held_out, lists
 
 from models.contract.errors import ConfigError
-from models.evaluation.measure import EvaluateConfig, measure
+from models.evaluation.measure import EvaluateConfig, compared, measure
 from models.evaluation.metrics import bootstrap, ndcg, ranks_in_lists
 from models.evaluation.tables import as_markdown, seeds_table
 from models.experiments.study import Study, costs_table, devices, with_seed
@@ -45,6 +45,15 @@ class TestMeasure:
         one, three = (measure([lists()] * n_runs, held_out(), CONFIG, "popular") for n_runs in (1, 3))
         assert [replace(row, by_seed={}) for row in three] == list(one)
         assert one[0].by_seed == {}
+
+    def test_compared_with_another_model_only_the_gains_change(self) -> None:
+        runs = [lists(), other_seed()]
+        first = replace(evaluation(), rows=measure(runs, held_out(), CONFIG, "popular"), against="popular")
+        other = compared(first, runs, held_out(), "good")
+        assert (other.against, other.rows) == ("good", measure(runs, held_out(), CONFIG, "good"))
+        assert [row.gains for row in other.rows] != [row.gains for row in first.rows]
+        with pytest.raises(ConfigError, match="against: 'nobody'"):
+            compared(first, runs, held_out(), "nobody")
 
     def test_the_order_of_the_seeds_does_not_matter(self) -> None:
         runs = [lists(), other_seed(), lists()]
