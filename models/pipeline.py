@@ -220,7 +220,7 @@ class Pipeline:
         rankings = {f"rankings/{ranked}": self.rank(ranked) for ranked in ("before", "valid")}
         shared = {name: self.directory / name for name in ("data", "cf", "communities")}
         config = {"serving": self.config.serving, "bandwidth": self.config.communities.serving_bandwidth}
-        self.stage("serving", 5, config, shared | rankings, work)
+        self.stage("serving", 6, config, shared | rankings, work)
         for tried in leaders(self.results.tried_fusions()):
             self._report(f"  validation NDCG@10 {tried.ndcg:.4f}  {in_words(tried.settings)}")
 

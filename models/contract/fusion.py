@@ -54,9 +54,9 @@ def fuse(
         lists: lists of distinct item numbers, best first. Ranks start at 1.
         weights: one weight per list; equation 6's w_u^(j), or 1 for equation 5.
         method: ``count`` counts the lists that hold an item among their first ``count_depth``; ``scores`` adds up how
-            far an item's score is above the last of its list. Of log-probabilities that is the logarithmic opinion
-            pool (Genest and Zidek, 1986), where a list that does not hold an item is taken to rank it last. A constant
-            added to all scores of a list changes nothing, so logits do as well.
+            many standard deviations of its list's scores an item is above the last of the list (Montague and Aslam,
+            2001). A list that does not hold an item is taken to rank it last. Scores of any unit and offset can be
+            fused: log-probabilities, logits, similarities.
         k: damping constant of equations 5 and 6, at least 0.
         count_depth: how far down a list ``count`` looks.
 
@@ -83,6 +83,11 @@ def _votes(
     if method is FusionMethod.COUNT:
         return (ranks <= count_depth).astype(np.float64)
     if method is FusionMethod.SCORES:
-        scores = [ranking.scores.astype(np.float64) for ranking in lists]
-        return np.concatenate([values - values.min(initial=np.inf) for values in scores])
+        return np.concatenate([_standardised(ranking.scores.astype(np.float64)) for ranking in lists])
     return np.asarray(1.0 / (k + ranks), dtype=np.float64)
+
+
+def _standardised(scores: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Scores as standard deviations above the last; zeros where all are equal."""
+    above = scores - scores.min(initial=np.inf)
+    return above / (above.std() if above.any() else 1.0)

@@ -157,7 +157,7 @@ def _ensemble_settings(pipeline: Pipeline, bundle: Bundle, voting: Sequence[str]
 
     read = ("data", "serving", "rankings/valid", *(_baseline_stage(name) for name in voting))
     inputs = {part: pipeline.directory / part for part in read} | {"bundle": bundle.path(MANIFEST)}
-    pipeline.stage(_ENSEMBLE_FUSION, 1, serving, inputs, work)
+    pipeline.stage(_ENSEMBLE_FUSION, 2, serving, inputs, work)
     tried = (pipeline.directory / _ENSEMBLE_FUSION / _TRIED).read_bytes()
     return best_fusion(msgspec.json.decode(tried, type=list[Tried]))
 

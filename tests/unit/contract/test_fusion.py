@@ -1,6 +1,7 @@
-"""Fusion against equations 5 and 6 of L3Rec, Count of its Table 6 and the pool of log-probabilities, written down."""
+"""Fusion against equations 5 and 6 of L3Rec, Count of its Table 6 and the sum of standardised scores, written down."""
 
 from fractions import Fraction
+from statistics import pstdev
 
 import numpy as np
 import pytest
@@ -18,15 +19,16 @@ dampings = st.sampled_from([0, 1, 10, 40])
 def literal_scores(
     lists: list[list[int]], weights: list[float], method: FusionMethod, k: int, depth: int
 ) -> dict[int, Fraction]:
-    """Exact sums: equation 5 with weights 1, equation 6 with w_u^(j), Count as occurrences, scores above the last."""
+    """Exact sums: equation 5 with weights 1, equation 6 with w_u^(j), Count as occurrences, standardised scores."""
     scores: dict[int, Fraction] = {}
     for ranking, weight in zip(lists, weights, strict=True):
+        spread = pstdev(score_at(rank) for rank in range(1, len(ranking) + 1)) if len(ranking) > 1 else Fraction(1)
         for rank, item in enumerate(ranking, start=1):
             match method:
                 case FusionMethod.COUNT:
                     vote = Fraction(int(rank <= depth))
                 case FusionMethod.SCORES:
-                    vote = (score_at(rank) - score_at(len(ranking))) * Fraction(weight)
+                    vote = (score_at(rank) - score_at(len(ranking))) / Fraction(spread) * Fraction(weight)
                 case _:
                     vote = Fraction(weight) / (k + rank)
             scores[item] = scores.get(item, Fraction(0)) + vote
@@ -138,23 +140,33 @@ def test_weights_come_from_the_membership_that_the_method_names() -> None:
     assert list_weights(FusionMethod.RRF, members) == list_weights(FusionMethod.COUNT, members) == [1.0, 1.0]
 
 
-def test_scores_add_up_as_log_probabilities_do() -> None:
-    """An item that a list does not hold counts as its last."""
-    lists = [ranked([1, 2, 3], [-1.0, -4.0, -6.0]), ranked([2, 3], [-3.0, -4.0])]
+def test_scores_add_up_as_standard_deviations_above_the_last_of_each_list() -> None:
+    """An item that a list does not hold counts as its last; a list that makes no difference has no say."""
+    lists = [ranked([1, 2, 3], [-1.0, -4.0, -6.0]), ranked([2, 3], [-3.0, -4.0]), ranked([3, 1], [7.0, 7.0])]
 
-    fused = fuse(lists, [1.0, 2.0], FusionMethod.SCORES, k=0)
+    fused = fuse(lists, [1.0, 2.0, 5.0], FusionMethod.SCORES, k=0)
 
-    assert fused.items.tolist() == [1, 2, 3]
-    np.testing.assert_allclose(fused.scores, [5.0, 2.0 + 2 * 1.0, 0.0], rtol=1e-6)
+    spread = np.std([-1.0, -4.0, -6.0])
+    assert fused.items.tolist() == [2, 1, 3]
+    np.testing.assert_allclose(fused.scores, [2.0 / spread + 2 * 1.0 / 0.5, 5.0 / spread, 0.0], rtol=1e-6)
 
 
-@given(lists=rankings, constants=st.lists(st.integers(-64, 64), min_size=6, max_size=6))
-def test_a_constant_added_to_all_scores_of_a_list_changes_nothing(lists: list[list[int]], constants: list[int]) -> None:
+@given(
+    lists=rankings,
+    constants=st.lists(st.integers(-64, 64), min_size=6, max_size=6),
+    factors=st.lists(st.sampled_from([0.25, 0.5, 2.0, 8.0]), min_size=6, max_size=6),
+)
+def test_the_unit_and_the_offset_of_a_lists_scores_change_nothing(
+    lists: list[list[int]], constants: list[int], factors: list[float]
+) -> None:
     logits = arrays(lists)
-    shifted = [RankedList(r.items, r.scores + np.float32(c)) for r, c in zip(logits, constants, strict=False)]
+    others = [
+        RankedList(r.items, np.float32(f) * r.scores + np.float32(c))
+        for r, c, f in zip(logits, constants, factors, strict=False)
+    ]
 
     there = fuse(logits, [1.0] * len(lists), FusionMethod.SCORES, k=0)
-    here = fuse(shifted, [1.0] * len(lists), FusionMethod.SCORES, k=0)
+    here = fuse(others, [1.0] * len(lists), FusionMethod.SCORES, k=0)
 
     assert here.items.tolist() == there.items.tolist()
     np.testing.assert_allclose(here.scores, there.scores, atol=1e-4)

@@ -98,7 +98,7 @@ class TestFuseVoters:
 
         fused = fuse_voters(voters, item_numbers([1]), FusionSettings(FusionMethod.SCORES, candidates=2))
 
-        assert (fused.items.tolist(), fused.scores.tolist()) == ([2, 3], [1.0, 0.0])
+        assert (fused.items.tolist(), fused.scores.tolist()) == ([2, 3], [2.0, 0.0])
 
     def test_no_voters(self) -> None:
         assert len(fuse_voters([], item_numbers([1]), FusionSettings())) == 0
