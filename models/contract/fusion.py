@@ -90,4 +90,5 @@ def _votes(
 def _standardised(scores: NDArray[np.float64]) -> NDArray[np.float64]:
     """Scores as standard deviations above the last; zeros where all are equal."""
     above = scores - scores.min(initial=np.inf)
-    return above / (above.std() if above.any() else 1.0)
+    spread: float = above.std() if above.any() else 1.0
+    return np.asarray(above / spread, dtype=np.float64)
