@@ -41,7 +41,7 @@ from models.contract.cf import CFModel
 from models.contract.errors import BundleError
 from models.contract.profile import build_profile
 from models.contract.redis_schema import encode_events, encode_profile, encode_seen
-from models.contract.types import Floats, HistoryEvent
+from models.contract.types import Array, Floats, HistoryEvent
 from models.data.dataset import Dataset
 from models.llm.tokenizer import write_tokenizer
 
@@ -59,6 +59,7 @@ class BundleParts:
         dataset: catalogue and the users' full histories.
         cf: the global model.
         anchors: (q, d) embeddings of the anchor users.
+        items: (n_items, q) bool, the items V_j of each community; None: all items belong to all.
         bandwidth, kernel: h and K of equation 2 when serving.
         popularity: (n_items,).
         communities: one entry per anchor.
@@ -75,6 +76,7 @@ class BundleParts:
     dataset: Dataset
     cf: CFModel
     anchors: Floats
+    items: Array | None
     bandwidth: float
     kernel: Kernel
     popularity: Floats
@@ -120,7 +122,9 @@ def _write_files(parts: BundleParts, directory: Path, progress: Callable[[range]
     parts.dataset.catalogue.save(directory / CATALOGUE)
     np.save(directory / POPULARITY, parts.popularity.astype(np.float32))
     parts.cf.save(directory / CF_MODEL)
-    save_file({"anchors": np.ascontiguousarray(parts.anchors, np.float32)}, directory / COMMUNITIES)
+    communities = {"anchors": np.ascontiguousarray(parts.anchors, np.float32)}
+    of_items = {} if parts.items is None else {"items": np.ascontiguousarray(parts.items)}
+    save_file(communities | of_items, directory / COMMUNITIES)
     shutil.copytree(parts.checkpoint, directory / CHECKPOINT)
     if parts.model.form == "title":  # the checkpoint has the backbone's own tokenizer
         shutil.copyfile(parts.checkpoint.parent / TITLE_TOKENS, directory / TITLE_TOKENS)

@@ -232,7 +232,8 @@ class Pipeline:
             LocalRanker(self.results.system(), n).answers(self.results.examples(ranked).histories).lists.save(directory)
 
         config = {"n": n, "bandwidth": self.config.communities.serving_bandwidth}
-        self.stage(f"rankings/{ranked}", 1, config, self.ranking_inputs(), work)
+        version = 1 if self.config.communities.assignment == "user" else 2  # a list holds its community's items only
+        self.stage(f"rankings/{ranked}", version, config, self.ranking_inputs(), work)
         return self.directory / "rankings" / ranked
 
     def bundle(self) -> Bundle:
@@ -245,6 +246,7 @@ class Pipeline:
             dataset=dataset,
             cf=system.cf,
             anchors=system.anchors,
+            items=system.items,
             bandwidth=system.bandwidth,
             kernel=system.kernel,
             popularity=system.popularity,

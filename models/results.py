@@ -111,7 +111,7 @@ class Results:
 
     def system(self) -> LocalSystem:
         """Everything that ranking needs, as the stages left it."""
-        dataset = self.dataset()
+        dataset, item_affinities = self.dataset(), self.item_affinities()
         adapters = {GLOBAL_ADAPTER: self.directory / "global" / ADAPTER}
         adapters |= {name: self.directory / "local" / name / ADAPTER for name in self.community_names()}
         return LocalSystem(
@@ -124,6 +124,7 @@ class Results:
             adapters=adapters,
             history_length=self.config.local.history_length,
             form=self.config.local.form,
+            items=None if item_affinities is None else item_affinities > 0,
         )
 
     def popularity(self, dataset: Dataset) -> Floats:

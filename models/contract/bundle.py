@@ -6,7 +6,7 @@
   items.jsonl                   the catalogue, a row an item number
   popularity.npy                (n_items,) float32, recency-weighted interaction counts
   cf.safetensors                the global CF model
-  communities.safetensors       anchors (q, d) float32
+  communities.safetensors       anchors (q, d) float32; with user-and-item assignment also items (n_items, q) bool
   profiles/                     what `localrec publish` writes to Redis, parquet
   checkpoint/                   base model: an ordinary checkpoint whose vocabulary is, or ends in, the catalogue
   title_tokens.safetensors      title form only: what each item looks like in a prompt

@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 
 from models.contract.fusion import FusionMethod, fuse, list_weights
-from models.contract.types import Floats, Ints, Membership, RankedList
+from models.contract.types import Array, Floats, Ints, Membership, RankedList
 
 ServedVoter = Literal["global", "cf"]  # who can vote in the service beside the communities
 GLOBAL_VOTER: ServedVoter = "global"  # the adapter that was trained for everyone: one more worker call
@@ -77,6 +77,19 @@ def without(ranking: RankedList, excluded: Ints) -> RankedList:
     if not len(excluded) or not len(ranking):
         return ranking
     keep = ~np.isin(ranking.items, excluded)
+    return RankedList(ranking.items[keep], ranking.scores[keep])
+
+
+def within(ranking: RankedList, members: Array | None) -> RankedList:
+    """The part of a list that its community may rank: the items i ∈ V_j of equation 4, order kept.
+
+    Args:
+        ranking: the list.
+        members: (n_items,) bool, whether an item belongs to the community; None: all do.
+    """
+    if members is None or not len(ranking):
+        return ranking
+    keep = members[ranking.items]
     return RankedList(ranking.items[keep], ranking.scores[keep])
 
 

@@ -5,8 +5,8 @@ from numpy.typing import NDArray
 
 from models.contract.bundle import GLOBAL_ADAPTER
 from models.contract.prompts import above_words
-from models.contract.selection import CF_VOTER
-from models.contract.types import Floats, Ints, Profile
+from models.contract.selection import CF_VOTER, within
+from models.contract.types import Array, Floats, Ints, Profile
 from models.llm.item_token import CatalogueModel
 from models.llm.next_item import NextItemScorer
 from models.llm.title import TitleModel
@@ -60,7 +60,7 @@ class LocalRanker:
                 scores = self._adapter_scores(adapter, part)
                 if self._system.form == "title" and allowed is None:  # what a worker's answer can name
                     scores = above_words(scores)
-                _put_best(lists, column, rows, scores, part, allowed)
+                _put_best(lists, column, rows, scores, part, allowed, self._system.own_items(adapter))
         for row, profile in enumerate(profiles):
             only = None if allowed is None else allowed[row]
             ranking = cf_list(self._system, profile, self._candidates, np.unique(histories[row]), only)
@@ -101,10 +101,20 @@ def _members(profiles: list[Profile], community: int) -> Rows:
 
 
 def _put_best(
-    lists: VoterLists, column: int, rows: Rows, scores: Floats, histories: Sequences, allowed: Ints | None
+    lists: VoterLists,
+    column: int,
+    rows: Rows,
+    scores: Floats,
+    histories: Sequences,
+    allowed: Ints | None,
+    items: Array | None = None,
 ) -> None:
-    """Write one voter's lists for some rows, from the scores (len(rows), n_items) and the histories of these rows."""
+    """Write one voter's lists for some rows, from the scores (len(rows), n_items) and the histories of these rows.
+
+    ``items`` (n_items,) bool are those of the voter's community. Others are taken out of its best ones, as the gateway
+    does it with a worker's answer, so that such a list is shorter.
+    """
     n = lists.items.shape[2]
     for at, row in enumerate(rows.tolist()):
         only = None if allowed is None else allowed[row]
-        lists.put(row, column, best(scores[at], n, np.unique(histories[at]), only))
+        lists.put(row, column, within(best(scores[at], n, np.unique(histories[at]), only), items))

@@ -19,7 +19,7 @@ from models.contract.bundle import (
 )
 from models.contract.cf import CFModel
 from models.contract.profile import build_profile
-from models.contract.types import Floats, Profile
+from models.contract.types import Array, Floats, Profile
 from models.types import Sequences
 
 
@@ -36,6 +36,7 @@ class LocalSystem:
         adapters: PEFT directories by name, ``global`` and ``c00`` ….
         history_length: items that a prompt holds.
         form: of the local models.
+        items: (n_items, q) bool, the items V_j of each community; None: all items belong to all.
     """
 
     cf: CFModel
@@ -47,11 +48,18 @@ class LocalSystem:
     adapters: Mapping[str, Path]
     history_length: int
     form: Form = "item-token"
+    items: Array | None = None
 
     @property
     def communities(self) -> tuple[str, ...]:
         """Names of the communities' adapters, in the order of their numbers."""
         return tuple(community_adapter(number) for number in range(len(self.anchors)))
+
+    def own_items(self, adapter: str) -> Array | None:
+        """(n_items,) bool, the items that an adapter may rank; None: all."""
+        if self.items is None or adapter not in self.communities:
+            return None
+        return self.items[:, self.communities.index(adapter)]
 
     def profiles(self, histories: Sequences, accuracies: Floats | None = None) -> list[Profile]:
         """Profiles of n histories: as published with ``accuracies`` (n, q), as the gateway folds them in without."""
@@ -70,9 +78,10 @@ class LocalSystem:
 
 def open_system(bundle: Bundle) -> LocalSystem:
     """What a bundle holds: exactly what is served."""
+    communities = load_file(bundle.path(COMMUNITIES))
     return LocalSystem(
         cf=CFModel.load(bundle.path(CF_MODEL)),
-        anchors=load_file(bundle.path(COMMUNITIES))["anchors"],
+        anchors=communities["anchors"],
         bandwidth=bundle.manifest.bandwidth,
         kernel=bundle.manifest.kernel,
         popularity=np.load(bundle.path(POPULARITY), allow_pickle=False),
@@ -80,4 +89,5 @@ def open_system(bundle: Bundle) -> LocalSystem:
         adapters={name: bundle.adapter_path(name) for name in bundle.manifest.model.adapters},
         history_length=bundle.manifest.model.history_length,
         form=bundle.manifest.model.form,
+        items=communities.get("items"),
     )

@@ -2,8 +2,9 @@
 
 import asyncio
 
-from models.contract.selection import CF_VOTER, Voter
-from service.gateway.plan import Plan
+from models.contract.selection import CF_VOTER, Voter, within
+from models.contract.types import RankedList
+from service.gateway.plan import Call, Plan
 from service.gateway.snapshot import Snapshot
 from service.gateway.types import Reason, Workers
 from service.gateway.user import User
@@ -20,14 +21,18 @@ async def fan_out(plan: Plan, workers: Workers, deadline: float) -> list[Outcome
     return [task.result() for task in tasks]
 
 
-def voters(plan: Plan, outcomes: list[Outcome]) -> list[Voter]:
-    """Those adapters that answered."""
+def voters(plan: Plan, outcomes: list[Outcome], snapshot: Snapshot) -> list[Voter]:
+    """Those adapters that answered, each with the items that its community may rank."""
     pairs = zip(plan.calls, outcomes, strict=True)
     return [
-        Voter(call.membership, outcome.ranking, call.adapter)
+        Voter(call.membership, _own(call, outcome, snapshot), call.adapter)
         for call, outcome in pairs
         if outcome.kind is OutcomeKind.OK
     ]
+
+
+def _own(call: Call, outcome: Outcome, snapshot: Snapshot) -> RankedList:
+    return within(outcome.ranking, None if call.membership is None else snapshot.own_items(call.membership))
 
 
 def voters_here(plan: Plan, user: User, snapshot: Snapshot) -> list[Voter]:

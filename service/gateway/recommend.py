@@ -94,7 +94,7 @@ class Recommender:
             outcomes = await fan_out(planned, self._pools[planned.pool], deadline - FINISH_SECONDS)
         trace.note("slowest_call", max(outcome.seconds for outcome in outcomes))
         with trace.stage("fuse"):
-            answered = voters(planned, outcomes)
+            answered = voters(planned, outcomes, snapshot)
             # Where no adapter answered there is nothing to fuse: the fallbacks say themselves whose list it is.
             heard = [*answered, *voters_here(planned, user, snapshot)] if answered else []
             ranked = fuse_voters(heard, user.excluded, planned.fusion)

@@ -18,7 +18,7 @@ from models.contract.prompts import Prompts, load_prompts
 from models.contract.selection import GLOBAL_VOTER
 from models.contract.types import Array, Floats, Ints, Membership, Profile, RankedList
 
-ANCHORS = "anchors"
+ANCHORS, ITEMS = "anchors", "items"
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,7 @@ class Snapshot:
         catalogue: items.
         cf: the global model.
         anchors: (q, d) embeddings of the communities' anchors.
+        items: (n_items, q) bool, which items a community may rank; None: all.
         popularity: (n_items,) recency-weighted counts.
         prompts: how the local models read histories.
     """
@@ -38,6 +39,7 @@ class Snapshot:
     catalogue: Catalogue
     cf: CFModel
     anchors: Floats
+    items: Array | None
     popularity: Floats
     prompts: Prompts
 
@@ -74,6 +76,10 @@ class Snapshot:
         """Name of a community's adapter inside the bundle."""
         return self.bundle.manifest.communities[membership.community].adapter
 
+    def own_items(self, membership: Membership) -> Array | None:
+        """(n_items,) bool, the items of a community; None: all."""
+        return None if self.items is None else self.items[:, membership.community]
+
     @cached_property
     def _by_popularity(self) -> Ints:
         return np.argsort(-self.popularity, kind="stable").astype(np.int32)
@@ -89,11 +95,13 @@ def load_snapshot(directory: Path) -> Snapshot:
     """Verify and load a bundle. Blocks for as long as its files take to hash. Raises BundleError."""
     bundle = verify_bundle(directory)
     try:
+        communities = load_file(bundle.path(COMMUNITIES))
         snapshot = Snapshot(
             bundle=bundle,
             catalogue=Catalogue.load(bundle.path(CATALOGUE)),
             cf=CFModel.load(bundle.path(CF_MODEL)),
-            anchors=load_file(bundle.path(COMMUNITIES))[ANCHORS],
+            anchors=communities[ANCHORS],
+            items=communities.get(ITEMS),
             popularity=np.load(bundle.path(POPULARITY), allow_pickle=False),
             prompts=load_prompts(bundle),
         )
@@ -112,6 +120,8 @@ def _check_shapes(snapshot: Snapshot) -> None:
         (POPULARITY, snapshot.popularity.shape, (n_items,)),
         (COMMUNITIES, snapshot.anchors.shape, (len(manifest.communities), d)),
     ]
+    if snapshot.items is not None:
+        found.append((f"{COMMUNITIES}, {ITEMS}", snapshot.items.shape, (n_items, len(manifest.communities))))
     _refuse_unequal(snapshot.id, found)
     voters = {community.adapter for community in manifest.communities}
     voters |= {GLOBAL_VOTER} & manifest.serving.voters.keys()

@@ -47,6 +47,7 @@ def parts(finished_run: FinishedRun) -> BundleParts:
         dataset=dataset,
         cf=system.cf,
         anchors=system.anchors,
+        items=None,
         bandwidth=system.bandwidth,
         kernel=system.kernel,
         popularity=system.popularity,

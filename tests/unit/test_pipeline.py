@@ -12,8 +12,10 @@ from models.contract.affinity import affinities
 from models.contract.bundle import Bundle, verify_bundle
 from models.contract.selection import FusionSettings
 from models.data.prepare import DataConfig
+from models.evaluation.metrics import NO_ITEM
 from models.papers.l3rec.config import L3RecConfig
 from models.pipeline import Pipeline
+from models.ranking.answers import VoterLists
 from models.run import RunConfig
 
 LOCAL = tuple(f"local/c{number:02d}" for number in range(N_COMMUNITIES))
@@ -122,6 +124,13 @@ def test_communities_of_users_and_items_leave_the_items_affinities(finished_run:
     anchors = load_file(directory / "communities" / "communities.safetensors")["anchors"]
     expected = affinities(anchors, pipeline.results.cf_model().item_factors, 1.0, "gaussian")
     np.testing.assert_array_equal(pipeline.results.item_affinities(), expected)
+    bundle = pipeline.run()
+    own = load_file(bundle.path("communities.safetensors"))["items"]
+    np.testing.assert_array_equal(own, expected > 0)
+    lists, column = VoterLists.load(directory / "rankings" / "valid"), 0
+    best = lists.items[:, column][lists.items[:, column] != NO_ITEM]
+    assert len(best)
+    assert own[best, column].all()
     assert Pipeline(directory, finished_run.config, lambda line: None).results.item_affinities() is None
 
 

@@ -6,12 +6,14 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import pytest
+from safetensors.numpy import load_file, save_file
 from support.bundles import make_bundle, users_of
 
 from models.contract.affinity import Kernel
 from models.contract.bundle import Bundle, hash_files, write_manifest
 from models.contract.errors import BundleError
 from models.contract.profile import build_profile
+from models.contract.types import Membership
 from service.gateway.snapshot import load_snapshot
 
 
@@ -36,6 +38,19 @@ def test_wrong_dimensions(tmp_path: Path, file: str, array: np.ndarray):
     bundle = make_bundle(tmp_path)
     np.save(bundle.path(file), array)
     with pytest.raises(BundleError, match=r"popularity.npy has shape .*, expected \(200,\)"):
+        load_snapshot(rewritten(bundle).directory)
+
+
+def test_items_of_communities_must_be_those_of_the_catalogue(tmp_path: Path):
+    bundle = make_bundle(tmp_path)
+    assert load_snapshot(bundle.directory).own_items(Membership(1, 1.0)) is None
+    file = bundle.path("communities.safetensors")
+    anchors = load_file(file)["anchors"]
+    items = np.eye(200, len(anchors), dtype=bool)
+    save_file({"anchors": anchors, "items": items}, file)
+    assert load_snapshot(rewritten(bundle).directory).own_items(Membership(1, 1.0)).nonzero()[0].tolist() == [1]
+    save_file({"anchors": anchors, "items": items[1:].copy()}, file)
+    with pytest.raises(BundleError, match=r"communities\.safetensors, items has shape \(199, "):
         load_snapshot(rewritten(bundle).directory)
 
 

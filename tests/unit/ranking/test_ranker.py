@@ -117,6 +117,17 @@ def test_answers_hold_each_communitys_best_unseen_items(system: LocalSystem, val
     assert communities == set(range(N_COMMUNITIES))
 
 
+def test_a_community_ranks_its_own_items_alone(system: LocalSystem, valid: Examples, answers: Answers) -> None:
+    """Equation 4: of what it would rank among all items, those of V_j are left, in their order."""
+    own = np.random.default_rng(0).random((system.cf.n_items, N_COMMUNITIES)) < 0.5
+    narrowed = LocalRanker(replace(system, items=own), CANDIDATES).answers(valid.histories)
+    for answer, before in zip(narrowed, answers, strict=True):
+        for voter, whole in zip(answer.voters, before.voters, strict=True):
+            items = whole.ranking.items
+            kept = items if voter.membership is None else items[own[items, voter.membership.community]]
+            assert voter.ranking.items.tolist() == kept.tolist()
+
+
 def test_communities_answer_differently(answers: Answers) -> None:
     communities = [[v.ranking for v in answer.voters if v.membership] for answer in answers]
     shared = [rankings for rankings in communities if len(rankings) == N_COMMUNITIES]
