@@ -48,7 +48,7 @@ class LocalPipeline(_Table):
 
     kind: Literal["local"]
     pool: Name
-    max_communities: int = Field(default=10, ge=1, le=100)
+    max_communities: int = Field(default=100, ge=1, le=100)
     fusion: FusionOverrides = FusionOverrides()
     fallbacks: tuple[FallbackName, ...] = ("cf", "popular")
 
