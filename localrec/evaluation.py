@@ -59,13 +59,16 @@ def evaluate(
     table shows the main columns; JSON and markdown hold all of them, slices by history length and by popularity of the
     target, coverage and popularity bias. With one target an example, Recall is HR.
     """
+    measured_with = provenance()
     config = make(EvaluateConfig, given(flags), "evaluate")
     settings = load_run(directory)
     baselines = baselines_of(settings.task if settings else RunConfig.task) if with_baselines else QUICK
     check_against(against, row_names(baselines))
     pipeline = pipeline_of(directory, "serving", {})
     bundle = pipeline.run()
-    evaluation = evaluate_run(pipeline, bundle, baselines, config, protocol=protocol, against=against)
+    evaluation = evaluate_run(
+        pipeline, bundle, baselines, config, protocol=protocol, against=against, provenance=measured_with
+    )
     click.echo(as_text(evaluation))
     if json_file is not None:
         _write(json_file, as_json(evaluation))
@@ -83,8 +86,12 @@ def evaluate_run(
     *,
     protocol: Protocol = "full",
     against: str = GLOBAL,
+    provenance: dict[str, str],
 ) -> Evaluation:
-    """Measure a run's baselines and its bundle; lists that the run lacks are made."""
+    """Measure a run's baselines and its bundle; lists that the run lacks are made.
+
+    ``provenance`` is of the measurement; bundle and seed are put before it.
+    """
     lists = ranked_lists(pipeline, bundle, baselines, config.list_length, protocol)
     return evaluation_of(
         [lists],
@@ -93,7 +100,7 @@ def evaluate_run(
         dataset=pipeline.config.name,
         protocol=protocol,
         against=against,
-        provenance={"bundle": bundle.id, "seed": str(pipeline.config.local.seed)} | provenance(),
+        provenance={"bundle": bundle.id, "seed": str(pipeline.config.local.seed)} | provenance,
     )
 
 

@@ -98,13 +98,14 @@ def study(
     A metric is the mean over the seeds, its 95 % interval is over users, and its standard deviation over seeds stands
     beside it. What is there already is reused, so an interrupted study goes on, and the same study again only measures.
     """
+    measured_with = provenance()
     settings, config = load_config(config_file), make(EvaluateConfig, given(flags), "evaluate")
     for name in against:
         check_against(name, row_names(baselines_of(settings.task)))
     runs = Study(directory, settings, seeds, click.echo, executor(ray, gpu_share))
     lists = runs.lists(protocols, config.list_length)
     costs = runs.costs()
-    facts = provenance() | {"seeds": ", ".join(map(str, seeds)), "trained on": devices(costs)}
+    facts = measured_with | {"seeds": ", ".join(map(str, seeds)), "trained on": devices(costs)}
     for protocol in dict.fromkeys(protocols):
         rivals = tuple(dict.fromkeys(against))
         evaluations = runs.evaluations(lists[protocol], config, protocol=protocol, against=rivals, provenance=facts)
@@ -133,6 +134,7 @@ def fusion(directory: Path, bandwidths: Sequence[float], on_test: bool, out: Pat
 
     One at a time, the others as validation chose them. No model is asked where the run has ranked its examples.
     """
+    measured_with = provenance()
     config = _config_of(directory)
     communities = config.communities
     settings = settings_of(communities.n_communities, communities.serving_bandwidth, bandwidths)
@@ -140,7 +142,7 @@ def fusion(directory: Path, bandwidths: Sequence[float], on_test: bool, out: Pat
     pipeline.run_until(pipeline.serving)
     examples: Measured = "test" if on_test else "valid"
     points = _collected(sweep_fusion(pipeline, settings, examples), len(settings))
-    _finish(pipeline, examples, points, out or directory / "sweeps" / f"fusion-{examples}")
+    _finish(pipeline, examples, points, measured_with, out or directory / "sweeps" / f"fusion-{examples}")
 
 
 @sweep.command("train")
@@ -171,6 +173,7 @@ def sweep_train(
 
     Measured are the global adapter and every fusion of the local ones, on validation items unless --test is given.
     """
+    measured_with = provenance()
     config = _config_of(directory)
     planned = trials(config, [parse(text) for text in varied], grid=grid)
     open_executor = executor(ray, gpu_share)
@@ -178,7 +181,7 @@ def sweep_train(
     examples: Measured = "test" if on_test else "valid"
     points = _collected(sweep_training(pipeline, planned, examples, click.echo, open_executor), len(planned))
     axes = "+".join(dict.fromkeys(trial.axis.replace(", ", "x") for trial in planned))
-    _finish(pipeline, examples, points, out or directory / "sweeps" / f"{axes}-{examples}")
+    _finish(pipeline, examples, points, measured_with, out or directory / "sweeps" / f"{axes}-{examples}")
 
 
 def _config_of(directory: Path) -> RunConfig:
@@ -200,9 +203,11 @@ def _collected(found: Iterable[list[Point]], n: int) -> list[Point]:
     return points
 
 
-def _finish(pipeline: Pipeline, examples: Measured, points: list[Point], out: Path) -> None:
+def _finish(
+    pipeline: Pipeline, examples: Measured, points: list[Point], measured_with: dict[str, str], out: Path
+) -> None:
     n_examples = len(pipeline.results.examples(examples))
-    for path in write(Sweep(pipeline.config.name, examples, n_examples, provenance(), tuple(points)), out):
+    for path in write(Sweep(pipeline.config.name, examples, n_examples, measured_with, tuple(points)), out):
         click.echo(f"written: {path}")
 
 

@@ -9,8 +9,10 @@ from click.testing import CliRunner, Result
 from support.runs import FinishedRun
 
 from localrec.cli import cli
+from models.contract.bundle import Bundle
 from models.contract.errors import ConfigError
 from models.experiments import lists
+from models.pipeline import Pipeline
 from models.run import save_run
 
 
@@ -51,6 +53,22 @@ def test_the_same_run_gives_the_same_rows(run_directory: Path, tmp_path: Path) -
 
     first, again = (json.loads(file.read_text())["rows"] for file in files)
     assert first == again
+
+
+def test_the_commit_is_that_of_the_start(run_directory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    commits = iter(["at the start", "moved on"])
+    monkeypatch.setattr("localrec.bench.report.commit", lambda: next(commits))
+    run = Pipeline.run
+
+    def work(pipeline: Pipeline) -> Bundle:
+        assert next(commits) == "moved on"  # asked before
+        return run(pipeline)
+
+    monkeypatch.setattr(Pipeline, "run", work)
+    answer = evaluate(run_directory, "--json", tmp_path / "walks.json")
+
+    assert answer.exit_code == 0, answer.output
+    assert json.loads((tmp_path / "walks.json").read_text())["provenance"]["commit"] == "at the start"
 
 
 def test_any_row_can_be_the_baseline(run_directory: Path, tmp_path: Path) -> None:

@@ -9,11 +9,13 @@ import pytest
 from click.testing import CliRunner, Result
 from support.runs import run_config
 
+from localrec import studies
 from localrec.cli import cli
 from models import fetch
 from models.cf import baselines
 from models.contract.errors import ConfigError, DataError
 from models.experiments import lists
+from models.experiments.study import Study
 from models.run import RunConfig
 
 QUICK = ("popularity", "MultVAE", "EASE", "SASRec")
@@ -58,6 +60,19 @@ def run_study(directory: Path, *against: str) -> Result:
         *(argument for name in against for argument in ("--against", name)),
         *("--protocol", "full", "--protocol", "sampled", "--out", directory / "results" / "walks"),
     )
+
+
+def move_on(monkeypatch: pytest.MonkeyPatch, owner: object, work: str) -> None:
+    """Somebody commits while a command does its work."""
+    checkout = ["at the start"]
+    done = getattr(owner, work)
+
+    def work_and_commit(*arguments: Any, **options: Any) -> Any:
+        checkout.append("moved on")
+        return done(*arguments, **options)
+
+    monkeypatch.setattr("localrec.bench.report.commit", lambda: checkout[-1])
+    monkeypatch.setattr(owner, work, work_and_commit)
 
 
 class TestStudy:
@@ -119,6 +134,12 @@ class TestStudy:
         assert (after["against"], after["also_against"]) == ("EASE", {})
         assert [row["metrics"] for row in after["rows"]] == [row["metrics"] for row in before]
 
+    def test_the_commit_is_that_of_the_start(self, done: tuple[Path, Result], monkeypatch: pytest.MonkeyPatch) -> None:
+        move_on(monkeypatch, Study, "lists")
+        assert run_study(done[0], "EASE").exit_code == 0
+        document = json.loads((done[0] / "results" / "walks.json").read_text())
+        assert document["provenance"]["commit"] == "at the start"
+
     def test_what_cannot_be_used_is_refused_before_any_work(self, done: tuple[Path, Result], tmp_path: Path) -> None:
         config, run = done[0] / "walks.toml", tmp_path / "runs"
 
@@ -136,6 +157,26 @@ class TestStudy:
 
 
 class TestSweep:
+    @pytest.mark.parametrize(
+        ("arguments", "work"),
+        [
+            (["fusion", "--bandwidths", "0.9"], "sweep_fusion"),
+            (["train", "--vary", "communities.inference_bandwidth=0.9"], "sweep_training"),
+        ],
+    )
+    def test_the_commit_is_that_of_the_start(
+        self,
+        done: tuple[Path, Result],
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        arguments: list[str],
+        work: str,
+    ) -> None:
+        move_on(monkeypatch, studies, work)
+        answer = localrec("sweep", *arguments, "--run", done[0] / "runs" / "seed-1", "--out", tmp_path / "walks")
+        assert answer.exit_code == 0, answer.output
+        assert json.loads((tmp_path / "walks.json").read_text())["provenance"]["commit"] == "at the start"
+
     def test_fusion_writes_tables_and_pictures_from_the_kept_rankings(
         self, done: tuple[Path, Result], tmp_path: Path
     ) -> None:
