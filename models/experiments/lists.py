@@ -70,7 +70,8 @@ def ranked_lists(
 ) -> dict[str, Ints]:
     """Lists (n_examples, n) for the test examples by model, in the table's order; made where the run lacks them.
 
-    The local models' lists come out of the bundle: what is measured is what is served.
+    The local models' lists are those that the run has ranked with the very files of the bundle, and fused as the bundle
+    says; under the sampled protocol the bundle's models rank the samples. What is measured is what is served.
 
     Raises:
         DataError: the catalogue is too small for the sampled protocol.
@@ -139,7 +140,8 @@ def _ensemble_lists(pipeline: Pipeline, bundle: Bundle, voting: Sequence[str], n
         save_file({ENSEMBLE: lists}, directory / _LISTS)
 
     stage = "lists/ensemble" if allowed is None else "lists/ensemble-sampled"
-    inputs = {"data": pipeline.directory / "data", "settings": pipeline.directory / _ENSEMBLE_FUSION}
+    read = ("data", _ENSEMBLE_FUSION, *(_baseline_stage(name) for name in voting))
+    inputs = {part: pipeline.directory / part for part in read}
     pipeline.stage(stage, 2, {"n": n}, inputs | {"bundle": bundle.path(MANIFEST)}, work)
     lists: Ints = load_file(pipeline.directory / stage / _LISTS)[ENSEMBLE]
     return lists
