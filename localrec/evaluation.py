@@ -21,7 +21,7 @@ from models.evaluation.measure import (
 )
 from models.evaluation.plots import draw
 from models.evaluation.tables import as_markdown, as_text
-from models.experiments.lists import GLOBAL, QUICK, baselines_of, ranked_lists, row_names
+from models.experiments.lists import GLOBAL, QUICK, baselines_of, fusions_in_words, ranked_lists, row_names
 from models.pipeline import Pipeline
 from models.run import RunConfig, load_run
 
@@ -101,6 +101,7 @@ def evaluate_run(
         protocol=protocol,
         against=against,
         provenance={"bundle": bundle.id, "seed": str(pipeline.config.local.seed)} | provenance,
+        fusions=[fusions_in_words(pipeline.results, baselines)],
     )
 
 

@@ -15,7 +15,7 @@ from models.contract.bundle import Bundle, community_adapter
 from models.contract.types import Ints
 from models.evaluation.measure import EvaluateConfig, Evaluation, HeldOut, Protocol, compared, evaluation_of
 from models.evaluation.tables import Table
-from models.experiments.lists import baselines_of, ranked_lists
+from models.experiments.lists import baselines_of, fusions_in_words, ranked_lists
 from models.llm.training_cost import TrainingReport, training_report
 from models.pipeline import Pipeline
 from models.run import RunConfig, check_data_set, save_run, with_flags
@@ -107,6 +107,7 @@ class Study:
             protocol=protocol,
             against=first,
             provenance=provenance,
+            fusions=[fusions_in_words(p.results, baselines_of(self.config.task)) for p in self._pipelines.values()],
             seeds=self.seeds if len(self.seeds) > 1 else (),
         )
         return [measured, *(compared(measured, lists, self._held_out, other) for other in others)]

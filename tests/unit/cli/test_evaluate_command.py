@@ -11,8 +11,10 @@ from support.runs import FinishedRun
 from localrec.cli import cli
 from models.contract.bundle import Bundle
 from models.contract.errors import ConfigError
+from models.contract.fusion import FusionMethod
 from models.experiments import lists
 from models.pipeline import Pipeline
+from models.ranking.fusion_search import in_words
 from models.run import save_run
 
 
@@ -29,7 +31,9 @@ def run_directory(finished_run: FinishedRun, tmp_path_factory: pytest.TempPathFa
     return directory
 
 
-def test_one_command_gives_table_json_markdown_and_pictures(run_directory: Path, tmp_path: Path) -> None:
+def test_one_command_gives_table_json_markdown_and_pictures(
+    finished_run: FinishedRun, run_directory: Path, tmp_path: Path
+) -> None:
     out = tmp_path / "results"
     answer = evaluate(
         run_directory, "--json", out / "walks.json", "--markdown", out / "walks.md", "--plots", out / "plots"
@@ -42,6 +46,9 @@ def test_one_command_gives_table_json_markdown_and_pictures(run_directory: Path,
     assert [row["name"] for row in document["rows"]] == lists.row_names(lists.QUICK)
     assert {"HR@1", "Recall@5", "NDCG@10", "MRR@20"} < document["rows"][0]["metrics"].keys()
     assert document["provenance"].keys() == {"bundle", "seed", "commit", "hardware", "command"}
+    assert list(document["fusions"]) == [*map(lists.fused_name, FusionMethod), lists.SERVED]
+    assert document["fusions"]["local adapters, Count"] == ["count"]
+    assert document["fusions"][lists.SERVED] == [in_words(finished_run.bundle.manifest.serving.fusion())]
     assert "| served fusion |" in (out / "walks.md").read_text()
     assert len(list((out / "plots").glob("*.svg"))) == 3
 

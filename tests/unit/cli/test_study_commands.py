@@ -14,8 +14,10 @@ from localrec.cli import cli
 from models import fetch
 from models.cf import baselines
 from models.contract.errors import ConfigError, DataError
+from models.contract.fusion import FusionMethod
 from models.experiments import lists
 from models.experiments.study import Study
+from models.ranking.fusion_search import Tried, best_fusion, in_words
 from models.run import RunConfig
 
 QUICK = ("popularity", "MultVAE", "EASE", "SASRec")
@@ -98,6 +100,16 @@ class TestStudy:
         assert document["training_cost"]["1"]["local"].keys() == {"c00", "c01"}
         assert document["training_cost"]["1"]["local"]["c01"]["seconds"] > 0
 
+    def test_the_document_says_what_each_seed_was_fused_with(self, done: tuple[Path, Result]) -> None:
+        fusions = json.loads((done[0] / "results" / "walks.json").read_text())["fusions"]
+
+        assert list(fusions) == [*map(lists.fused_name, FusionMethod), lists.SERVED, lists.ENSEMBLE]
+        for name, seeds in fusions.items():
+            assert len(seeds) == 2, name
+        run = done[0] / "runs" / "seed-1"
+        tried = msgspec.json.decode((run / "lists" / "ensemble-fusion" / "tried.json").read_bytes(), type=list[Tried])
+        assert fusions[lists.ENSEMBLE][1] == in_words(best_fusion(tried))
+
     def test_the_page_has_seeds_both_comparisons_and_costs(self, done: tuple[Path, Result]) -> None:
         page = (done[0] / "results" / "walks.md").read_text()
 
@@ -105,6 +117,7 @@ class TestStudy:
             "NDCG@10 by seed",
             "Gain over global adapter",
             "Gain over SASRec",
+            "Fusion settings, chosen on validation items",
             "Training cost: 2 local adapters",
         ):
             assert f"\n## {title}" in page
