@@ -7,7 +7,7 @@ import click
 
 from localrec.bench.report import provenance
 from localrec.options import config_flags, given
-from localrec.run_directory import JSON, RUN, pipeline_of
+from localrec.run_directory import JSON, RUN, run_of
 from models.config import make
 from models.contract.bundle import Bundle
 from models.evaluation.measure import (
@@ -23,7 +23,6 @@ from models.evaluation.plots import draw
 from models.evaluation.tables import as_markdown, as_text
 from models.experiments.lists import GLOBAL, QUICK, baselines_of, fusions_in_words, ranked_lists, row_names
 from models.pipeline import Pipeline
-from models.run import RunConfig, load_run
 
 
 @click.command()
@@ -61,10 +60,9 @@ def evaluate(
     """
     measured_with = provenance()
     config = make(EvaluateConfig, given(flags), "evaluate")
-    settings = load_run(directory)
-    baselines = baselines_of(settings.task if settings else RunConfig.task) if with_baselines else QUICK
+    pipeline = Pipeline(directory, run_of(directory), click.echo)
+    baselines = baselines_of(pipeline.config.task) if with_baselines else QUICK
     check_against(against, row_names(baselines))
-    pipeline = pipeline_of(directory, "serving", {})
     bundle = pipeline.run()
     evaluation = evaluate_run(
         pipeline, bundle, baselines, config, protocol=protocol, against=against, provenance=measured_with

@@ -10,9 +10,8 @@ import msgspec
 from localrec.bench.report import provenance
 from localrec.offline import GPU_SHARE, RAY, executor
 from localrec.options import config_flags, given
-from localrec.run_directory import RUN
+from localrec.run_directory import RUN, run_of
 from models.config import make
-from models.contract.errors import ConfigError
 from models.evaluation.measure import EvaluateConfig, Evaluation, Protocol, as_json, check_against
 from models.evaluation.plots import draw
 from models.evaluation.tables import as_markdown, as_text, gains_table
@@ -23,7 +22,7 @@ from models.experiments.sweep import Measured, Point, Sweep, write
 from models.experiments.training_sweep import parse, sweep_training, trials
 from models.llm.training_cost import TrainingReport
 from models.pipeline import Pipeline
-from models.run import RunConfig, load_config, load_run
+from models.run import load_config
 
 OUT = click.option(
     "--out", type=click.Path(path_type=Path), help="Write OUT.json, OUT.md, and pictures, PNG and SVG, into OUT."
@@ -135,7 +134,7 @@ def fusion(directory: Path, bandwidths: Sequence[float], on_test: bool, out: Pat
     One at a time, the others as validation chose them. No model is asked where the run has ranked its examples.
     """
     measured_with = provenance()
-    config = _config_of(directory)
+    config = run_of(directory)
     communities = config.communities
     settings = settings_of(communities.n_communities, communities.serving_bandwidth, bandwidths)
     pipeline = Pipeline(directory, config, click.echo)
@@ -174,7 +173,7 @@ def sweep_train(
     Measured are the global adapter and every fusion of the local ones, on validation items unless --test is given.
     """
     measured_with = provenance()
-    config = _config_of(directory)
+    config = run_of(directory)
     planned = trials(config, [parse(text) for text in varied], grid=grid)
     open_executor = executor(ray, gpu_share)
     pipeline = Pipeline(directory, config, click.echo, open_executor=open_executor)
@@ -182,13 +181,6 @@ def sweep_train(
     points = _collected(sweep_training(pipeline, planned, examples, click.echo, open_executor), len(planned))
     axes = "+".join(dict.fromkeys(trial.axis.replace(", ", "x") for trial in planned))
     _finish(pipeline, examples, points, measured_with, out or directory / "sweeps" / f"{axes}-{examples}")
-
-
-def _config_of(directory: Path) -> RunConfig:
-    config = load_run(directory)
-    if config is None:
-        raise ConfigError(f"--run: {directory} holds no run; expected one that localrec run or study made")
-    return config
 
 
 def _collected(found: Iterable[list[Point]], n: int) -> list[Point]:

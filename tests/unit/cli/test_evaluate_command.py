@@ -15,7 +15,7 @@ from models.contract.fusion import FusionMethod
 from models.experiments import lists
 from models.pipeline import Pipeline
 from models.ranking.fusion_search import in_words
-from models.run import save_run
+from models.run import SETTINGS, RunConfig, save_run
 
 
 def evaluate(directory: Path, *arguments: object) -> Result:
@@ -97,8 +97,9 @@ def test_candidates_can_be_sampled(run_directory: Path, tmp_path: Path, monkeypa
 
 
 def test_a_baseline_that_is_no_row_is_refused_before_any_work(tmp_path: Path) -> None:
+    save_run(tmp_path / "run", RunConfig("walks"))
     answer = evaluate(tmp_path / "run", "--against", "SASRec")
 
     assert isinstance(answer.exception, ConfigError)
     assert "against: 'SASRec'; expected one of popularity, MultVAE, global adapter" in str(answer.exception)
-    assert not (tmp_path / "run").exists()
+    assert [path.name for path in (tmp_path / "run").iterdir()] == [SETTINGS]
