@@ -75,6 +75,7 @@ def prepare(directory: Path, name: str | None, task: Task | None, **flags: Any) 
     named = given({"name": name, "task": task})
     config = load_run(directory) or make_run({"name": directory.resolve().name, **named}, str(directory))
     config = with_flags(replace(config, **named), "data", given(flags))
+    check_data_set(directory, config)
     save_run(directory, config)
     Pipeline(directory, config, click.echo).data()
 

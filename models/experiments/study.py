@@ -45,7 +45,7 @@ class Study:
         open_executor: see :class:`models.pipeline.Pipeline`.
 
     Raises:
-        ConfigError: one of the run directories holds a run of another data set.
+        ConfigError: one of the run directories holds prepared data of another data set.
     """
 
     def __init__(

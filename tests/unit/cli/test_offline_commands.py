@@ -69,11 +69,28 @@ class TestSettings:
     def test_a_flag_replaces_one_key_and_the_stage_runs_again(self, run_directory: Path, interactions: Path) -> None:
         localrec("data", "prepare", "--run", run_directory, "--source", "table", "--interactions", interactions)
 
-        changed = localrec("data", "prepare", "--run", run_directory, "--core-items", 2, "--name", "second")
+        changed = localrec("data", "prepare", "--run", run_directory, "--core-items", 2)
 
         assert "data: done" in changed.output
         settings = remembered(run_directory)
-        assert (settings["name"], settings["data"]["core_items"], settings["data"]["source"]) == ("second", 2, "table")
+        assert (settings["name"], settings["data"]["core_items"], settings["data"]["source"]) == ("first", 2, "table")
+
+    @pytest.mark.parametrize(("flag", "value"), [("--name", "second"), ("--split", "time"), ("--source", "amazon")])
+    def test_another_data_set_is_refused_and_not_remembered(
+        self, run_directory: Path, interactions: Path, flag: str, value: str
+    ) -> None:
+        localrec("data", "prepare", "--run", run_directory, "--source", "table", "--interactions", interactions)
+        before = load_run(run_directory)
+
+        message = failure(localrec("data", "prepare", "--run", run_directory, flag, value))
+
+        assert f"{flag.removeprefix('--')}: '{value}', but {run_directory} holds a run of" in message
+        assert load_run(run_directory) == before
+
+    def test_a_path_that_was_wrong_can_be_corrected(self, run_directory: Path, interactions: Path) -> None:
+        prepare = ["data", "prepare", "--run", run_directory, "--source", "table", "--interactions"]
+        assert "is not a file" in failure(localrec(*prepare, interactions.with_suffix(".tsv")))
+        assert localrec(*prepare, interactions).exit_code == 0
 
     @pytest.mark.parametrize("existing", [False, True])
     def test_a_name_that_cannot_be_used_is_not_remembered(

@@ -7,6 +7,7 @@ from statistics import stdev
 import numpy as np
 import pytest
 from support.evaluations import evaluation, held_out, lists
+from support.runs import pretend_prepared
 
 from models.contract.errors import ConfigError
 from models.evaluation.measure import EvaluateConfig, compared, measure
@@ -88,7 +89,8 @@ class TestSeeds:
 
     def test_a_directory_of_another_data_set_is_refused_before_any_work(self, tmp_path: Path) -> None:
         save_run(tmp_path / "seed-1", RunConfig("beauty"))
-        with pytest.raises(ConfigError, match="seed-1: holds a run of 'beauty'; expected another --run for 'toys'"):
+        pretend_prepared(tmp_path / "seed-1")
+        with pytest.raises(ConfigError, match=r"name: 'toys', but .*seed-1 holds a run of 'beauty'; expected that, or"):
             Study(tmp_path, RunConfig("toys"), [0, 1], print)
 
 
