@@ -14,7 +14,8 @@ from models.communities import CommunityConfig
 from models.communities.page import portrait_of, render
 from models.contract.bundle import community_adapter, open_bundle, verify_bundle
 from models.data.prepare import DataConfig
-from models.llm.training_cost import training_report
+from models.evaluation.tables import section
+from models.llm.training_cost import costs_table, devices, training_report
 from models.papers.l3rec.config import L3RecConfig
 from models.pipeline import Pipeline
 from models.ranking.fusion_search import ServingConfig
@@ -110,11 +111,11 @@ def local(directory: Path, ray: str | None, gpu_share: float, **flags: Any) -> N
 @JSON
 def report_training(directory: Path, json_file: Path | None) -> None:
     """What training took: the local adapters, in parallel and summed, against the global one (L3Rec, Table 5)."""
-    n_communities = run_of(directory).communities.n_communities
-    table = training_report(directory, [community_adapter(n) for n in range(n_communities)])
-    click.echo(table.as_markdown())
+    config = run_of(directory)
+    costs = training_report(directory, [community_adapter(n) for n in range(config.communities.n_communities)])
+    click.echo(f"{section(costs_table({config.local.seed: costs}))}\n\nOn {devices([costs])}.")
     if json_file is not None:
-        json_file.write_text(json.dumps(table.as_dict(), indent=2) + "\n")
+        json_file.write_text(json.dumps(costs.as_dict(), indent=2) + "\n")
 
 
 @click.group()

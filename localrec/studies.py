@@ -17,10 +17,10 @@ from models.evaluation.plots import draw
 from models.evaluation.tables import as_markdown, as_text, gains_table
 from models.experiments.fusion_sweep import settings_of, sweep_fusion
 from models.experiments.lists import GLOBAL, baselines_of, row_names
-from models.experiments.study import Study, costs_table, devices
+from models.experiments.study import Study
 from models.experiments.sweep import Measured, Point, Sweep, write
 from models.experiments.training_sweep import parse, sweep_training, trials
-from models.llm.training_cost import TrainingReport
+from models.llm.training_cost import TrainingReport, costs_table, devices
 from models.pipeline import Pipeline
 from models.run import load_config
 
@@ -104,7 +104,7 @@ def study(
     runs = Study(directory, settings, seeds, click.echo, executor(ray, gpu_share))
     lists = runs.lists(protocols, config.list_length)
     costs = runs.costs()
-    facts = measured_with | {"seeds": ", ".join(map(str, seeds)), "trained on": devices(costs)}
+    facts = measured_with | {"seeds": ", ".join(map(str, seeds)), "trained on": devices(costs.values())}
     for protocol in dict.fromkeys(protocols):
         rivals = tuple(dict.fromkeys(against))
         evaluations = runs.evaluations(lists[protocol], config, protocol=protocol, against=rivals, provenance=facts)

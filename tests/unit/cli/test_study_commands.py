@@ -123,6 +123,16 @@ class TestStudy:
             assert f"\n## {title}" in page
         assert "1 + 99 sampled of 20" in (done[0] / "results" / "walks-sampled.md").read_text()
 
+    def test_what_a_run_cost_is_told_for_every_adapter(self, done: tuple[Path, Result], tmp_path: Path) -> None:
+        run, file = done[0] / "runs" / "seed-1", tmp_path / "cost.json"
+        answer = localrec("train", "report", "--run", run, "--json", file)
+
+        assert answer.exit_code == 0, answer.output
+        for training in ("global adapter", "c00", "c01", "2 local adapters in parallel", "2 local adapters summed"):
+            assert f"| 1 | {training} |" in answer.output
+        assert "\n\nOn cpu" in answer.output
+        assert json.loads(file.read_text())["global"]["parameters"] > 0
+
     def test_what_the_seed_does_not_decide_is_made_once(self, done: tuple[Path, Result]) -> None:
         directory, answer = done
 
