@@ -47,8 +47,9 @@ GPU_SHARE = click.option(
 def run(config: Path, directory: Path, bundles: Path | None, ray: str | None, gpu_share: float) -> None:
     """All stages from the data to the bundle, as the TOML file CONFIG says.
 
-    CONFIG has a name and the sections data, cf, communities, local and serving; their keys are the flags of the
-    stages' own commands, with underscores. What is unchanged since the last time is reused.
+    CONFIG has a name, a task and the sections data, cf, communities, local and serving, whose keys are the flags of the
+    stages' own commands, with underscores; and a section for each baseline, such as item_knn or sasrec_text, with the
+    settings that localrec tune finds. What is unchanged since the last time is reused.
     """
     settings = load_config(config)
     check_data_set(directory, settings)

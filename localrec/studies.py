@@ -94,7 +94,7 @@ def study(
 ) -> None:
     """Run CONFIG with several seeds, and measure them together, with all baselines and what training cost.
 
-    A metric is the mean over the seeds, its 95 % interval is over users, and its standard deviation over seeds stands
+    A metric is the mean over the seeds, its 95 % interval is over examples; its standard deviation over seeds stands
     beside it. What is there already is reused, so an interrupted study goes on, and the same study again only measures.
     """
     measured_with = provenance()

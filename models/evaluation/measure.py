@@ -179,8 +179,10 @@ def measure(
 ) -> tuple[Row, ...]:
     """One row a model, over runs that differ in their seeds.
 
-    A metric of an example is its mean over the runs. Intervals and p-values resample examples, so they say how far the
-    result holds for other users; ``by_seed`` says how far it holds for other seeds.
+    A metric of an example is its mean over the runs. Intervals and p-values resample examples as if they were
+    independent, so they say how far the result holds for other examples: for other users, where each has one example,
+    as with leave-one-out. Where users have several (splits by windows or time), those of a user are alike, and the
+    intervals are too narrow. ``by_seed`` says how far the result holds for other seeds.
 
     Args:
         runs: one a seed: (n_examples, length) by model, as long as the largest cutoff at least.
