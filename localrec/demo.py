@@ -13,6 +13,7 @@ from typing import Any
 
 import click
 
+from localrec.bench.report import provenance
 from localrec.evaluation import evaluate_run
 from localrec.processes import free_port, get, post
 from localrec.stack import Stack, WorkerKind, running_stack
@@ -88,7 +89,7 @@ def _write_users(dataset: Dataset) -> None:
 
 
 def _print_evaluation(pipeline: Pipeline, bundle: Bundle) -> None:
-    evaluation = evaluate_run(pipeline, bundle, QUICK, EvaluateConfig())
+    evaluation = evaluate_run(pipeline, bundle, QUICK, EvaluateConfig(), provenance=provenance())
     click.echo(f"\n{as_text(evaluation)}\nlocalrec evaluate --run {RUN} --baselines: more rows\n")
 
 

@@ -7,7 +7,7 @@ import click
 
 from localrec.bench.report import provenance
 from localrec.options import config_flags, given
-from localrec.run_directory import JSON, RUN, pipeline_of
+from localrec.run_directory import JSON, RUN, run_of
 from models.config import make
 from models.contract.bundle import Bundle
 from models.evaluation.measure import (
@@ -21,9 +21,8 @@ from models.evaluation.measure import (
 )
 from models.evaluation.plots import draw
 from models.evaluation.tables import as_markdown, as_text
-from models.experiments.lists import GLOBAL, QUICK, baselines_of, ranked_lists, row_names
+from models.experiments.lists import GLOBAL, QUICK, baselines_of, fusions_in_words, ranked_lists, row_names
 from models.pipeline import Pipeline
-from models.run import RunConfig, load_run
 
 
 @click.command()
@@ -59,13 +58,15 @@ def evaluate(
     table shows the main columns; JSON and markdown hold all of them, slices by history length and by popularity of the
     target, coverage and popularity bias. With one target an example, Recall is HR.
     """
+    measured_with = provenance()
     config = make(EvaluateConfig, given(flags), "evaluate")
-    settings = load_run(directory)
-    baselines = baselines_of(settings.task if settings else RunConfig.task) if with_baselines else QUICK
+    pipeline = Pipeline(directory, run_of(directory), click.echo)
+    baselines = baselines_of(pipeline.config.task) if with_baselines else QUICK
     check_against(against, row_names(baselines))
-    pipeline = pipeline_of(directory, "serving", {})
     bundle = pipeline.run()
-    evaluation = evaluate_run(pipeline, bundle, baselines, config, protocol=protocol, against=against)
+    evaluation = evaluate_run(
+        pipeline, bundle, baselines, config, protocol=protocol, against=against, provenance=measured_with
+    )
     click.echo(as_text(evaluation))
     if json_file is not None:
         _write(json_file, as_json(evaluation))
@@ -83,8 +84,12 @@ def evaluate_run(
     *,
     protocol: Protocol = "full",
     against: str = GLOBAL,
+    provenance: dict[str, str],
 ) -> Evaluation:
-    """Measure a run's baselines and its bundle; lists that the run lacks are made."""
+    """Measure a run's baselines and its bundle; lists that the run lacks are made.
+
+    ``provenance`` is of the measurement; bundle and seed are put before it.
+    """
     lists = ranked_lists(pipeline, bundle, baselines, config.list_length, protocol)
     return evaluation_of(
         [lists],
@@ -93,7 +98,8 @@ def evaluate_run(
         dataset=pipeline.config.name,
         protocol=protocol,
         against=against,
-        provenance={"bundle": bundle.id, "seed": str(pipeline.config.local.seed)} | provenance(),
+        provenance={"bundle": bundle.id, "seed": str(pipeline.config.local.seed)} | provenance,
+        fusions=[fusions_in_words(pipeline.results, baselines)],
     )
 
 

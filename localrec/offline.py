@@ -1,24 +1,25 @@
 """Commands of the offline half: data, training, bundle."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
 import click
 
 from localrec.options import config_flags, given
-from localrec.run_directory import BUNDLES, JSON, RUN, pipeline_of
+from localrec.run_directory import BUNDLES, JSON, RUN, pipeline_of, run_of
 from models.cf.multvae import MultVAEConfig
 from models.communities import CommunityConfig
 from models.communities.page import portrait_of, render
 from models.contract.bundle import community_adapter, open_bundle, verify_bundle
-from models.contract.errors import ConfigError
 from models.data.prepare import DataConfig
-from models.llm.training_cost import training_report
+from models.evaluation.tables import section
+from models.llm.training_cost import costs_table, devices, training_report
 from models.papers.l3rec.config import L3RecConfig
 from models.pipeline import Pipeline
 from models.ranking.fusion_search import ServingConfig
-from models.run import Task, check_data_set, load_config, load_run, save_run
+from models.run import Task, check_data_set, load_config, load_run, make_run, save_run, with_flags
 from models.training.jobs import OpenExecutor
 from models.training.on_ray import on_ray
 
@@ -46,8 +47,9 @@ GPU_SHARE = click.option(
 def run(config: Path, directory: Path, bundles: Path | None, ray: str | None, gpu_share: float) -> None:
     """All stages from the data to the bundle, as the TOML file CONFIG says.
 
-    CONFIG has a name and the sections data, cf, communities, local and serving; their keys are the flags of the
-    stages' own commands, with underscores. What is unchanged since the last time is reused.
+    CONFIG has a name, a task and the sections data, cf, communities, local and serving, whose keys are the flags of the
+    stages' own commands, with underscores; and a section for each baseline, such as item_knn or sasrec_text, with the
+    settings that localrec tune finds. What is unchanged since the last time is reused.
     """
     settings = load_config(config)
     check_data_set(directory, settings)
@@ -72,8 +74,12 @@ def data() -> None:
 @config_flags(DataConfig)
 def prepare(directory: Path, name: str | None, task: Task | None, **flags: Any) -> None:
     """Tables and split from MovieLens, Amazon, RecBole files, CSV or parquet."""
-    pipeline = pipeline_of(directory, "data", flags, given({"name": name, "task": task}))
-    pipeline.data()
+    named = given({"name": name, "task": task})
+    config = load_run(directory) or make_run({"name": directory.resolve().name, **named}, str(directory))
+    config = with_flags(replace(config, **named), "data", given(flags))
+    check_data_set(directory, config)
+    save_run(directory, config)
+    Pipeline(directory, config, click.echo).data()
 
 
 @click.group()
@@ -106,13 +112,11 @@ def local(directory: Path, ray: str | None, gpu_share: float, **flags: Any) -> N
 @JSON
 def report_training(directory: Path, json_file: Path | None) -> None:
     """What training took: the local adapters, in parallel and summed, against the global one (L3Rec, Table 5)."""
-    config = load_run(directory)
-    if config is None:
-        raise ConfigError(f"--run: {directory} holds no run; expected one whose local adapters are trained")
-    table = training_report(directory, [community_adapter(n) for n in range(config.communities.n_communities)])
-    click.echo(table.as_markdown())
+    config = run_of(directory)
+    costs = training_report(directory, [community_adapter(n) for n in range(config.communities.n_communities)])
+    click.echo(f"{section(costs_table({config.local.seed: costs}))}\n\nOn {devices([costs])}.")
     if json_file is not None:
-        json_file.write_text(json.dumps(table.as_dict(), indent=2) + "\n")
+        json_file.write_text(json.dumps(costs.as_dict(), indent=2) + "\n")
 
 
 @click.group()
@@ -144,7 +148,7 @@ def report(directory: Path, bundle_directory: Path | None, output: Path) -> None
     if bundle_directory is not None:
         portrait = portrait_of(open_bundle(bundle_directory))
     else:
-        pipeline = pipeline_of(directory, "communities", {})
+        pipeline = Pipeline(directory, run_of(directory), click.echo)
         pipeline.run_until(pipeline.communities)
         portrait = pipeline.results.portrait()
     output.parent.mkdir(parents=True, exist_ok=True)

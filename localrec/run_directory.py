@@ -1,16 +1,14 @@
 """What the commands on a run directory share: options, and the pipeline with flags written into its settings."""
 
-from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import click
 
 from localrec.options import given
+from models.contract.errors import ConfigError
 from models.pipeline import Pipeline
-from models.run import load_run, make_run, save_run, with_flags
+from models.run import RunConfig, load_run, save_run, with_flags
 from models.training.jobs import OpenExecutor
 
 RUN = click.option(
@@ -27,19 +25,28 @@ BUNDLES = click.option(
 JSON = click.option("--json", "json_file", type=click.Path(path_type=Path), help="Also write the result to this file.")
 
 
+def run_of(directory: Path) -> RunConfig:
+    """The settings of a run that was begun. Raises ConfigError where the directory holds none."""
+    config = load_run(directory)
+    if config is None:
+        raise ConfigError(
+            f"--run: {directory} holds no run; expected one that localrec data prepare, run or study began"
+        )
+    return config
+
+
 def pipeline_of(
     directory: Path,
     section: str,
     flags: dict[str, Any],
-    run_flags: Mapping[str, Any] = MappingProxyType({}),
     bundles: Path | None = None,
     open_executor: OpenExecutor | None = None,
 ) -> Pipeline:
-    """The pipeline of a run directory, after a section's flags and the whole run's were written into its settings."""
-    config = load_run(directory)
-    if config is None:
-        config = make_run({"name": directory.resolve().name, **run_flags}, str(directory))
-    config = replace(config, **run_flags)
-    config = with_flags(config, section, given(flags))
+    """The pipeline of a run, after the flags of a section were written into its settings.
+
+    Raises:
+        ConfigError: the directory holds no run, or a flag cannot be used; nothing is written then.
+    """
+    config = with_flags(run_of(directory), section, given(flags))
     save_run(directory, config)
     return Pipeline(directory, config, click.echo, bundles=bundles, open_executor=open_executor)

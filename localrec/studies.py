@@ -10,20 +10,19 @@ import msgspec
 from localrec.bench.report import provenance
 from localrec.offline import GPU_SHARE, RAY, executor
 from localrec.options import config_flags, given
-from localrec.run_directory import RUN
+from localrec.run_directory import RUN, run_of
 from models.config import make
-from models.contract.errors import ConfigError
 from models.evaluation.measure import EvaluateConfig, Evaluation, Protocol, as_json, check_against
 from models.evaluation.plots import draw
 from models.evaluation.tables import as_markdown, as_text, gains_table
 from models.experiments.fusion_sweep import settings_of, sweep_fusion
 from models.experiments.lists import GLOBAL, baselines_of, row_names
-from models.experiments.study import Study, costs_table, devices
+from models.experiments.study import Study
 from models.experiments.sweep import Measured, Point, Sweep, write
 from models.experiments.training_sweep import parse, sweep_training, trials
-from models.llm.training_cost import TrainingReport
+from models.llm.training_cost import TrainingReport, costs_table, devices
 from models.pipeline import Pipeline
-from models.run import RunConfig, load_config, load_run
+from models.run import load_config
 
 OUT = click.option(
     "--out", type=click.Path(path_type=Path), help="Write OUT.json, OUT.md, and pictures, PNG and SVG, into OUT."
@@ -95,16 +94,17 @@ def study(
 ) -> None:
     """Run CONFIG with several seeds, and measure them together, with all baselines and what training cost.
 
-    A metric is the mean over the seeds, its 95 % interval is over users, and its standard deviation over seeds stands
+    A metric is the mean over the seeds, its 95 % interval is over examples; its standard deviation over seeds stands
     beside it. What is there already is reused, so an interrupted study goes on, and the same study again only measures.
     """
+    measured_with = provenance()
     settings, config = load_config(config_file), make(EvaluateConfig, given(flags), "evaluate")
     for name in against:
         check_against(name, row_names(baselines_of(settings.task)))
     runs = Study(directory, settings, seeds, click.echo, executor(ray, gpu_share))
     lists = runs.lists(protocols, config.list_length)
     costs = runs.costs()
-    facts = provenance() | {"seeds": ", ".join(map(str, seeds)), "trained on": devices(costs)}
+    facts = measured_with | {"seeds": ", ".join(map(str, seeds)), "trained on": devices(costs.values())}
     for protocol in dict.fromkeys(protocols):
         rivals = tuple(dict.fromkeys(against))
         evaluations = runs.evaluations(lists[protocol], config, protocol=protocol, against=rivals, provenance=facts)
@@ -133,14 +133,15 @@ def fusion(directory: Path, bandwidths: Sequence[float], on_test: bool, out: Pat
 
     One at a time, the others as validation chose them. No model is asked where the run has ranked its examples.
     """
-    config = _config_of(directory)
+    measured_with = provenance()
+    config = run_of(directory)
     communities = config.communities
     settings = settings_of(communities.n_communities, communities.serving_bandwidth, bandwidths)
     pipeline = Pipeline(directory, config, click.echo)
     pipeline.run_until(pipeline.serving)
     examples: Measured = "test" if on_test else "valid"
     points = _collected(sweep_fusion(pipeline, settings, examples), len(settings))
-    _finish(pipeline, examples, points, out or directory / "sweeps" / f"fusion-{examples}")
+    _finish(pipeline, examples, points, measured_with, out or directory / "sweeps" / f"fusion-{examples}")
 
 
 @sweep.command("train")
@@ -171,21 +172,15 @@ def sweep_train(
 
     Measured are the global adapter and every fusion of the local ones, on validation items unless --test is given.
     """
-    config = _config_of(directory)
+    measured_with = provenance()
+    config = run_of(directory)
     planned = trials(config, [parse(text) for text in varied], grid=grid)
     open_executor = executor(ray, gpu_share)
     pipeline = Pipeline(directory, config, click.echo, open_executor=open_executor)
     examples: Measured = "test" if on_test else "valid"
     points = _collected(sweep_training(pipeline, planned, examples, click.echo, open_executor), len(planned))
     axes = "+".join(dict.fromkeys(trial.axis.replace(", ", "x") for trial in planned))
-    _finish(pipeline, examples, points, out or directory / "sweeps" / f"{axes}-{examples}")
-
-
-def _config_of(directory: Path) -> RunConfig:
-    config = load_run(directory)
-    if config is None:
-        raise ConfigError(f"--run: {directory} holds no run; expected one that localrec run or study made")
-    return config
+    _finish(pipeline, examples, points, measured_with, out or directory / "sweeps" / f"{axes}-{examples}")
 
 
 def _collected(found: Iterable[list[Point]], n: int) -> list[Point]:
@@ -200,9 +195,11 @@ def _collected(found: Iterable[list[Point]], n: int) -> list[Point]:
     return points
 
 
-def _finish(pipeline: Pipeline, examples: Measured, points: list[Point], out: Path) -> None:
+def _finish(
+    pipeline: Pipeline, examples: Measured, points: list[Point], measured_with: dict[str, str], out: Path
+) -> None:
     n_examples = len(pipeline.results.examples(examples))
-    for path in write(Sweep(pipeline.config.name, examples, n_examples, provenance(), tuple(points)), out):
+    for path in write(Sweep(pipeline.config.name, examples, n_examples, measured_with, tuple(points)), out):
         click.echo(f"written: {path}")
 
 

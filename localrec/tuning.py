@@ -6,12 +6,12 @@ from typing import Any
 
 import click
 
-from localrec.run_directory import RUN, pipeline_of
+from localrec.run_directory import RUN, run_of
 from models.cf.baselines import BASELINES, Baseline
 from models.cf.training import Progress
 from models.experiments.tuning import Trial, best_trial, configurations, run_trials, search_space
 from models.pipeline import Pipeline, epoch_bar
-from models.run import load_run, save_run, with_flags
+from models.run import save_run, with_flags
 from models.stage import digest
 
 
@@ -28,11 +28,11 @@ def tune(baseline: str, directory: Path, trials: int, seed: int) -> None:
     interrupted search goes on. MultVAE is also the CF model: new settings of it make all later stages run again.
     """
     chosen = BASELINES[baseline]
-    pipeline = pipeline_of(directory, chosen.section, {})
+    pipeline = Pipeline(directory, run_of(directory), click.echo)
     pipeline.run_until(pipeline.items if chosen.reads_text else pipeline.data)
     _announce(chosen, pipeline)
     best = best_trial(_report(chosen, pipeline, trials, seed))
-    kept = load_run(directory) or pipeline.config  # as it is now: a search takes long, and others write there too
+    kept = run_of(directory)  # as it is now: a search takes long, and others write there too
     save_run(directory, with_flags(kept, chosen.section, best.config))
     found = _text(chosen, pipeline, best)
     click.echo(f"{chosen.name}: validation NDCG@10 {best.ndcg:.4f}, kept in section {chosen.section}: {found}")

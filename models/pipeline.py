@@ -293,7 +293,7 @@ class Pipeline:
         return ran
 
     def ranking_inputs(self) -> dict[str, Path]:
-        """The stages that :meth:`system` reads, as inputs of a stage that ranks."""
+        """The stages that :meth:`models.results.Results.system` reads, as inputs of a stage that ranks."""
         shared = {name: self.directory / name for name in ("data", "cf", "communities", "global")}
         return shared | {name: self.directory / "local" / name for name in self.results.community_names()}
 

@@ -89,7 +89,10 @@ class Results:
         return one_item_earlier(dataset.examples("valid")) if ranked == "before" else dataset.examples(ranked)
 
     def answers(self, ranked: Literal["valid", "test"]) -> Answers:
-        """Every voter's answers for the validation or the test examples, once they are ranked; see :meth:`rank`."""
+        """Every voter's answers for the validation or the test examples.
+
+        They are ranked before, by :meth:`models.pipeline.Pipeline.rank`.
+        """
         system, examples = self.system(), self.examples(ranked)
         accuracies = self.accuracies("before" if ranked == "valid" else "valid")
         profiles = system.profiles(examples.histories, accuracies[examples.users])

@@ -26,6 +26,7 @@ from models.contract.vllm import LORA_RANKS
 from models.data.prepare import DataConfig
 from models.papers.l3rec.config import L3RecConfig
 from models.ranking.fusion_search import ServingConfig
+from models.stage import RECORD
 
 SETTINGS = "run.json"
 Task = Literal["sequential", "top-n"]
@@ -116,16 +117,34 @@ def load_run(directory: Path) -> RunConfig | None:
 
 
 def check_data_set(directory: Path, config: RunConfig) -> None:
-    """Raises ConfigError where the run directory holds a run of another data set, which its stages would replace."""
+    """Raises ConfigError where the run directory holds prepared data of another data set, which would be replaced."""
     kept = load_run(directory)
-    if kept is not None and kept.name != config.name:
-        raise ConfigError(f"{directory}: holds a run of {kept.name!r}; expected another --run for {config.name!r}")
+    if kept is None or not (directory / "data" / RECORD).exists():
+        return
+    wanted = _data_set(config)
+    for key, held in _data_set(kept).items():
+        if wanted[key] != held:
+            raise ConfigError(
+                f"{key}: {wanted[key]!r}, but {directory} holds a run of {held!r}; expected that, or another --run"
+            )
 
 
 def save_run(directory: Path, config: RunConfig) -> None:
     """Keep the settings in the run directory."""
     directory.mkdir(parents=True, exist_ok=True)
     (directory / SETTINGS).write_text(json.dumps(msgspec.to_builtins(config), indent=2) + "\n")
+
+
+def _data_set(config: RunConfig) -> dict[str, str]:
+    """What tells data sets apart, by key. Filters do not: they may be changed, and the stages run again."""
+    data = config.data
+    interactions = str(Path(data.interactions).resolve())
+    return {
+        "name": config.name,
+        "data.source": data.source,
+        "data.interactions": interactions,
+        "data.split": data.split,
+    }
 
 
 def with_flags(config: RunConfig, section: str, values: Mapping[str, Any]) -> RunConfig:

@@ -20,24 +20,37 @@ def report(bench: str, metrics: Mapping[str, float]) -> dict[str, Any]:
 
 
 def provenance() -> dict[str, str]:
-    """What was measured with: commit, machine, and the command that this process was started with."""
+    """What was measured with: commit, machine, and the command that this process was started with.
+
+    Ask before the work: a study takes hours, and the checkout moves on meanwhile.
+    """
     return {"commit": commit(), "hardware": hardware(), "command": shlex.join(["localrec", *sys.argv[1:]])}
 
 
 def commit() -> str:
-    """Short hash of the checkout, ``unknown`` outside of one."""
-    command = ["git", "rev-parse", "--short", "HEAD"]
-    try:
-        found = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - fixed arguments
-    except OSError:
-        return "unknown"
-    return found.stdout.strip() or "unknown"
+    """Short hash of the checkout, with ``-dirty`` where tracked files differ from it; ``unknown`` outside of one.
+
+    Differences below ``docs`` do not count: an experiment writes its tables there, one command after the other.
+    """
+    found = _git("rev-parse", "--short", "HEAD")
+    changed = _git("status", "--porcelain", "--untracked-files=no", "--", ":(top)", ":(top,exclude)docs")
+    return f"{found}-dirty" if found and changed else found or "unknown"
 
 
 def hardware() -> str:
     """Processor, cores that this process may use, and Python's version."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return f"{_processor()}, {cores} cores, Python {platform.python_version()}"
+
+
+def _git(*arguments: str) -> str:
+    """What git answers; nothing where it fails, or is not there."""
+    command = ["git", *arguments]
+    try:
+        found = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - fixed arguments
+    except OSError:
+        return ""
+    return found.stdout.strip() if found.returncode == 0 else ""
 
 
 def _processor() -> str:

@@ -12,6 +12,8 @@ The document, JSON (an interval is ``{"mean", "low", "high"}``: the mean over ex
     against          name of the row that the others are compared with
     config           cutoffs, and the seed of the bootstrap
     provenance       bundle, seed, commit, hardware, command: text
+    fusions          {"served fusion": ["rrf, k = 10, cf 0.5" …] …}: settings of every fused row, one a run, chosen on
+                     validation items that were ranked among all items, whatever the protocol
     seeds            of the runs that were measured together; [] for one run. Metrics, gains and slices are then of each
                      example's mean over the seeds, catalogue is the mean over the seeds
     rows             one a model:
@@ -133,6 +135,7 @@ class Evaluation:
     cutoff: int
     provenance: dict[str, str]
     rows: tuple[Row, ...]
+    fusions: dict[str, tuple[str, ...]] = field(default_factory=dict)
     seeds: tuple[int, ...] = ()
     schema_version: int = SCHEMA_VERSION
 
@@ -146,9 +149,12 @@ def evaluation_of(
     protocol: Protocol,
     against: str,
     provenance: dict[str, str],
+    fusions: Sequence[Mapping[str, str]] = (),
     seeds: tuple[int, ...] = (),
 ) -> Evaluation:
     """The document: what :func:`measure` finds in the runs' lists, and what it was found on.
+
+    ``fusions`` are each run's settings of the fused rows, in words.
 
     Raises:
         ConfigError: there is no model ``against``.
@@ -163,6 +169,7 @@ def evaluation_of(
         cutoff=config.cutoff,
         provenance=provenance,
         rows=measure(runs, held_out, config, against),
+        fusions={name: tuple(words[name] for words in fusions) for name in (fusions[0] if fusions else ())},
         seeds=seeds,
     )
 
@@ -172,8 +179,10 @@ def measure(
 ) -> tuple[Row, ...]:
     """One row a model, over runs that differ in their seeds.
 
-    A metric of an example is its mean over the runs. Intervals and p-values resample examples, so they say how far the
-    result holds for other users; ``by_seed`` says how far it holds for other seeds.
+    A metric of an example is its mean over the runs. Intervals and p-values resample examples as if they were
+    independent, so they say how far the result holds for other examples: for other users, where each has one example,
+    as with leave-one-out. Where users have several (splits by windows or time), those of a user are alike, and the
+    intervals are too narrow. ``by_seed`` says how far the result holds for other seeds.
 
     Args:
         runs: one a seed: (n_examples, length) by model, as long as the largest cutoff at least.

@@ -43,6 +43,7 @@ def as_markdown(evaluation: Evaluation, *more: Table) -> str:
         gains_table(evaluation),
         *(slices_table(evaluation, group) for group in groups),
         catalogue_table(evaluation),
+        *([fusions_table(evaluation)] if evaluation.fusions else []),
         *more,
     ]
     return page(evaluation.dataset, _protocol(evaluation), evaluation.provenance, tables)
@@ -147,6 +148,16 @@ def catalogue_table(evaluation: Evaluation) -> Table:
             (row.name, f"{use.coverage:.1%}", f"{use.gini:.3f}", f"{use.mean_log_popularity:.2f}")
             for row, use in ((row, row.catalogue) for row in evaluation.rows)
         ),
+    )
+
+
+def fusions_table(evaluation: Evaluation) -> Table:
+    """What the fused rows were fused with, one column a seed."""
+    others = ", not among sampled ones" if evaluation.protocol == "sampled" else ""
+    return Table(
+        f"Fusion settings, chosen on validation items ranked among all items{others}",
+        ("model", *([f"seed {seed}" for seed in evaluation.seeds] or ["settings"])),
+        tuple((name, *words) for name, words in evaluation.fusions.items()),
     )
 
 

@@ -24,7 +24,7 @@ from models.evaluation.metrics import evaluate_scorer
 from models.evaluation.negatives import candidates
 from models.pipeline import LISTED_ITEMS, Pipeline, epoch_bar
 from models.ranking.answers import Answers, VoterLists
-from models.ranking.fusion_search import Tried, best_fusion, try_fusions
+from models.ranking.fusion_search import Tried, best_fusion, in_words, try_fusions
 from models.ranking.ranker import LocalRanker, voter_lists
 from models.ranking.recommend import recommend_all
 from models.ranking.system import open_system
@@ -70,7 +70,8 @@ def ranked_lists(
 ) -> dict[str, Ints]:
     """Lists (n_examples, n) for the test examples by model, in the table's order; made where the run lacks them.
 
-    The local models' lists come out of the bundle: what is measured is what is served.
+    The local models' lists are those that the run has ranked with the very files of the bundle, and fused as the bundle
+    says; under the sampled protocol the bundle's models rank the samples. What is measured is what is served.
 
     Raises:
         DataError: the catalogue is too small for the sampled protocol.
@@ -139,7 +140,8 @@ def _ensemble_lists(pipeline: Pipeline, bundle: Bundle, voting: Sequence[str], n
         save_file({ENSEMBLE: lists}, directory / _LISTS)
 
     stage = "lists/ensemble" if allowed is None else "lists/ensemble-sampled"
-    inputs = {"data": pipeline.directory / "data", "settings": pipeline.directory / _ENSEMBLE_FUSION}
+    read = ("data", _ENSEMBLE_FUSION, *(_baseline_stage(name) for name in voting))
+    inputs = {part: pipeline.directory / part for part in read}
     pipeline.stage(stage, 2, {"n": n}, inputs | {"bundle": bundle.path(MANIFEST)}, work)
     lists: Ints = load_file(pipeline.directory / stage / _LISTS)[ENSEMBLE]
     return lists
@@ -158,7 +160,11 @@ def _ensemble_settings(pipeline: Pipeline, bundle: Bundle, voting: Sequence[str]
     read = ("data", "serving", "rankings/valid", *(_baseline_stage(name) for name in voting))
     inputs = {part: pipeline.directory / part for part in read} | {"bundle": bundle.path(MANIFEST)}
     pipeline.stage(_ENSEMBLE_FUSION, 2, serving, inputs, work)
-    tried = (pipeline.directory / _ENSEMBLE_FUSION / _TRIED).read_bytes()
+    return _chosen_ensemble(pipeline.results)
+
+
+def _chosen_ensemble(results: Results) -> FusionSettings:
+    tried = (results.directory / _ENSEMBLE_FUSION / _TRIED).read_bytes()
     return best_fusion(msgspec.json.decode(tried, type=list[Tried]))
 
 
@@ -215,6 +221,12 @@ def fusions(results: Results) -> dict[str, FusionSettings]:
     return {fused_name(method): results.fusion_settings(method) for method in FusionMethod} | {
         SERVED: results.fusion_settings()
     }
+
+
+def fusions_in_words(results: Results, baselines: Sequence[str]) -> dict[str, str]:
+    """The settings of every fused row of :func:`ranked_lists`, which has made the rows before."""
+    settings = fusions(results) | ({ENSEMBLE: _chosen_ensemble(results)} if _voting(baselines) else {})
+    return {name: in_words(chosen) for name, chosen in settings.items()}
 
 
 def fused_name(method: FusionMethod) -> str:

@@ -5,22 +5,20 @@
 ```
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
 from functools import cached_property
 from pathlib import Path
-from statistics import fmean
 
 from models.contract.bundle import Bundle, community_adapter
 from models.contract.types import Ints
 from models.evaluation.measure import EvaluateConfig, Evaluation, HeldOut, Protocol, compared, evaluation_of
-from models.evaluation.tables import Table
-from models.experiments.lists import baselines_of, ranked_lists
+from models.experiments.lists import baselines_of, fusions_in_words, ranked_lists
 from models.llm.training_cost import TrainingReport, training_report
 from models.pipeline import Pipeline
 from models.run import RunConfig, check_data_set, save_run, with_flags
 from models.stage import link_stages
-from models.training.jobs import OpenExecutor, as_duration
+from models.training.jobs import OpenExecutor
 from models.types import Report
 
 Lists = Mapping[str, Ints]
@@ -45,7 +43,7 @@ class Study:
         open_executor: see :class:`models.pipeline.Pipeline`.
 
     Raises:
-        ConfigError: one of the run directories holds a run of another data set.
+        ConfigError: one of the run directories holds prepared data of another data set.
     """
 
     def __init__(
@@ -107,6 +105,7 @@ class Study:
             protocol=protocol,
             against=first,
             provenance=provenance,
+            fusions=[fusions_in_words(p.results, baselines_of(self.config.task)) for p in self._pipelines.values()],
             seeds=self.seeds if len(self.seeds) > 1 else (),
         )
         return [measured, *(compared(measured, lists, self._held_out, other) for other in others)]
@@ -120,54 +119,3 @@ class Study:
         """What training took, by seed."""
         communities = [community_adapter(number) for number in range(self.config.communities.n_communities)]
         return {seed: training_report(p.directory, communities) for seed, p in self._pipelines.items()}
-
-
-def costs_table(costs: Mapping[int, TrainingReport]) -> Table:
-    """L3Rec's Table 5 over the seeds: the local adapters, in parallel and summed, beside the global one."""
-    n = len(next(iter(costs.values())).local_adapters)
-    rows = [_cost_cells(str(seed), [report]) for seed, report in costs.items()]
-    if len(costs) > 1:
-        rows.append(_cost_cells("mean", list(costs.values())))
-    return Table(
-        f"Training cost: {n} local adapters, each on a machine of its own or one after the other, and the global one",
-        (
-            "seed",
-            "global",
-            "local in parallel",
-            "local summed",
-            "parallel, of the global's",
-            "summed, of the global's",
-            "epochs, global",
-            "epochs, local",
-            "examples, global",
-            "examples, local",
-        ),
-        tuple(rows),
-    )
-
-
-def devices(costs: Mapping[int, TrainingReport]) -> str:
-    """What the language models were trained on."""
-    return ", ".join(sorted({c.device for r in costs.values() for c in (r.global_adapter, *r.local_adapters.values())}))
-
-
-def _cost_cells(name: str, reports: Sequence[TrainingReport]) -> tuple[str, ...]:
-    def mean(value: Callable[[TrainingReport], float]) -> float:
-        return fmean(value(report) for report in reports)
-
-    whole = mean(lambda r: r.global_adapter.seconds)
-    parallel, summed = mean(lambda r: r.parallel_seconds), mean(lambda r: r.summed_seconds)
-    return (
-        name,
-        *(as_duration(seconds) for seconds in (whole, parallel, summed)),
-        f"{parallel / whole:.0%}",
-        f"{summed / whole:.0%}",
-        f"{mean(lambda r: r.global_adapter.epochs):.1f}",
-        f"{mean(lambda r: _mean_local(r, 'epochs')):.1f}",
-        f"{mean(lambda r: r.global_adapter.examples):,.0f}",
-        f"{mean(lambda r: _mean_local(r, 'examples') * len(r.local_adapters)):,.0f}",
-    )
-
-
-def _mean_local(report: TrainingReport, key: str) -> float:
-    return fmean(getattr(cost, key) for cost in report.local_adapters.values())

@@ -26,7 +26,7 @@ from models.stage import DERIVED, link_stages
 from models.training.jobs import OpenExecutor
 from models.types import Report
 
-VERSION = 1
+VERSION = 2
 LIST_LENGTH = 10
 SECTIONS = ("cf", "communities", "local", "serving")  # those that the fused local models are made from
 
@@ -143,7 +143,7 @@ def _points(pipeline: Pipeline, trial: Trial, examples: Measured) -> list[Point]
 
     rankings = {"rankings/before" if examples == "valid" else "rankings/valid", f"rankings/{examples}"}
     pipeline.rank(examples)
-    inputs = {name: pipeline.directory / name for name in ("data", "cf", "communities", *sorted(rankings))}
+    inputs = {name: pipeline.directory / name for name in ("data", "cf", "communities", "serving", *sorted(rankings))}
     stage = f"measured/{examples}"
     pipeline.stage(stage, VERSION, {"axis": trial.axis, "value": trial.value, "fusions": settings}, inputs, work)
     return load_points(pipeline.directory / stage)

@@ -1,19 +1,31 @@
 """What training took, and L3Rec's Table 5: the q local adapters beside the one global adapter."""
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import msgspec
 import torch
 
 from models.contract.errors import DataError
+from models.evaluation.tables import Table
 from models.llm.training import FitState
 from models.stage import COST
 from models.training.device import peak_memory_bytes, training_device
 from models.training.jobs import as_duration
+
+_COLUMNS = (
+    "time",
+    "of the global's",
+    "epochs",
+    "examples",
+    "tokens",
+    "trained parameters, each",
+    "peak memory, GiB",
+)
 
 
 @dataclass(frozen=True)
@@ -100,19 +112,6 @@ class TrainingReport:
             "summed_over_global": self.summed_seconds / self.global_adapter.seconds,
         }
 
-    def as_markdown(self) -> str:
-        """A table of the global adapter, the local ones, and these together."""
-        costs = list(self.local_adapters.values())
-        rows = [_row("global adapter", [self.global_adapter], self.global_adapter.seconds, self.global_adapter)]
-        rows += [_row(name, [cost], cost.seconds, self.global_adapter) for name, cost in self.local_adapters.items()]
-        rows += [
-            _row(f"{len(costs)} local adapters in parallel", costs, self.parallel_seconds, self.global_adapter),
-            _row(f"{len(costs)} local adapters summed", costs, self.summed_seconds, self.global_adapter),
-        ]
-        header = ("training", "time", "of the global's", "epochs", "examples", "tokens", "parameters")
-        lines = [_line(header), _line(["---"] + ["---:"] * (len(header) - 1)), *map(_line, rows)]
-        return "\n".join([*lines, "", f"On {', '.join(sorted({c.device for c in [self.global_adapter, *costs]}))}."])
-
 
 def training_report(directory: Path, communities: Sequence[str]) -> TrainingReport:
     """The report of a run directory whose global and local adapters are trained.
@@ -124,15 +123,80 @@ def training_report(directory: Path, communities: Sequence[str]) -> TrainingRepo
     return TrainingReport(load_cost(directory / "global"), local)
 
 
-def _row(name: str, costs: Sequence[TrainingCost], seconds: float, reference: TrainingCost) -> list[str]:
-    epochs = sorted({cost.epochs for cost in costs})
-    examples, tokens, parameters = (
-        sum(getattr(cost, key) for cost in costs) for key in ("examples", "tokens", "parameters")
+def costs_table(costs: Mapping[int, TrainingReport]) -> Table:
+    """L3Rec's Table 5: the local adapters, in parallel and summed, beside the global one.
+
+    Args:
+        costs: by seed. Of one seed every adapter has a line of its own, too; of more, their mean has lines.
+    """
+    several = len(costs) > 1
+    blocks = {str(seed): _lines(report, each=not several) for seed, report in costs.items()}
+    if several:
+        blocks["mean"] = [_mean(lines) for lines in zip(*blocks.values(), strict=True)]
+    n = len(next(iter(costs.values())).local_adapters)
+    return Table(
+        f"Training cost: {n} local adapters, in parallel on a machine each or summed, and the global one;"
+        " peak memory is the most that its process had held by then",
+        ("seed", "training", *_COLUMNS),
+        tuple((seed, *_cells(line, lines[0])) for seed, lines in blocks.items() for line in lines),
     )
-    shown = f"{epochs[0]}–{epochs[-1]}" if len(epochs) > 1 else f"{epochs[0]}"
-    share = f"{seconds / reference.seconds:.0%}"
-    return [name, as_duration(seconds), share, shown, f"{examples:,}", f"{tokens:,}", f"{parameters:,}"]
 
 
-def _line(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cells)} |"
+def devices(costs: Iterable[TrainingReport]) -> str:
+    """What the language models were trained on."""
+    return ", ".join(sorted({cost.device for r in costs for cost in (r.global_adapter, *r.local_adapters.values())}))
+
+
+@dataclass(frozen=True)
+class _Line:
+    """A line of the table: ``epochs`` and ``parameters`` of an adapter, memory of the largest, the rest of all."""
+
+    training: str
+    seconds: float
+    epochs: float
+    examples: float
+    tokens: float
+    parameters: float
+    peak_memory_bytes: float
+
+
+def _lines(report: TrainingReport, *, each: bool) -> list[_Line]:
+    adapters, n = report.local_adapters, len(report.local_adapters)
+    together = list(adapters.values())
+    return [
+        _line("global adapter", report.global_adapter.seconds, [report.global_adapter]),
+        *(_line(name, cost.seconds, [cost]) for name, cost in adapters.items() if each),
+        _line(f"{n} local adapters in parallel", report.parallel_seconds, together),
+        _line(f"{n} local adapters summed", report.summed_seconds, together),
+    ]
+
+
+def _line(training: str, seconds: float, costs: Sequence[TrainingCost]) -> _Line:
+    return _Line(
+        training=training,
+        seconds=seconds,
+        epochs=fmean(cost.epochs for cost in costs),
+        examples=sum(cost.examples for cost in costs),
+        tokens=sum(cost.tokens for cost in costs),
+        parameters=fmean(cost.parameters for cost in costs),
+        peak_memory_bytes=max(cost.peak_memory_bytes for cost in costs),
+    )
+
+
+def _mean(lines: Sequence[_Line]) -> _Line:
+    """The same training over the seeds."""
+    names = [field.name for field in fields(_Line) if field.name != "training"]
+    return _Line(lines[0].training, **{name: fmean(getattr(line, name) for line in lines) for name in names})
+
+
+def _cells(line: _Line, reference: _Line) -> tuple[str, ...]:
+    return (
+        line.training,
+        as_duration(line.seconds),
+        f"{line.seconds / reference.seconds:.0%}",
+        f"{line.epochs:.1f}",
+        f"{line.examples:,.0f}",
+        f"{line.tokens:,.0f}",
+        f"{line.parameters:,.0f}",
+        f"{line.peak_memory_bytes / 2**30:.2f}",
+    )

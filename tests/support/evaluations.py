@@ -33,5 +33,6 @@ def evaluation(cutoffs: tuple[int, ...] = (1, 3), protocol: Protocol = "full") -
         dataset="toys",
         protocol=protocol,
         against="popular",
+        fusions=[{"good": "rrf, k = 10, cf 0.5"}],
         provenance={"commit": "abc1234", "hardware": "a machine", "command": "localrec evaluate --run runs/toys"},
     )

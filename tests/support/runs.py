@@ -9,6 +9,7 @@ from support.backbones import tiny_config, write_walks
 from models.contract.bundle import Bundle
 from models.pipeline import Pipeline
 from models.run import RunConfig, make_run
+from models.stage import RECORD
 
 N_COMMUNITIES = 2
 
@@ -43,3 +44,9 @@ def run_config(root: Path, backbone: Path) -> RunConfig:
         "serving": {"candidates": 10, "dampings": [0.0, 10.0]},
     }
     return make_run(document, "test")
+
+
+def pretend_prepared(directory: Path) -> None:
+    """Leave the record of a finished data stage in a run directory."""
+    (directory / "data").mkdir(parents=True)
+    (directory / "data" / RECORD).write_text("{}")

@@ -2,15 +2,17 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
-from support.runs import run_config
+from support.runs import pretend_prepared, run_config
 
 from models.contract.errors import ConfigError, DataError
+from models.data.prepare import DataConfig
 from models.llm.backbone import layer_count
 from models.papers.l3rec.config import check_backbone
 from models.pipeline import Pipeline, train_community
-from models.run import RunConfig, check_data_set, load_run, save_run
+from models.run import RunConfig, check_data_set, load_run, save_run, with_flags
 
 
 @pytest.fixture
@@ -63,12 +65,43 @@ def test_stages_before_the_language_model_need_no_backbone(tmp_path: Path, confi
     assert (tmp_path / "run" / "data" / "stage.json").exists()
 
 
-def test_a_run_of_another_data_set_is_not_replaced(tmp_path: Path) -> None:
-    save_run(tmp_path, RunConfig("beauty"))
-    with pytest.raises(ConfigError, match="holds a run of 'beauty'; expected another --run for 'sports'"):
+class TestDataSet:
+    BEAUTY = RunConfig("beauty", data=DataConfig("amazon", "raw/beauty.json", split="leave-one-out"))
+
+    @pytest.mark.parametrize(
+        ("other", "message"),
+        [
+            (replace(BEAUTY, name="sports"), "name: 'sports', but {} holds a run of 'beauty'"),
+            ({"source": "table"}, "data.source: 'table', but {} holds a run of 'amazon'"),
+            ({"interactions": "/raw/sports.json"}, "data.interactions: '/raw/sports.json', but {} holds a run of"),
+            ({"split": "time"}, "data.split: 'time', but {} holds a run of 'leave-one-out'"),
+        ],
+    )
+    def test_a_run_of_another_is_not_replaced(
+        self, tmp_path: Path, other: RunConfig | dict[str, Any], message: str
+    ) -> None:
+        save_run(tmp_path, self.BEAUTY)
+        pretend_prepared(tmp_path)
+        config = other if isinstance(other, RunConfig) else with_flags(self.BEAUTY, "data", other)
+        with pytest.raises(ConfigError) as refused:
+            check_data_set(tmp_path, config)
+        assert str(refused.value).startswith(message.format(tmp_path))
+        assert str(refused.value).endswith("; expected that, or another --run")
+
+    @pytest.mark.parametrize(
+        "same", [{}, {"core_items": 5}, {"interactions": "raw/../raw/beauty.json"}, {"items": "raw/items.json"}]
+    )
+    def test_other_filters_and_other_words_for_a_path_are_the_same_one(
+        self, tmp_path: Path, same: dict[str, Any]
+    ) -> None:
+        save_run(tmp_path, self.BEAUTY)
+        pretend_prepared(tmp_path)
+        check_data_set(tmp_path, with_flags(self.BEAUTY, "data", same))
+
+    def test_before_any_data_are_prepared_there_is_nothing_to_replace(self, tmp_path: Path) -> None:
+        save_run(tmp_path, self.BEAUTY)
         check_data_set(tmp_path, RunConfig("sports"))
-    check_data_set(tmp_path, RunConfig("beauty"))
-    check_data_set(tmp_path / "new", RunConfig("sports"))
+        check_data_set(tmp_path / "new", RunConfig("sports"))
 
 
 def test_settings_of_another_version_are_refused(tmp_path: Path) -> None:

@@ -9,9 +9,13 @@ from click.testing import CliRunner, Result
 from support.runs import FinishedRun
 
 from localrec.cli import cli
+from models.contract.bundle import Bundle
 from models.contract.errors import ConfigError
+from models.contract.fusion import FusionMethod
 from models.experiments import lists
-from models.run import save_run
+from models.pipeline import Pipeline
+from models.ranking.fusion_search import in_words
+from models.run import SETTINGS, RunConfig, save_run
 
 
 def evaluate(directory: Path, *arguments: object) -> Result:
@@ -27,7 +31,9 @@ def run_directory(finished_run: FinishedRun, tmp_path_factory: pytest.TempPathFa
     return directory
 
 
-def test_one_command_gives_table_json_markdown_and_pictures(run_directory: Path, tmp_path: Path) -> None:
+def test_one_command_gives_table_json_markdown_and_pictures(
+    finished_run: FinishedRun, run_directory: Path, tmp_path: Path
+) -> None:
     out = tmp_path / "results"
     answer = evaluate(
         run_directory, "--json", out / "walks.json", "--markdown", out / "walks.md", "--plots", out / "plots"
@@ -40,6 +46,9 @@ def test_one_command_gives_table_json_markdown_and_pictures(run_directory: Path,
     assert [row["name"] for row in document["rows"]] == lists.row_names(lists.QUICK)
     assert {"HR@1", "Recall@5", "NDCG@10", "MRR@20"} < document["rows"][0]["metrics"].keys()
     assert document["provenance"].keys() == {"bundle", "seed", "commit", "hardware", "command"}
+    assert list(document["fusions"]) == [*map(lists.fused_name, FusionMethod), lists.SERVED]
+    assert document["fusions"]["local adapters, Count"] == ["count"]
+    assert document["fusions"][lists.SERVED] == [in_words(finished_run.bundle.manifest.serving.fusion())]
     assert "| served fusion |" in (out / "walks.md").read_text()
     assert len(list((out / "plots").glob("*.svg"))) == 3
 
@@ -51,6 +60,22 @@ def test_the_same_run_gives_the_same_rows(run_directory: Path, tmp_path: Path) -
 
     first, again = (json.loads(file.read_text())["rows"] for file in files)
     assert first == again
+
+
+def test_the_commit_is_that_of_the_start(run_directory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    commits = iter(["at the start", "moved on"])
+    monkeypatch.setattr("localrec.bench.report.commit", lambda: next(commits))
+    run = Pipeline.run
+
+    def work(pipeline: Pipeline) -> Bundle:
+        assert next(commits) == "moved on"  # asked before
+        return run(pipeline)
+
+    monkeypatch.setattr(Pipeline, "run", work)
+    answer = evaluate(run_directory, "--json", tmp_path / "walks.json")
+
+    assert answer.exit_code == 0, answer.output
+    assert json.loads((tmp_path / "walks.json").read_text())["provenance"]["commit"] == "at the start"
 
 
 def test_any_row_can_be_the_baseline(run_directory: Path, tmp_path: Path) -> None:
@@ -72,8 +97,9 @@ def test_candidates_can_be_sampled(run_directory: Path, tmp_path: Path, monkeypa
 
 
 def test_a_baseline_that_is_no_row_is_refused_before_any_work(tmp_path: Path) -> None:
+    save_run(tmp_path / "run", RunConfig("walks"))
     answer = evaluate(tmp_path / "run", "--against", "SASRec")
 
     assert isinstance(answer.exception, ConfigError)
     assert "against: 'SASRec'; expected one of popularity, MultVAE, global adapter" in str(answer.exception)
-    assert not (tmp_path / "run").exists()
+    assert [path.name for path in (tmp_path / "run").iterdir()] == [SETTINGS]

@@ -10,7 +10,7 @@ from support.bundles import make_bundle
 
 from localrec.cli import cli
 from models.contract.errors import LocalRecError
-from models.run import SETTINGS
+from models.run import SETTINGS, RunConfig, load_run, save_run
 
 
 @pytest.fixture
@@ -50,6 +50,7 @@ class TestSettings:
         )
         assert prepared.exit_code == 0, prepared.output
         assert "data: done" in prepared.output
+        save_run(run_directory / "other", RunConfig("other"))
         localrec("train", "cf", "--run", run_directory / "other", "--epochs", 7)
 
         settings = remembered(run_directory)
@@ -68,11 +69,28 @@ class TestSettings:
     def test_a_flag_replaces_one_key_and_the_stage_runs_again(self, run_directory: Path, interactions: Path) -> None:
         localrec("data", "prepare", "--run", run_directory, "--source", "table", "--interactions", interactions)
 
-        changed = localrec("data", "prepare", "--run", run_directory, "--core-items", 2, "--name", "second")
+        changed = localrec("data", "prepare", "--run", run_directory, "--core-items", 2)
 
         assert "data: done" in changed.output
         settings = remembered(run_directory)
-        assert (settings["name"], settings["data"]["core_items"], settings["data"]["source"]) == ("second", 2, "table")
+        assert (settings["name"], settings["data"]["core_items"], settings["data"]["source"]) == ("first", 2, "table")
+
+    @pytest.mark.parametrize(("flag", "value"), [("--name", "second"), ("--split", "time"), ("--source", "amazon")])
+    def test_another_data_set_is_refused_and_not_remembered(
+        self, run_directory: Path, interactions: Path, flag: str, value: str
+    ) -> None:
+        localrec("data", "prepare", "--run", run_directory, "--source", "table", "--interactions", interactions)
+        before = load_run(run_directory)
+
+        message = failure(localrec("data", "prepare", "--run", run_directory, flag, value))
+
+        assert f"{flag.removeprefix('--')}: '{value}', but {run_directory} holds a run of" in message
+        assert load_run(run_directory) == before
+
+    def test_a_path_that_was_wrong_can_be_corrected(self, run_directory: Path, interactions: Path) -> None:
+        prepare = ["data", "prepare", "--run", run_directory, "--source", "table", "--interactions"]
+        assert "is not a file" in failure(localrec(*prepare, interactions.with_suffix(".tsv")))
+        assert localrec(*prepare, interactions).exit_code == 0
 
     @pytest.mark.parametrize("existing", [False, True])
     def test_a_name_that_cannot_be_used_is_not_remembered(
@@ -104,8 +122,9 @@ class TestSettings:
 def test_a_flag_out_of_range_names_key_value_and_bound_and_is_not_remembered(
     run_directory: Path, arguments: list[str], message: str
 ) -> None:
+    save_run(run_directory, RunConfig("first"))
     assert message in failure(localrec(*arguments, "--run", run_directory))
-    assert not (run_directory / SETTINGS).exists()
+    assert load_run(run_directory) == RunConfig("first")
 
 
 @pytest.mark.parametrize(
@@ -114,7 +133,28 @@ def test_a_flag_out_of_range_names_key_value_and_bound_and_is_not_remembered(
 )
 def test_a_run_that_knows_no_data_says_so(run_directory: Path, arguments: list[str]) -> None:
     """Every command begins with the stages before its own, so that nothing is built on what has changed."""
+    save_run(run_directory, RunConfig("first"))
     assert "data.interactions: is empty" in failure(localrec(*arguments, "--run", run_directory))
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["train", "cf", "--epochs", "3"],
+        ["train", "local"],
+        ["train", "report"],
+        ["communities", "build"],
+        ["communities", "report"],
+        ["bundle", "build"],
+        ["evaluate"],
+        ["tune", "EASE"],
+    ],
+)
+def test_a_directory_that_holds_no_run_is_refused_and_stays_as_it_is(tmp_path: Path, arguments: list[str]) -> None:
+    message = failure(localrec(*arguments, "--run", tmp_path / "mistyped"))
+
+    assert message.startswith(f"--run: {tmp_path / 'mistyped'} holds no run; expected one that localrec data prepare")
+    assert not (tmp_path / "mistyped").exists()
 
 
 class TestRun:
@@ -135,9 +175,10 @@ class TestRun:
 
 class TestTask:
     def test_items_join_communities_for_the_top_n_task_only(self, run_directory: Path, interactions: Path) -> None:
+        save_run(run_directory, RunConfig("first"))
         build = ["communities", "build", "--run", run_directory, "--assignment", "user-item"]
         assert "communities.assignment: 'user-item' does not go with task 'sequential'" in failure(localrec(*build))
-        assert not (run_directory / SETTINGS).exists()
+        assert remembered(run_directory)["communities"]["assignment"] == "user"
 
         prepare = ["data", "prepare", "--run", run_directory, "--source", "table", "--interactions", interactions]
         assert localrec(*prepare, "--task", "top-n").exit_code == 0

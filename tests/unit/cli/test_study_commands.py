@@ -9,11 +9,15 @@ import pytest
 from click.testing import CliRunner, Result
 from support.runs import run_config
 
+from localrec import studies
 from localrec.cli import cli
 from models import fetch
 from models.cf import baselines
 from models.contract.errors import ConfigError, DataError
+from models.contract.fusion import FusionMethod
 from models.experiments import lists
+from models.experiments.study import Study
+from models.ranking.fusion_search import Tried, best_fusion, in_words
 from models.run import RunConfig
 
 QUICK = ("popularity", "MultVAE", "EASE", "SASRec")
@@ -60,6 +64,19 @@ def run_study(directory: Path, *against: str) -> Result:
     )
 
 
+def move_on(monkeypatch: pytest.MonkeyPatch, owner: object, work: str) -> None:
+    """Somebody commits while a command does its work."""
+    checkout = ["at the start"]
+    done = getattr(owner, work)
+
+    def work_and_commit(*arguments: Any, **options: Any) -> Any:
+        checkout.append("moved on")
+        return done(*arguments, **options)
+
+    monkeypatch.setattr("localrec.bench.report.commit", lambda: checkout[-1])
+    monkeypatch.setattr(owner, work, work_and_commit)
+
+
 class TestStudy:
     def test_one_command_makes_runs_tables_and_pictures(self, done: tuple[Path, Result]) -> None:
         directory, answer = done
@@ -83,6 +100,16 @@ class TestStudy:
         assert document["training_cost"]["1"]["local"].keys() == {"c00", "c01"}
         assert document["training_cost"]["1"]["local"]["c01"]["seconds"] > 0
 
+    def test_the_document_says_what_each_seed_was_fused_with(self, done: tuple[Path, Result]) -> None:
+        fusions = json.loads((done[0] / "results" / "walks.json").read_text())["fusions"]
+
+        assert list(fusions) == [*map(lists.fused_name, FusionMethod), lists.SERVED, lists.ENSEMBLE]
+        for name, seeds in fusions.items():
+            assert len(seeds) == 2, name
+        run = done[0] / "runs" / "seed-1"
+        tried = msgspec.json.decode((run / "lists" / "ensemble-fusion" / "tried.json").read_bytes(), type=list[Tried])
+        assert fusions[lists.ENSEMBLE][1] == in_words(best_fusion(tried))
+
     def test_the_page_has_seeds_both_comparisons_and_costs(self, done: tuple[Path, Result]) -> None:
         page = (done[0] / "results" / "walks.md").read_text()
 
@@ -90,10 +117,21 @@ class TestStudy:
             "NDCG@10 by seed",
             "Gain over global adapter",
             "Gain over SASRec",
+            "Fusion settings, chosen on validation items",
             "Training cost: 2 local adapters",
         ):
             assert f"\n## {title}" in page
         assert "1 + 99 sampled of 20" in (done[0] / "results" / "walks-sampled.md").read_text()
+
+    def test_what_a_run_cost_is_told_for_every_adapter(self, done: tuple[Path, Result], tmp_path: Path) -> None:
+        run, file = done[0] / "runs" / "seed-1", tmp_path / "cost.json"
+        answer = localrec("train", "report", "--run", run, "--json", file)
+
+        assert answer.exit_code == 0, answer.output
+        for training in ("global adapter", "c00", "c01", "2 local adapters in parallel", "2 local adapters summed"):
+            assert f"| 1 | {training} |" in answer.output
+        assert "\n\nOn cpu" in answer.output
+        assert json.loads(file.read_text())["global"]["parameters"] > 0
 
     def test_what_the_seed_does_not_decide_is_made_once(self, done: tuple[Path, Result]) -> None:
         directory, answer = done
@@ -119,6 +157,12 @@ class TestStudy:
         assert (after["against"], after["also_against"]) == ("EASE", {})
         assert [row["metrics"] for row in after["rows"]] == [row["metrics"] for row in before]
 
+    def test_the_commit_is_that_of_the_start(self, done: tuple[Path, Result], monkeypatch: pytest.MonkeyPatch) -> None:
+        move_on(monkeypatch, Study, "lists")
+        assert run_study(done[0], "EASE").exit_code == 0
+        document = json.loads((done[0] / "results" / "walks.json").read_text())
+        assert document["provenance"]["commit"] == "at the start"
+
     def test_what_cannot_be_used_is_refused_before_any_work(self, done: tuple[Path, Result], tmp_path: Path) -> None:
         config, run = done[0] / "walks.toml", tmp_path / "runs"
 
@@ -136,6 +180,26 @@ class TestStudy:
 
 
 class TestSweep:
+    @pytest.mark.parametrize(
+        ("arguments", "work"),
+        [
+            (["fusion", "--bandwidths", "0.9"], "sweep_fusion"),
+            (["train", "--vary", "communities.inference_bandwidth=0.9"], "sweep_training"),
+        ],
+    )
+    def test_the_commit_is_that_of_the_start(
+        self,
+        done: tuple[Path, Result],
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        arguments: list[str],
+        work: str,
+    ) -> None:
+        move_on(monkeypatch, studies, work)
+        answer = localrec("sweep", *arguments, "--run", done[0] / "runs" / "seed-1", "--out", tmp_path / "walks")
+        assert answer.exit_code == 0, answer.output
+        assert json.loads((tmp_path / "walks.json").read_text())["provenance"]["commit"] == "at the start"
+
     def test_fusion_writes_tables_and_pictures_from_the_kept_rankings(
         self, done: tuple[Path, Result], tmp_path: Path
     ) -> None:

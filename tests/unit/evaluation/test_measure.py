@@ -91,6 +91,7 @@ class TestJson:
         assert (document["dataset"], document["protocol"], document["against"]) == ("toys", "full", "popular")
         assert document["config"] == {"cutoffs": [1, 3], "seed": 0}
         assert document["provenance"]["commit"] == "abc1234"
+        assert document["fusions"] == {"good": ["rrf, k = 10, cf 0.5"]}
         assert good["metrics"]["HR@3"]["mean"] == pytest.approx(4 / 6)
         assert set(good["gains"]["HR@3"]) == {"interval", "p_value"}
         assert good["slices"][0]["name"] == "0-4"

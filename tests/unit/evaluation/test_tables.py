@@ -7,7 +7,7 @@ from support.evaluations import evaluation
 
 from models.evaluation.measure import Evaluation
 from models.evaluation.metrics import Difference, Interval
-from models.evaluation.tables import as_markdown, as_text, gains_table, half
+from models.evaluation.tables import as_markdown, as_text, fusions_table, gains_table, half
 
 
 def with_gain(p_value: float) -> Evaluation:
@@ -65,12 +65,26 @@ class TestMarkdown:
             "NDCG@3 by history length",
             "NDCG@3 by target's training interactions",
             "The catalogue in the first 3 places",
+            "Fusion settings, chosen on validation items ranked among all items",
         ]
 
     def test_every_row_has_a_cell_for_every_column(self) -> None:
         for part in as_markdown(evaluation()).split("\n## ")[1:]:
             cells = {line.count("|") for line in part.splitlines() if line.startswith("|")}
             assert len(cells) == 1
+
+    def test_says_what_the_fused_rows_were_fused_with(self) -> None:
+        assert as_markdown(evaluation()).endswith(
+            "| model | settings |\n| --- | --- |\n| good | rrf, k = 10, cf 0.5 |\n"
+        )
+        assert "Fusion" not in as_markdown(replace(evaluation(), fusions={}))
+
+        table = fusions_table(replace(evaluation(), seeds=(3, 5), fusions={"good": ("count", "scores")}))
+        assert table.header == ("model", "seed 3", "seed 5")
+        assert table.rows == (("good", "count", "scores"),)
+
+    def test_says_that_fusion_was_not_chosen_on_sampled_candidates(self) -> None:
+        assert "ranked among all items, not among sampled ones" in as_markdown(evaluation(protocol="sampled"))
 
     def test_means_stand_beside_half_their_interval(self) -> None:
         made = with_gain(0.5)

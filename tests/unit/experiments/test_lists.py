@@ -7,10 +7,13 @@ import pytest
 from support.runs import FinishedRun
 
 from models.contract.errors import DataError
+from models.contract.selection import FusionSettings
+from models.evaluation.measure import Protocol
 from models.evaluation.metrics import NO_ITEM, ranks_in_lists
 from models.evaluation.negatives import candidates
 from models.experiments.lists import ENSEMBLE, NEGATIVES_SEED, QUICK, baselines_of, ranked_lists, row_names
 from models.pipeline import Pipeline
+from models.ranking.fusion_search import Tried
 from models.ranking.recommend import recommend_all
 
 N = 7
@@ -61,6 +64,23 @@ def test_every_model_has_a_list_of_unseen_items_for_every_test_example(pipeline:
             assert NO_ITEM not in items
             assert len(set(items.tolist())) == N
             assert not set(items.tolist()) & set(test.histories[row].tolist())
+
+
+@pytest.mark.parametrize(("protocol", "stage"), [("full", "lists/ensemble"), ("sampled", "lists/ensemble-sampled")])
+def test_other_votes_of_a_baseline_are_fused_again(
+    pipeline: Pipeline, reports: list[str], monkeypatch: pytest.MonkeyPatch, protocol: Protocol, stage: str
+) -> None:
+    monkeypatch.setattr("models.experiments.lists.N_NEGATIVES", 4)
+    same = [Tried(FusionSettings(candidates=10, others=(("item-kNN", 1.0),)), 0.5)]
+    monkeypatch.setattr("models.experiments.lists.try_fusions", lambda *_: same)
+    bundle, voting = pipeline.bundle(), ("item-kNN",)
+    ranked_lists(pipeline, bundle, voting, N, protocol)
+    reports.clear()
+
+    alone = replace(pipeline.config, item_knn=replace(pipeline.config.item_knn, neighbours=1))
+    ranked_lists(Pipeline(pipeline.directory, alone, reports.append), bundle, voting, N, protocol)
+
+    assert stages(reports, "done") == ["lists/item-knn", "lists/ensemble-fusion", stage]
 
 
 def test_models_of_sequences_have_no_place_among_sets() -> None:

@@ -7,17 +7,16 @@ from statistics import stdev
 import numpy as np
 import pytest
 from support.evaluations import evaluation, held_out, lists
+from support.runs import pretend_prepared
 
 from models.contract.errors import ConfigError
 from models.evaluation.measure import EvaluateConfig, compared, measure
 from models.evaluation.metrics import bootstrap, ndcg, ranks_in_lists
 from models.evaluation.tables import as_markdown, seeds_table
-from models.experiments.study import Study, costs_table, devices, with_seed
-from models.llm.training_cost import TrainingCost, TrainingReport
+from models.experiments.study import Study, with_seed
 from models.run import RunConfig, save_run
 
 CONFIG = EvaluateConfig(cutoffs=(1, 3))
-COST = TrainingCost(1000.0, 12, 24_000, 30_000, 5_000, 2**30, "cpu, threads: 2")
 
 
 def other_seed() -> dict[str, np.ndarray]:
@@ -88,32 +87,6 @@ class TestSeeds:
 
     def test_a_directory_of_another_data_set_is_refused_before_any_work(self, tmp_path: Path) -> None:
         save_run(tmp_path / "seed-1", RunConfig("beauty"))
-        with pytest.raises(ConfigError, match="seed-1: holds a run of 'beauty'; expected another --run for 'toys'"):
+        pretend_prepared(tmp_path / "seed-1")
+        with pytest.raises(ConfigError, match=r"name: 'toys', but .*seed-1 holds a run of 'beauty'; expected that, or"):
             Study(tmp_path, RunConfig("toys"), [0, 1], print)
-
-
-class TestCosts:
-    REPORTS = {  # noqa: RUF012 - read only
-        0: TrainingReport(
-            COST, {"c00": replace(COST, seconds=500.0, epochs=3), "c01": replace(COST, seconds=100.0, epochs=2)}
-        ),
-        1: TrainingReport(
-            replace(COST, seconds=3000.0, device="gpu"),
-            {"c00": replace(COST, seconds=1500.0, epochs=3), "c01": replace(COST, seconds=2700.0, epochs=2)},
-        ),
-    }
-
-    def test_table_5_has_a_line_a_seed_and_their_mean(self) -> None:
-        table = costs_table(self.REPORTS)
-
-        assert [row[0] for row in table.rows] == ["0", "1", "mean"]
-        assert table.rows[0][1:8] == ("16 min 40 s", "8 min 20 s", "10 min 00 s", "50%", "60%", "12.0", "2.5")
-        assert table.rows[0][8:] == ("24,000", "48,000")
-        assert table.rows[2][1:6] == ("33 min 20 s", "26 min 40 s", "40 min 00 s", "80%", "120%")
-        assert all(len(row) == len(table.header) for row in table.rows)
-
-    def test_of_one_seed_there_is_no_mean(self) -> None:
-        assert len(costs_table({0: self.REPORTS[0]}).rows) == 1
-
-    def test_what_it_ran_on_is_named_once_each(self) -> None:
-        assert devices(self.REPORTS) == "cpu, threads: 2, gpu"

@@ -1,5 +1,6 @@
 """The same run with other settings."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -90,6 +91,8 @@ def test_trials_reuse_what_a_setting_does_not_touch(finished_run: FinishedRun, t
     assert by_model[0][GLOBAL] == by_model[1][GLOBAL]
     directory = tmp_path / "run" / "sweeps" / "local.local_epochs=1"
     assert load_run(directory) == planned[0].config
+    measured = json.loads((directory / "measured" / "valid" / "stage.json").read_text())
+    assert "serving" in measured["inputs"]
     assert (directory / "global" / "stage.json").samefile(finished_run.directory / "global" / "stage.json")
     told = "\n".join(lines)
     after_first = told[told.index("1/3 local.local_epochs=1") : told.index("2/3 local.local_epochs=5")]

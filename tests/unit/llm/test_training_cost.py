@@ -7,13 +7,26 @@ from pathlib import Path
 import pytest
 
 from models.contract.errors import DataError
+from models.evaluation.tables import section
 from models.llm.training import FitState
-from models.llm.training_cost import TrainingCost, TrainingReport, load_cost, save_cost, training_report
+from models.llm.training_cost import (
+    TrainingCost,
+    TrainingReport,
+    costs_table,
+    devices,
+    load_cost,
+    save_cost,
+    training_report,
+)
 
 GLOBAL = TrainingCost(1000.0, 12, 24_000, 30_000, 5_000, 2**30, "cpu, threads: 2")
 LOCAL = {
-    "c00": replace(GLOBAL, seconds=850.0, epochs=3, examples=3_000, tokens=4_000, parameters=900),
-    "c01": replace(GLOBAL, seconds=250.0, epochs=2, examples=1_500, tokens=2_000, parameters=900),
+    "c00": replace(
+        GLOBAL, seconds=850.0, epochs=3, examples=3_000, tokens=4_000, parameters=900, peak_memory_bytes=2**29
+    ),
+    "c01": replace(
+        GLOBAL, seconds=250.0, epochs=2, examples=1_500, tokens=2_000, parameters=900, peak_memory_bytes=2**28
+    ),
 }
 
 
@@ -49,18 +62,47 @@ def test_the_slowest_adapter_is_what_all_take_in_parallel(run_directory: Path) -
     assert (document["local"]["c01"]["examples"], document["local"]["c01"]["seconds"]) == (1_500, 250.0)
 
 
-def test_the_table() -> None:
-    assert TrainingReport(GLOBAL, LOCAL).as_markdown().splitlines() == [
-        "| training | time | of the global's | epochs | examples | tokens | parameters |",
-        "| --- | ---: | ---: | ---: | ---: | ---: | ---: |",
-        "| global adapter | 16 min 40 s | 100% | 12 | 24,000 | 30,000 | 5,000 |",
-        "| c00 | 14 min 10 s | 85% | 3 | 3,000 | 4,000 | 900 |",
-        "| c01 | 4 min 10 s | 25% | 2 | 1,500 | 2,000 | 900 |",
-        "| 2 local adapters in parallel | 14 min 10 s | 85% | 2–3 | 4,500 | 6,000 | 1,800 |",
-        "| 2 local adapters summed | 18 min 20 s | 110% | 2–3 | 4,500 | 6,000 | 1,800 |",
-        "",
-        "On cpu, threads: 2.",
-    ]
+class TestTable:
+    SLOW = TrainingReport(
+        replace(GLOBAL, seconds=3000.0, peak_memory_bytes=2**31, device="gpu"),
+        {name: replace(cost, seconds=cost.seconds * 2) for name, cost in LOCAL.items()},
+    )
+
+    def test_of_one_seed_has_a_line_for_every_adapter(self) -> None:
+        table = costs_table({7: TrainingReport(GLOBAL, LOCAL)})
+
+        assert section(table).splitlines()[2:] == [
+            "| seed | training | time | of the global's | epochs | examples | tokens | trained parameters, each"
+            " | peak memory, GiB |",
+            "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+            "| 7 | global adapter | 16 min 40 s | 100% | 12.0 | 24,000 | 30,000 | 5,000 | 1.00 |",
+            "| 7 | c00 | 14 min 10 s | 85% | 3.0 | 3,000 | 4,000 | 900 | 0.50 |",
+            "| 7 | c01 | 4 min 10 s | 25% | 2.0 | 1,500 | 2,000 | 900 | 0.25 |",
+            "| 7 | 2 local adapters in parallel | 14 min 10 s | 85% | 2.5 | 4,500 | 6,000 | 900 | 0.50 |",
+            "| 7 | 2 local adapters summed | 18 min 20 s | 110% | 2.5 | 4,500 | 6,000 | 900 | 0.50 |",
+        ]
+
+    def test_of_more_has_three_lines_a_seed_and_their_mean(self) -> None:
+        table = costs_table({0: TrainingReport(GLOBAL, LOCAL), 1: self.SLOW})
+
+        assert [row[0] for row in table.rows] == ["0"] * 3 + ["1"] * 3 + ["mean"] * 3
+        assert table.rows[3][2:4] == ("50 min 00 s", "100%")
+        parallel = (
+            "mean",
+            "2 local adapters in parallel",
+            "21 min 15 s",
+            "64%",
+            "2.5",
+            "4,500",
+            "6,000",
+            "900",
+            "0.50",
+        )
+        assert table.rows[7] == parallel  # 1,275 of 2,000 seconds
+        assert table.rows[6][-1] == "1.50"
+
+    def test_what_it_ran_on_is_named_once_each(self) -> None:
+        assert devices([TrainingReport(GLOBAL, LOCAL), self.SLOW]) == "cpu, threads: 2, gpu"
 
 
 def test_an_adapter_that_is_not_trained_is_named(run_directory: Path) -> None:
