@@ -86,6 +86,24 @@ def test_what_cannot_be_used_is_named_with_what_is_expected(key: str, value: Any
         make(Config, {key: value}, "cf")
 
 
+@dataclass(frozen=True)
+class Range:
+    """A configuration whose values have to go together."""
+
+    first: int = option(0, "First")
+    last: int = option(9, "Last")
+
+    def __post_init__(self) -> None:
+        if self.first > self.last:
+            raise ConfigError(f"first: {self.first}; expected at most last, {self.last}")
+
+
+def test_values_that_do_not_go_together_are_named_with_their_section() -> None:
+    assert make(Range, {"first": 9}, "cf") == Range(9)
+    with pytest.raises(ConfigError, match=r"^cf\.first: 10; expected at most last, 9$"):
+        make(Range, {"first": "10"}, "cf")
+
+
 @pytest.mark.parametrize("values", [3, [1], "epochs", None])
 def test_a_section_is_keys_and_values(values: Any) -> None:
     with pytest.raises(ConfigError, match=r"^cf: .*expected a section of keys and values"):
