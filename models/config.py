@@ -50,7 +50,7 @@ def make(cls: type[C], values: Mapping[str, Any], section: str) -> C:
 
 
 def _convert(value: Any, hint: Any, key: str) -> Any:
-    is_list = get_origin(hint) is tuple and isinstance(value, str)
+    is_list = isinstance(value, str) and any(get_origin(kind) is tuple for kind in (hint, *get_args(hint)))
     try:
         return msgspec.convert([part.strip() for part in value.split(",")] if is_list else value, hint, strict=False)
     except msgspec.ValidationError as exc:

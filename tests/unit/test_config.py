@@ -22,6 +22,7 @@ class Config:
     path: str = option("", "Path")
     cutoffs: tuple[int, ...] = option((5, 10), "Lengths", low=1)
     regs: tuple[float, ...] = option((30.0,), "Penalties")
+    targets: tuple[str, ...] | None = option(None, "Modules")
 
 
 def test_defaults() -> None:
@@ -38,9 +39,10 @@ def test_text_is_read_as_what_the_field_is() -> None:
         "path": "a,b",
         "cutoffs": "1, 20",
         "regs": "0.5",
+        "targets": "q, v",
     }
 
-    assert make(Config, values, "cf") == Config(7, 1e-3, 4.0, False, "last", "a,b", (1, 20), (0.5,))
+    assert make(Config, values, "cf") == Config(7, 1e-3, 4.0, False, "last", "a,b", (1, 20), (0.5,), ("q", "v"))
 
 
 def test_typed_values_are_taken_as_they_are() -> None:

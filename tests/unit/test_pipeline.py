@@ -1,3 +1,4 @@
+import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -36,7 +37,7 @@ def run(directory: Path, config: RunConfig) -> tuple[list[str], list[str], Bundl
     return worked, reused, bundle
 
 
-def with_local(config: RunConfig, **changes: float) -> RunConfig:
+def with_local(config: RunConfig, **changes: object) -> RunConfig:
     local: L3RecConfig = replace(config.local, **changes)
     return replace(config, local=local)
 
@@ -61,6 +62,20 @@ def test_a_second_run_reuses_every_stage(finished_run: FinishedRun, directory: P
     assert reused == list(STAGES)
     assert bundle.id == finished_run.bundle.id
     assert [path.name for path in (directory / "bundles").iterdir()] == [bundle.id]
+
+
+def test_a_run_from_before_a_setting_existed_is_reused_until_somebody_sets_it(
+    finished_run: FinishedRun, directory: Path
+) -> None:
+    for record in directory.rglob("stage.json"):
+        document = json.loads(record.read_text())
+        for config in (document["config"], document["config"].get("local", {})):
+            config.pop("lora_targets", None)
+        record.write_text(json.dumps(document))
+    assert run(directory, finished_run.config)[0] == []
+    pipeline = Pipeline(directory, with_local(finished_run.config, lora_targets=("q_proj",)), lambda line: None)
+    pipeline.run_until(pipeline.global_model)
+    assert json.loads((directory / "global" / "stage.json").read_text())["config"]["lora_targets"] == ["q_proj"]
 
 
 def test_a_key_of_local_training_reruns_the_local_adapters_and_what_follows(

@@ -80,6 +80,13 @@ def test_a_file_that_is_not_there(tmp_path: Path) -> None:
         ("ease", {"regs": []}, "ease.regs: (); expected one or more numbers above 0"),
         ("ease", {"regs": [10, 0]}, "ease.regs: (10.0, 0.0); expected one or more numbers above 0"),
         ("communities", {"max_candidates": 9}, "communities.n_communities: 10 is out of range; expected at most max_"),
+        (
+            "local",
+            {"lora_targets": ["q_proj", "lm_head"]},
+            "local.lora_targets: ('q_proj', 'lm_head'); expected one or",
+        ),
+        ("local", {"lora_targets": ""}, "local.lora_targets: ('',); expected one or more of q_proj, k_proj"),
+        ("local", {"lora_targets": []}, "local.lora_targets: (); expected one or more of q_proj, k_proj"),
         ("data", {"split": "time", "test_from": 0.8}, "data.valid_from: 0.8; expected less than test_from, 0.8"),
     ],
 )

@@ -97,7 +97,7 @@ def _train_whole(
 def _new_model(config: L3RecConfig, text: Tensor) -> ItemTokenModel:
     last = config.trunk_layers + config.top_layers
     top = top_model(load_backbone(config.backbone), config.trunk_layers, last, vocab_size=len(text) + 1)
-    lora = lora_config(config.lora_rank, config.lora_alpha, config.lora_dropout)
+    lora = lora_config(config.lora_rank, config.lora_alpha, config.lora_dropout, config.adapted)
     return ItemTokenModel(top, text, config.embedding_size, config.item_dropout, lora)
 
 

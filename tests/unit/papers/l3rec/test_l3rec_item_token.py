@@ -138,6 +138,14 @@ def test_the_same_seed_gives_the_same_model(trained: Trained, tmp_path: Path) ->
     assert not same(load_file(other.directory / ITEM_TABLE), table)
 
 
+def test_adapters_are_on_the_projections_that_are_asked_for(trained: Trained, tmp_path: Path) -> None:
+    config = replace(trained.config, lora_targets=("q_proj", "v_proj"), epochs=1, local_epochs=1)
+    some = train(config, trained.dataset, tmp_path / "some")
+    local = local_tensors(some, RED, tmp_path / "red")
+    assert local.keys() == adapter_tensors(some.directory).keys()
+    assert {name.split(".")[-3] for name in local} == {"q_proj", "v_proj"}
+
+
 def test_too_many_layers_are_refused(trained: Trained, tmp_path: Path) -> None:
     config = replace(trained.config, trunk_layers=3, top_layers=2)
     with pytest.raises(ConfigError, match="layers 3 to 5"):
