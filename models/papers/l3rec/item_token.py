@@ -8,6 +8,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from models.contract.bundle import community_adapter
+from models.contract.errors import ConfigError
 from models.evaluation.metrics import mean_ndcg
 from models.llm.backbone import load_backbone, top_model
 from models.llm.item_token import CatalogueModel, ItemTokenModel, lora_config, save_adapter, save_whole_adapter
@@ -59,8 +61,12 @@ def train_local(
         directory: the adapter is written to ``adapter`` in it.
         community: its number, which gives models that start from scratch their own random numbers.
         report: told one line an epoch.
+
+    Raises:
+        ConfigError: the community would start from scratch, and has no validation example to tell when it has learned.
     """
     if config.local_start == "scratch":
+        _require_validation(data.valid, community)
         seed = config.seed + SEEDS_APART * (community + 1)
         model, state = _train_whole(config, data, items, directory, seed=seed, report=report)
         save_whole_adapter(model, directory / ADAPTER)
@@ -77,6 +83,16 @@ def train_local(
     state = fit(catalogue_model, task, fit_config, directory, report)
     save_adapter(catalogue_model.language_model, directory / ADAPTER)
     return state
+
+
+def _require_validation(valid: Examples, community: int) -> None:
+    """No epoch is better than the one before without it: what would be kept, and vote, is the random model."""
+    if not len(valid):
+        raise ConfigError(
+            f"community {community_adapter(community)}: none of its users has a validation example, which"
+            " local.local_start 'scratch' needs; expected a larger communities.bandwidth or communities.min_users,"
+            " fewer communities.n_communities, or local_start 'global'"
+        )
 
 
 def _train_whole(

@@ -198,6 +198,22 @@ def test_from_scratch_communities_share_nothing_and_learn_their_own(apart: Train
     assert own > other
 
 
+def test_from_scratch_a_community_without_validation_examples_is_refused(apart: Trained, tmp_path: Path) -> None:
+    data = TrainingSet.of_community(apart.dataset, RED)
+    blind = replace(data, valid=data.valid.take(np.arange(0)))
+    with pytest.raises(ConfigError, match=r"community c03: none of .*communities\.bandwidth or .*fewer communities"):
+        train_local(apart.config, blind, apart.items, apart.directory, tmp_path, community=3, report=lambda line: None)
+    assert not list(tmp_path.iterdir())
+
+
+def test_from_the_global_adapter_such_a_community_keeps_it(trained: Trained, tmp_path: Path) -> None:
+    data = TrainingSet.of_community(trained.dataset, RED)
+    blind = replace(data, valid=data.valid.take(np.arange(0)))
+    config = replace(trained.config, local_epochs=1)
+    train_local(config, blind, trained.items, trained.directory, tmp_path, community=3, report=lambda line: None)
+    assert same(adapter_tensors(tmp_path), adapter_tensors(trained.directory))
+
+
 def test_a_communitys_items_are_all_that_it_sees(trained: Trained) -> None:
     items = (np.arange(N_ITEMS) % 2).astype(np.float32)
     data = TrainingSet.of_community(trained.dataset, RED, items)
