@@ -54,6 +54,7 @@ from models.ranking.ranker import LocalRanker
 from models.results import AFFINITIES, ITEM_AFFINITIES, Ranked, Results
 from models.run import RunConfig
 from models.stage import run_stage
+from models.training.divergence import failed_batch_kept
 from models.training.jobs import Job, OpenExecutor, do_all, in_process
 from models.types import Report
 
@@ -120,7 +121,7 @@ class Pipeline:
 
         def work(directory: Path) -> None:
             data = self.results.training_data(BASELINES["MultVAE"])
-            with epoch_bar("MultVAE", self.config.cf.epochs) as progress:
+            with failed_batch_kept(directory), epoch_bar("MultVAE", self.config.cf.epochs) as progress:
                 model = train_multvae(data.train, data.valid, data.n_items, self.config.cf, progress)
             model.save(directory / CF_MODEL)
 

@@ -16,6 +16,7 @@ from models.config import option
 from models.contract.cf import CFModel
 from models.contract.types import Floats, Ints
 from models.evaluation.metrics import mean_ndcg
+from models.training.divergence import check_loss
 from models.types import Examples, Sequences, by_history
 
 
@@ -69,6 +70,9 @@ def train_multvae(
         n_items: size of the catalogue.
         config: see :class:`MultVAEConfig`.
         progress: told of every epoch.
+
+    Raises:
+        TrainingError: the loss is NaN or infinite.
     """
     users = Sequences.of([np.unique(train[row]) for row in range(len(train)) if len(train[row])])
     with seeded(config.seed):
@@ -157,14 +161,16 @@ class _Trainer:
         self._config = config
         self._updates = 0
 
-    def train_epoch(self) -> None:
+    def train_epoch(self, epoch: int) -> None:
         order = torch.randperm(len(self._users)).numpy()
         for at in range(0, len(order), self._config.batch_size):
-            self._update(self._users.take(order[at : at + self._config.batch_size]))
+            self._update(self._users.take(order[at : at + self._config.batch_size]), epoch)
 
-    def _update(self, batch: Sequences) -> None:
+    def _update(self, batch: Sequences, epoch: int) -> None:
         kl_weight = self._config.anneal_cap * min(1.0, self._updates / self._config.anneal_steps)
-        loss = self._network.loss(_long(batch.items), torch.from_numpy(batch.offsets), kl_weight)
+        items, offsets = _long(batch.items), torch.from_numpy(batch.offsets)
+        loss = self._network.loss(items, offsets, kl_weight)
+        check_loss(loss.item(), f"epoch {epoch} of MultVAE", {"items": items, "offsets": offsets})
         self._optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]  # torch does not annotate it
         self._optimizer.step()

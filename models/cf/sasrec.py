@@ -62,6 +62,9 @@ def train_sasrec(
         config: see :class:`SASRecConfig`.
         progress: told of every epoch.
         item_text: (n_items, k) whitened text vectors; None trains on item numbers alone.
+
+    Raises:
+        TrainingError: the loss is NaN or infinite.
     """
     with seeded(config.seed):
         network = SASRec(n_items, config, item_text)

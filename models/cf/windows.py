@@ -19,6 +19,7 @@ from models.contract.types import Floats, Ints
 from models.evaluation.metrics import mean_ndcg
 from models.training.batching import of_like_lengths
 from models.training.device import mixed_precision
+from models.training.divergence import check_loss
 from models.training.losses import next_item_losses
 from models.types import Examples, Sequences, by_history
 
@@ -108,7 +109,7 @@ def train_network(
     scorer = NextItemScorer(network)
     fit(
         network,
-        lambda: train_epoch(network, optimizer, sequences, config.batch_size),
+        lambda epoch: train_epoch(network, optimizer, sequences, config.batch_size, epoch),
         lambda: mean_ndcg(by_history(scorer), valid),
         epochs=config.epochs,
         patience=config.patience,
@@ -118,17 +119,21 @@ def train_network(
 
 
 def train_epoch(
-    network: NextItemNetwork, optimizer: torch.optim.Optimizer, sequences: list[Ints], batch_size: int
+    network: NextItemNetwork, optimizer: torch.optim.Optimizer, sequences: list[Ints], batch_size: int, epoch: int
 ) -> None:
-    """One pass over all windows in random order, with the loss of ``models.training.losses`` at every position."""
+    """One pass over all windows in random order, with the loss of ``models.training.losses`` at every position.
+
+    Raises:
+        TrainingError: the loss is NaN or infinite.
+    """
     pieces = [window for sequence in sequences for window in windows(sequence, network.history_length)]
     rng = np.random.default_rng(int(torch.randint(2**31, ())))
     for rows in of_like_lengths(np.asarray([len(piece) for piece in pieces]), batch_size, rng):
-        inputs, targets = pad([pieces[i] for i in rows], network.n_items)
-        real = torch.from_numpy(targets < network.n_items)
+        inputs, targets = map(torch.from_numpy, pad([pieces[i] for i in rows], network.n_items))
         with mixed_precision(torch.device("cpu")):
-            logits = network.logits(network(torch.from_numpy(inputs[:, :-1]))[real])
-        loss = next_item_losses(logits, torch.from_numpy(targets)).mean()
+            logits = network.logits(network(inputs[:, :-1])[targets < network.n_items])
+        loss = next_item_losses(logits, targets).mean()
+        check_loss(loss.item(), f"epoch {epoch} of {type(network).__name__}", {"inputs": inputs})
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]  # torch does not annotate it
         optimizer.step()
