@@ -93,7 +93,7 @@ class SASRec(NextItemNetwork):
 
     def forward(self, items: Tensor) -> Tensor:
         """States (n, length, d) of item numbers (n, length) int64, at most ``history_length`` long."""
-        positions = torch.arange(items.shape[1])
+        positions = torch.arange(items.shape[1], device=items.device)
         x = F.embedding(items, self.table()) * self.items.embedding_dim**0.5 + self.positions(positions)
         x = self.dropout(x)
         for block in self.blocks:

@@ -17,8 +17,8 @@ def silent(epoch: int, ndcg: float) -> None:
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """torch's random numbers on the CPU start at ``seed`` inside, and go on outside as if nothing had happened."""
-    with torch.random.fork_rng(devices=[]):
+    """torch's random numbers, the GPU's too, start at ``seed`` inside, and go on outside as if nothing had happened."""
+    with torch.random.fork_rng(devices=[torch.cuda.current_device()] if torch.cuda.is_available() else []):
         torch.manual_seed(seed)
         yield
 
