@@ -12,6 +12,7 @@ import json
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from socket import gethostname
@@ -202,10 +203,9 @@ class Pipeline:
     def local(self) -> None:
         """Train one adapter per community, each a stage of its own; for failures see :func:`do_all`."""
         sizes = (self.results.affinities() > 0).sum(axis=0).tolist()
-        directory = self.directory.resolve()
+        train = partial(train_community, self.directory.resolve(), self.config, _absolute(self.config.local.backbone))
         jobs = [
-            Job(f"local/{community_adapter(number)}", size, partial(train_community, directory, self.config, number))
-            for number, size in enumerate(sizes)
+            Job(f"local/{community_adapter(number)}", size, partial(train, number)) for number, size in enumerate(sizes)
         ]
         with self._open_executor(len(jobs)) as executor:
             do_all(jobs, executor, self._report)
@@ -296,14 +296,21 @@ class Pipeline:
         shared = {name: self.directory / name for name in ("data", "cf", "communities", "global")}
         return shared | {name: self.directory / "local" / name for name in self.results.community_names()}
 
-    def local_adapter(self, community: int) -> bool:
-        """The stage of one community's adapter. False where it was done before."""
+    def local_adapter(self, community: int, backbone: str) -> bool:
+        """The stage of one community's adapter. False where it was done before.
+
+        Args:
+            community: its number.
+            backbone: where this process finds the backbone. The record has it as it was configured: what counts is
+                which one it is.
+        """
         name, local = community_adapter(community), self.config.local
+        found = replace(local, backbone=backbone)
 
         def work(directory: Path) -> None:
             who, dataset, report = self.results.community(community), self.results.dataset(), self._prefixed(name)
             state = forms.train_local(
-                local, dataset, who, self._made(), directory, ordered=self._ordered, report=report
+                found, dataset, who, self._made(), directory, ordered=self._ordered, report=report
             )
             _write_training(directory, state)
 
@@ -377,15 +384,21 @@ def epoch_bar(name: str, epochs: int) -> Iterator[Callable[[int, float], None]]:
         yield progress
 
 
-def train_community(directory: Path, config: RunConfig, community: int, report: Report) -> bool:
-    """:meth:`Pipeline.local_adapter` in any process that sees the run directory.
+def train_community(directory: Path, config: RunConfig, backbone: str, community: int, report: Report) -> bool:
+    """:meth:`Pipeline.local_adapter` in any process that sees the run directory, whatever its working directory.
 
     Raises:
         DataError: it does not see it.
     """
     if not directory.is_dir():
         raise DataError(f"{directory}: is not on {gethostname()}; expected the run directory on storage that all share")
-    return Pipeline(directory, config, report).local_adapter(community)
+    return Pipeline(directory, config, report).local_adapter(community, backbone)
+
+
+def _absolute(source: str) -> str:
+    """A model on this machine by its absolute path; a hub's by its id, as it is."""
+    path = Path(source)
+    return str(path.absolute()) if path.exists() else source
 
 
 def _files(name: str, source: str) -> dict[str, Path]:

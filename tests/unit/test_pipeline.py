@@ -1,5 +1,7 @@
 import json
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,9 +15,11 @@ from models.contract.affinity import affinities
 from models.contract.bundle import Bundle, verify_bundle
 from models.contract.selection import FusionSettings
 from models.data.prepare import DataConfig
+from models.llm.training import FitState
 from models.papers.l3rec.config import L3RecConfig
 from models.pipeline import Pipeline
 from models.run import RunConfig
+from models.training.jobs import Executor, InProcess
 
 LOCAL = tuple(f"local/c{number:02d}" for number in range(N_COMMUNITIES))
 RANKINGS = ("rankings/before", "rankings/valid")
@@ -188,6 +192,31 @@ def test_an_interrupted_local_training_goes_on_with_the_next_run(
     assert [line.split()[2] for line in lines if "c01: epoch" in line] == ["4/5", "5/5"]
     assert bundle.id == finished_run.bundle.id
     assert not list(directory.glob("local/*/fit_*"))
+
+
+def test_a_worker_finds_the_backbone_from_any_directory_and_records_it_as_configured(
+    finished_run: FinishedRun, directory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backbone, found = Path(finished_run.config.local.backbone), []
+
+    @contextmanager
+    def elsewhere(n_jobs: int) -> Iterator[Executor]:
+        monkeypatch.chdir(tmp_path)
+        yield InProcess(lambda line: None)
+
+    def train(config: L3RecConfig, *_: object, **__: object) -> FitState:
+        found.append(Path(config.backbone))
+        return FitState(best=0.5)
+
+    monkeypatch.setattr("models.pipeline.forms.train_local", train)
+    monkeypatch.chdir(backbone.parent)
+    config = with_local(finished_run.config, backbone=backbone.name)
+    Pipeline(directory, config, lambda line: None, open_executor=elsewhere).local()
+    assert found == [backbone, backbone]
+    for stage in LOCAL:
+        assert (
+            json.loads((directory / stage / "stage.json").read_text())["config"]["local"]["backbone"] == backbone.name
+        )
 
 
 def test_stages_of_the_system_are_inputs_of_what_ranks(finished_run: FinishedRun) -> None:
