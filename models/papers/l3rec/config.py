@@ -56,9 +56,11 @@ class L3RecConfig:
         "Start of a community's adapter: the global adapter, whose item table it shares and from which it moves little;"
         " or scratch, an adapter and an item table of its own, trained as the global one is (the paper's).",
     )
-    local_epochs: int = option(3, "Passes over a community's data for its adapter, at most.", low=1)
-    local_patience: int = option(2, "As patience, for a community's adapter.", low=1)
-    local_learning_rate: float = option(3e-4, "Step size for a community's adapter.", low=0)
+    local_epochs: int = option(
+        3, "With local_start global: passes over a community's data for its adapter, at most.", low=1
+    )
+    local_patience: int = option(2, "With local_start global: as patience, for a community's adapter.", low=1)
+    local_learning_rate: float = option(3e-4, "With local_start global: step size for a community's adapter.", low=0)
     affinity_weighted: bool = option(True, "Weight each user's loss by the affinity to the community, as LOCA does.")
     seed: int = option(0, "Seed of initial weights, windows, order and dropout.", low=0)
 
