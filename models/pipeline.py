@@ -174,7 +174,6 @@ class Pipeline:
         keys = (
             "backbone",
             "trunk_layers",
-            "top_layers",
             "title_tokens",
             "history_length",
             "newest_windows",

@@ -146,12 +146,6 @@ class ItemTokenModel(nn.Module):
         modules = (self.learned, self.text_projection, self.input_projection, self.output_projection)
         return [self.start, *(p for module in modules for p in module.parameters())]
 
-    @property
-    def item_tensors(self) -> tuple[str, ...]:
-        """Names in the state of what :meth:`item_parameters` gives."""
-        modules = ("learned", "text_projection", "input_projection", "output_projection")
-        return ("start", *(f"{module}.weight" for module in modules))
-
     @torch.no_grad()
     def vocabulary(self) -> "Vocabulary":
         """The compiled input embedding and output head, as products."""

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
 from models.contract.bundle import community_adapter
@@ -16,7 +16,7 @@ from models.llm.item_token import CatalogueModel, ItemTokenModel, lora_config, s
 from models.llm.next_item import NextItemScorer, NextItemTask, WindowConfig
 from models.llm.training import FitConfig, FitState, fit
 from models.papers.l3rec.config import L3RecConfig
-from models.papers.l3rec.files import ADAPTER, CHECKPOINT, ITEM_TABLE, ITEM_VECTORS
+from models.papers.l3rec.files import ADAPTER, CHECKPOINT, ITEM_VECTORS
 from models.papers.l3rec.training_set import TrainingSet
 from models.training.device import training_device
 from models.types import Examples, Report, by_history
@@ -25,7 +25,7 @@ SEEDS_APART = 1_000  # between the seeds of two communities, so that runs of nei
 
 
 def train_global(config: L3RecConfig, data: TrainingSet, items: Path, directory: Path, report: Report) -> FitState:
-    """Train item table and global adapter; write the compiled checkpoint, the adapter, and the item table.
+    """Train item table and global adapter; write the compiled checkpoint and the adapter, one of which has the table.
 
     Args:
         config: see :class:`L3RecConfig`.
@@ -35,8 +35,6 @@ def train_global(config: L3RecConfig, data: TrainingSet, items: Path, directory:
         report: told one line an epoch.
     """
     model, state = _train_whole(config, data, items, directory, seed=config.seed, report=report)
-    tensors = model.state_dict()
-    save_file({name: tensors[name].contiguous() for name in model.item_tensors}, directory / ITEM_TABLE)
     _save_model(model, directory, table_in_adapter=config.local_start == "scratch")
     return state
 
