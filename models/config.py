@@ -30,7 +30,8 @@ def make(cls: type[C], values: Mapping[str, Any], section: str) -> C:
     """Build a configuration from untyped values; text is read as numbers, truth values and comma-separated lists.
 
     Raises:
-        ConfigError: unknown key, wrong type or value out of bounds; names key, value and what is expected.
+        ConfigError: unknown key, wrong type, value out of bounds, or values that do not go together, which the class
+            itself refuses; names key, value and what is expected.
     """
     if not isinstance(values, Mapping):
         raise ConfigError(f"{section}: {values!r}; expected a section of keys and values")
@@ -42,11 +43,14 @@ def make(cls: type[C], values: Mapping[str, Any], section: str) -> C:
             raise ConfigError(f"{section}.{key}: unknown key; expected one of {', '.join(fields)}")
         made[key] = _convert(value, hints[key], f"{section}.{key}")
         _check_bounds(fields[key], made[key], section)
-    return cls(**made)
+    try:
+        return cls(**made)
+    except ConfigError as exc:  # the class knows its keys, not under which section it was asked for
+        raise ConfigError(f"{section}.{exc}") from exc
 
 
 def _convert(value: Any, hint: Any, key: str) -> Any:
-    is_list = get_origin(hint) is tuple and isinstance(value, str)
+    is_list = isinstance(value, str) and any(get_origin(kind) is tuple for kind in (hint, *get_args(hint)))
     try:
         return msgspec.convert([part.strip() for part in value.split(",")] if is_list else value, hint, strict=False)
     except msgspec.ValidationError as exc:

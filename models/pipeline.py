@@ -12,6 +12,7 @@ import json
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from socket import gethostname
@@ -54,6 +55,7 @@ from models.ranking.ranker import LocalRanker
 from models.results import AFFINITIES, ITEM_AFFINITIES, Ranked, Results
 from models.run import RunConfig
 from models.stage import run_stage
+from models.training.divergence import failed_batch_kept
 from models.training.jobs import Job, OpenExecutor, do_all, in_process
 from models.types import Report
 
@@ -120,7 +122,7 @@ class Pipeline:
 
         def work(directory: Path) -> None:
             data = self.results.training_data(BASELINES["MultVAE"])
-            with epoch_bar("MultVAE", self.config.cf.epochs) as progress:
+            with failed_batch_kept(directory), epoch_bar("MultVAE", self.config.cf.epochs) as progress:
                 model = train_multvae(data.train, data.valid, data.n_items, self.config.cf, progress)
             model.save(directory / CF_MODEL)
 
@@ -172,7 +174,6 @@ class Pipeline:
         keys = (
             "backbone",
             "trunk_layers",
-            "top_layers",
             "title_tokens",
             "history_length",
             "newest_windows",
@@ -201,10 +202,9 @@ class Pipeline:
     def local(self) -> None:
         """Train one adapter per community, each a stage of its own; for failures see :func:`do_all`."""
         sizes = (self.results.affinities() > 0).sum(axis=0).tolist()
-        directory = self.directory.resolve()
+        train = partial(train_community, self.directory.resolve(), self.config, _absolute(self.config.local.backbone))
         jobs = [
-            Job(f"local/{community_adapter(number)}", size, partial(train_community, directory, self.config, number))
-            for number, size in enumerate(sizes)
+            Job(f"local/{community_adapter(number)}", size, partial(train, number)) for number, size in enumerate(sizes)
         ]
         with self._open_executor(len(jobs)) as executor:
             do_all(jobs, executor, self._report)
@@ -297,14 +297,21 @@ class Pipeline:
         shared = {name: self.directory / name for name in ("data", "cf", "communities", "global")}
         return shared | {name: self.directory / "local" / name for name in self.results.community_names()}
 
-    def local_adapter(self, community: int) -> bool:
-        """The stage of one community's adapter. False where it was done before."""
+    def local_adapter(self, community: int, backbone: str) -> bool:
+        """The stage of one community's adapter. False where it was done before.
+
+        Args:
+            community: its number.
+            backbone: where this process finds the backbone. The record has it as it was configured: what counts is
+                which one it is.
+        """
         name, local = community_adapter(community), self.config.local
+        found = replace(local, backbone=backbone)
 
         def work(directory: Path) -> None:
             who, dataset, report = self.results.community(community), self.results.dataset(), self._prefixed(name)
             state = forms.train_local(
-                local, dataset, who, self._made(), directory, ordered=self._ordered, report=report
+                found, dataset, who, self._made(), directory, ordered=self._ordered, report=report
             )
             _write_training(directory, state)
 
@@ -378,15 +385,21 @@ def epoch_bar(name: str, epochs: int) -> Iterator[Callable[[int, float], None]]:
         yield progress
 
 
-def train_community(directory: Path, config: RunConfig, community: int, report: Report) -> bool:
-    """:meth:`Pipeline.local_adapter` in any process that sees the run directory.
+def train_community(directory: Path, config: RunConfig, backbone: str, community: int, report: Report) -> bool:
+    """:meth:`Pipeline.local_adapter` in any process that sees the run directory, whatever its working directory.
 
     Raises:
         DataError: it does not see it.
     """
     if not directory.is_dir():
         raise DataError(f"{directory}: is not on {gethostname()}; expected the run directory on storage that all share")
-    return Pipeline(directory, config, report).local_adapter(community)
+    return Pipeline(directory, config, report).local_adapter(community, backbone)
+
+
+def _absolute(source: str) -> str:
+    """A model on this machine by its absolute path; a hub's by its id, as it is."""
+    path = Path(source)
+    return str(path.absolute()) if path.exists() else source
 
 
 def _files(name: str, source: str) -> dict[str, Path]:

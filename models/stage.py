@@ -2,6 +2,9 @@
 
 A stage writes into its own directory; ``stage.json`` comes last, so its existence means complete. It records the
 configuration, the digests of the inputs and of every output. When all of them still hold, the stage is reused.
+
+A setting that is unset (None) counts as one that is not there: a stage that was finished before an optional setting
+existed stays valid for as long as nobody sets it.
 """
 
 import json
@@ -64,7 +67,7 @@ def run_stage(
     if _valid(directory, wanted):
         return False
     started = directory / STARTED
-    if not (resumable and not (directory / RECORD).exists() and _read(started) == wanted):
+    if not (resumable and not (directory / RECORD).exists() and _same_content(_read(started), wanted)):
         shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir(parents=True, exist_ok=True)
     started.write_bytes(msgspec.json.encode(wanted))
@@ -126,9 +129,23 @@ def _as_read(record: StageRecord) -> StageRecord:
 
 def _valid(directory: Path, wanted: StageRecord) -> bool:
     record = _read(directory / RECORD)
-    if record is None or msgspec.structs.replace(record, outputs={}) != wanted:
-        return False
-    return _outputs(directory) == record.outputs
+    return record is not None and _same_content(record, wanted) and _outputs(directory) == record.outputs
+
+
+def _same_content(record: StageRecord | None, wanted: StageRecord) -> bool:
+    """Whether both are of the same stage, settings and inputs; outputs aside."""
+    return record is not None and _content(record) == _content(wanted)
+
+
+def _content(record: StageRecord) -> StageRecord:
+    return msgspec.structs.replace(record, config=_without_unset(record.config), outputs={})
+
+
+def _without_unset(config: Any) -> Any:
+    """A configuration as it is read, less the keys whose value is None; a None in a list has a place and stays."""
+    if isinstance(config, dict):
+        return {key: _without_unset(value) for key, value in config.items() if value is not None}
+    return [_without_unset(value) for value in config] if isinstance(config, list) else config
 
 
 def _read(path: Path) -> StageRecord | None:

@@ -21,13 +21,17 @@ COLUMNS_AT_ONCE = 512  # when a triangle is mirrored
 
 @dataclass(frozen=True)
 class EASEConfig:
-    """How EASE is trained."""
+    """How EASE is trained. Raises ConfigError where a penalty is not positive, or none is given."""
 
     regs: tuple[float, ...] = option(
         (30.0, 100.0, 300.0, 1000.0),
         "L2 penalties tried; validation data choose",
         search=((3.0,), (10.0,), (30.0,), (100.0,), (300.0,), (1000.0,), (3000.0,)),
     )
+
+    def __post_init__(self) -> None:
+        if not self.regs or min(self.regs) <= 0:
+            raise ConfigError(f"regs: {self.regs}; expected one or more numbers above 0")
 
 
 @dataclass(frozen=True)
@@ -49,10 +53,8 @@ def train_ease(train: Sequences, valid: Examples, n_items: int, config: EASEConf
     penalty.
 
     Raises:
-        ConfigError: no penalty is given, one is not positive, or one is so small that the inverse fails.
+        ConfigError: a penalty is so small that the inverse fails.
     """
-    if not config.regs or min(config.regs) <= 0:
-        raise ConfigError(f"regs: {config.regs}; expected at least one positive number")
     interactions = interaction_matrix(train, n_items)
     gram = interactions.T @ interactions
     scorers = (EASEScorer(_solve(gram, reg), reg) for reg in config.regs)

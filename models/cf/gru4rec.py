@@ -43,6 +43,9 @@ def train_gru4rec(
         n_items: size of the catalogue.
         config: see :class:`GRU4RecConfig`.
         progress: told of every epoch.
+
+    Raises:
+        TrainingError: the loss is NaN or infinite.
     """
     with seeded(config.seed):
         return train_network(GRU4Rec(n_items, config), train, valid, config, progress)

@@ -18,6 +18,7 @@ from models.cf.mf_bpr import MFScorer
 from models.cf.training import Progress, fit, seeded, silent
 from models.config import option
 from models.evaluation.metrics import mean_ndcg
+from models.training.divergence import check_loss
 from models.types import Examples, Sequences
 
 
@@ -49,6 +50,9 @@ def train_lightgcn(
         n_items: size of the catalogue.
         config: see :class:`LightGCNConfig`.
         progress: told of every epoch.
+
+    Raises:
+        TrainingError: the loss is NaN or infinite.
     """
     interactions = interaction_matrix(train, n_items)
     with seeded(config.seed):
@@ -146,16 +150,19 @@ class _Trainer:
         self._items = torch.from_numpy(pairs.col.astype(np.int64))
         self._met = self._keys(self._users, self._items).sort().values
 
-    def train_epoch(self) -> None:
+    def train_epoch(self, epoch: int) -> None:
         for _ in range(self._config.passes):
             for batch in torch.split(torch.randperm(len(self._users)), self._config.batch_size):
-                self._update(self._users[batch], self._items[batch])
+                self._update(self._users[batch], self._items[batch], epoch)
 
-    def _update(self, users: Tensor, items: Tensor) -> None:
+    def _update(self, users: Tensor, items: Tensor, epoch: int) -> None:
         others = torch.randint(self._n_items, items.shape)
         unmet = self._unmet(users, others)  # a pair of two items that were met says nothing
         nodes = [users[unmet], self._network.n_users + items[unmet], self._network.n_users + others[unmet]]
         loss = self._loss(*nodes)
+        if unmet.any():  # else it is the mean of nothing
+            tried = dict(zip(("users", "items", "others"), nodes, strict=True))
+            check_loss(loss.item(), f"epoch {epoch} of LightGCN", tried)
         self._optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]  # torch does not annotate it
         self._optimizer.step()

@@ -5,15 +5,18 @@ https://arxiv.org/abs/1205.2618. Users are known by their row: what a user did a
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from implicit.cpu.bpr import BayesianPersonalizedRanking
+from implicit.recommender_base import ModelFitError
 
 from models.cf.matrix import interaction_matrix
 from models.cf.training import Progress, silent, stop_early
 from models.config import option
 from models.contract.types import Floats
 from models.evaluation.metrics import mean_ndcg
+from models.training.divergence import ADVICE, TrainingError
 from models.types import Examples, Sequences
 
 
@@ -55,6 +58,9 @@ def train_mf_bpr(
         n_items: size of the catalogue.
         config: see :class:`MFBPRConfig`.
         progress: told of every epoch.
+
+    Raises:
+        TrainingError: a factor is NaN or infinite, which is all that shows of a loss that diverges.
     """
     interactions = interaction_matrix(train, n_items)
     model = BayesianPersonalizedRanking(
@@ -67,8 +73,9 @@ def train_mf_bpr(
     )
     best: list[MFScorer] = []
 
-    def run_epoch() -> float:
-        model.fit(interactions, show_progress=False)  # goes on from the factors it has
+    def run_epoch(epoch: int) -> float:
+        if not _fit(model, interactions):
+            raise TrainingError(f"factors are not finite after epoch {epoch} of MF-BPR; {ADVICE}")
         return mean_ndcg(MFScorer(model.user_factors, model.item_factors), valid)
 
     def keep() -> None:
@@ -76,3 +83,12 @@ def train_mf_bpr(
 
     stop_early(run_epoch, keep, epochs=config.epochs, patience=config.patience, progress=progress)
     return best[0]
+
+
+def _fit(model: BayesianPersonalizedRanking, interactions: Any) -> bool:
+    """Go on from the factors that the model has. False where one is no finite number afterwards."""
+    try:
+        model.fit(interactions, show_progress=False)
+    except ModelFitError:  # of NaN; what is infinite it does not see
+        return False
+    return bool(np.isfinite(model.user_factors).all() and np.isfinite(model.item_factors).all())

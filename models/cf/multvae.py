@@ -14,8 +14,10 @@ from torch.nn import functional as F
 from models.cf.training import Progress, fit, seeded, silent
 from models.config import option
 from models.contract.cf import CFModel
-from models.contract.types import Floats, Ints
+from models.contract.types import Floats
 from models.evaluation.metrics import mean_ndcg
+from models.training.device import training_device
+from models.training.divergence import check_loss
 from models.types import Examples, Sequences, by_history
 
 
@@ -61,7 +63,9 @@ def embed(model: CFModel, histories: Sequences) -> Floats:
 def train_multvae(
     train: Sequences, valid: Examples, n_items: int, config: MultVAEConfig, progress: Progress = silent
 ) -> CFModel:
-    """Train on the users' histories, stop early on the validation examples. The same seed gives the same model.
+    """Train on the users' histories, on a GPU where there is one; stop early on the validation examples.
+
+    The same seed gives the same model, but for a GPU's order of addition.
 
     Args:
         train: item numbers of every user; order and repetition do not matter.
@@ -69,10 +73,13 @@ def train_multvae(
         n_items: size of the catalogue.
         config: see :class:`MultVAEConfig`.
         progress: told of every epoch.
+
+    Raises:
+        TrainingError: the loss is NaN or infinite.
     """
     users = Sequences.of([np.unique(train[row]) for row in range(len(train)) if len(train[row])])
     with seeded(config.seed):
-        network = MultVAE(n_items, config.embedding_size, config.dropout)
+        network = MultVAE(n_items, config.embedding_size, config.dropout).to(training_device())
         optimizer = torch.optim.Adam(network.parameters(), lr=config.learning_rate)
         trainer = _Trainer(network, optimizer, users, config)
         fit(
@@ -107,6 +114,11 @@ class MultVAE(nn.Module):
             nn.init.xavier_uniform_(weight)
         nn.init.zeros_(self.decoder.bias)
 
+    def tensors(self, users: Sequences) -> tuple[Tensor, Tensor]:
+        """Items and offsets of some users as :meth:`encode` takes them, where the parameters are."""
+        device = self.mean_bias.device
+        return torch.from_numpy(users.items.astype(np.int64)).to(device), torch.from_numpy(users.offsets).to(device)
+
     def encode(self, items: Tensor, offsets: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log-variance (n, d) of q(z | x), section 2.2, for n users' distinct items, one after the other.
 
@@ -130,7 +142,7 @@ class MultVAE(nn.Module):
         mean, logvar = self.encode(items, offsets)
         z = mean + torch.randn_like(mean) * torch.exp(0.5 * logvar)
         log_probabilities = F.log_softmax(self.decoder(z), dim=-1)
-        rows = torch.arange(len(mean)).repeat_interleave(offsets.diff())
+        rows = torch.arange(len(mean), device=mean.device).repeat_interleave(offsets.diff())
         likelihood = log_probabilities[rows, items].sum()  # equation 2, the multinomial likelihood
         kl = 0.5 * (mean.square() + logvar.exp() - 1.0 - logvar).sum()
         return (kl_weight * kl - likelihood) / len(mean)
@@ -157,23 +169,21 @@ class _Trainer:
         self._config = config
         self._updates = 0
 
-    def train_epoch(self) -> None:
+    def train_epoch(self, epoch: int) -> None:
         order = torch.randperm(len(self._users)).numpy()
         for at in range(0, len(order), self._config.batch_size):
-            self._update(self._users.take(order[at : at + self._config.batch_size]))
+            self._update(self._users.take(order[at : at + self._config.batch_size]), epoch)
 
-    def _update(self, batch: Sequences) -> None:
+    def _update(self, batch: Sequences, epoch: int) -> None:
         kl_weight = self._config.anneal_cap * min(1.0, self._updates / self._config.anneal_steps)
-        loss = self._network.loss(_long(batch.items), torch.from_numpy(batch.offsets), kl_weight)
+        items, offsets = self._network.tensors(batch)
+        loss = self._network.loss(items, offsets, kl_weight)
+        check_loss(loss.item(), f"epoch {epoch} of MultVAE", {"items": items, "offsets": offsets})
         self._optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]  # torch does not annotate it
         self._optimizer.step()
         self._updates += 1
 
 
-def _long(items: Ints) -> Tensor:
-    return torch.from_numpy(items.astype(np.int64))
-
-
 def _copy(parameter: Tensor) -> Floats:
-    return np.array(parameter.detach().numpy(), dtype=np.float32)
+    return np.array(parameter.detach().cpu().numpy(), dtype=np.float32)

@@ -23,7 +23,7 @@ from models.types import Examples, Sequences
 
 @dataclass(frozen=True)
 class SASRecConfig:
-    """How SASRec is built and trained."""
+    """How SASRec is built and trained. Raises ConfigError where the heads do not divide the embedding size."""
 
     embedding_size: int = option(128, "Dimensions of item embeddings and states", low=1, search=(64, 128, 256))
     layers: int = option(2, "Self-attention blocks", low=1, search=(1, 2, 3))
@@ -38,6 +38,10 @@ class SASRecConfig:
     epochs: int = option(100, "Passes over the interactions, at most", low=1)
     patience: int = option(10, "Epochs without a better validation NDCG@10 after which training stops", low=1)
     seed: int = option(0, "Seed of initial weights, order, windows and dropout", low=0)
+
+    def __post_init__(self) -> None:
+        if self.embedding_size % self.heads:
+            raise ConfigError(f"heads: {self.heads}; expected a divisor of embedding_size, {self.embedding_size}")
 
 
 def train_sasrec(
@@ -60,10 +64,8 @@ def train_sasrec(
         item_text: (n_items, k) whitened text vectors; None trains on item numbers alone.
 
     Raises:
-        ConfigError: the heads do not divide the embedding size.
+        TrainingError: the loss is NaN or infinite.
     """
-    if config.embedding_size % config.heads:
-        raise ConfigError(f"heads: {config.heads} does not divide embedding_size {config.embedding_size}")
     with seeded(config.seed):
         network = SASRec(n_items, config, item_text)
         return train_network(network, train, valid, config, progress, betas=(0.9, 0.98))
@@ -91,7 +93,7 @@ class SASRec(NextItemNetwork):
 
     def forward(self, items: Tensor) -> Tensor:
         """States (n, length, d) of item numbers (n, length) int64, at most ``history_length`` long."""
-        positions = torch.arange(items.shape[1])
+        positions = torch.arange(items.shape[1], device=items.device)
         x = F.embedding(items, self.table()) * self.items.embedding_dim**0.5 + self.positions(positions)
         x = self.dropout(x)
         for block in self.blocks:

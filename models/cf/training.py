@@ -17,15 +17,15 @@ def silent(epoch: int, ndcg: float) -> None:
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """torch's random numbers on the CPU start at ``seed`` inside, and go on outside as if nothing had happened."""
-    with torch.random.fork_rng(devices=[]):
+    """torch's random numbers, the GPU's too, start at ``seed`` inside, and go on outside as if nothing had happened."""
+    with torch.random.fork_rng(devices=[torch.cuda.current_device()] if torch.cuda.is_available() else []):
         torch.manual_seed(seed)
         yield
 
 
 def fit(
     model: nn.Module,
-    train_epoch: Callable[[], None],
+    train_epoch: Callable[[int], None],
     validate: Callable[[], float],
     *,
     epochs: int,
@@ -36,7 +36,7 @@ def fit(
 
     Args:
         model: changed in place, left in evaluation mode with the parameters of its best epoch.
-        train_epoch: one pass over the training data; finds the model in training mode.
+        train_epoch: one pass over the training data, told the epoch's number, from 1; finds the model in training mode.
         validate: the model's validation NDCG@10; finds it in evaluation mode.
         epochs: at most.
         patience: epochs without improvement after which training stops.
@@ -47,9 +47,9 @@ def fit(
     """
     best_state = copy.deepcopy(model.state_dict())
 
-    def run_epoch() -> float:
+    def run_epoch(epoch: int) -> float:
         model.train()
-        train_epoch()
+        train_epoch(epoch)
         model.eval()
         return validate()
 
@@ -62,12 +62,13 @@ def fit(
 
 
 def stop_early(
-    run_epoch: Callable[[], float], keep: Callable[[], None], *, epochs: int, patience: int, progress: Progress
+    run_epoch: Callable[[int], float], keep: Callable[[], None], *, epochs: int, patience: int, progress: Progress
 ) -> float:
     """Train until validation has not improved for ``patience`` epochs, or for ``epochs``.
 
     Args:
-        run_epoch: one pass over the training data; returns the model's validation NDCG@10 after it.
+        run_epoch: one pass over the training data, told the epoch's number, from 1; returns the model's validation
+            NDCG@10 after it.
         keep: called after an epoch that was better than all before: remember the model as it is now.
         epochs: at most.
         patience: epochs without improvement after which training stops.
@@ -78,7 +79,7 @@ def stop_early(
     """
     best_ndcg, best_epoch = -1.0, 0
     for epoch in range(1, epochs + 1):
-        ndcg = run_epoch()
+        ndcg = run_epoch(epoch)
         progress(epoch, ndcg)
         if ndcg > best_ndcg:
             best_ndcg, best_epoch = ndcg, epoch

@@ -18,7 +18,8 @@ from models.cf.training import Progress, fit
 from models.contract.types import Floats, Ints
 from models.evaluation.metrics import mean_ndcg
 from models.training.batching import of_like_lengths
-from models.training.device import mixed_precision
+from models.training.device import mixed_precision, training_device
+from models.training.divergence import check_loss
 from models.training.losses import next_item_losses
 from models.types import Examples, Sequences, by_history
 
@@ -57,7 +58,7 @@ class TrainingConfig(Protocol):
 
 @dataclass(frozen=True)
 class NextItemScorer:
-    """A trained network as a :class:`models.types.Scorer`."""
+    """A trained network as a :class:`models.types.Scorer`; it scores where its parameters are."""
 
     network: NextItemNetwork
 
@@ -74,9 +75,9 @@ class NextItemScorer:
     def _scores(self, histories: list[Ints]) -> Floats:
         newest = [history[max(0, len(history) - self.network.history_length + 1) :] for history in histories]
         inputs, _ = pad(newest, self.network.n_items)
-        states = self.network(torch.from_numpy(inputs))
+        states = self.network(torch.from_numpy(inputs).to(device_of(self.network)))
         last = torch.tensor([len(history) for history in newest])
-        scores: Floats = self.network.logits(states[torch.arange(len(newest)), last]).numpy()
+        scores: Floats = self.network.logits(states[torch.arange(len(newest)), last]).cpu().numpy()
         return scores
 
 
@@ -89,18 +90,20 @@ def train_network(
     *,
     betas: tuple[float, float] = (0.9, 0.999),
 ) -> NextItemScorer:
-    """Train with AdamW on the users' sequences, stop early on the validation examples.
+    """Train with AdamW on the users' sequences, on a GPU where there is one; stop early on the validation examples.
 
     Order, windows and dropout follow torch's random numbers: call it where they are :func:`models.cf.training.seeded`.
+    On a CPU a seed then gives one model; a GPU may add up gradients in any order.
 
     Args:
-        network: changed in place, left as after its best epoch.
+        network: changed in place, left as after its best epoch, on the device that it was trained on.
         train: item numbers of every user, oldest first.
         valid: what decides when to stop.
         config: see :class:`TrainingConfig`.
         progress: told of every epoch.
         betas: Adam's decay rates of the gradient's two moments.
     """
+    network.to(training_device())
     optimizer = torch.optim.AdamW(
         network.parameters(), lr=config.learning_rate, betas=betas, weight_decay=config.weight_decay
     )
@@ -108,7 +111,7 @@ def train_network(
     scorer = NextItemScorer(network)
     fit(
         network,
-        lambda: train_epoch(network, optimizer, sequences, config.batch_size),
+        lambda epoch: train_epoch(network, optimizer, sequences, config.batch_size, epoch),
         lambda: mean_ndcg(by_history(scorer), valid),
         epochs=config.epochs,
         patience=config.patience,
@@ -118,20 +121,30 @@ def train_network(
 
 
 def train_epoch(
-    network: NextItemNetwork, optimizer: torch.optim.Optimizer, sequences: list[Ints], batch_size: int
+    network: NextItemNetwork, optimizer: torch.optim.Optimizer, sequences: list[Ints], batch_size: int, epoch: int
 ) -> None:
-    """One pass over all windows in random order, with the loss of ``models.training.losses`` at every position."""
+    """One pass over all windows in random order, with the loss of ``models.training.losses`` at every position.
+
+    Raises:
+        TrainingError: the loss is NaN or infinite.
+    """
     pieces = [window for sequence in sequences for window in windows(sequence, network.history_length)]
-    rng = np.random.default_rng(int(torch.randint(2**31, ())))
+    rng, device = np.random.default_rng(int(torch.randint(2**31, ()))), device_of(network)
     for rows in of_like_lengths(np.asarray([len(piece) for piece in pieces]), batch_size, rng):
-        inputs, targets = pad([pieces[i] for i in rows], network.n_items)
-        real = torch.from_numpy(targets < network.n_items)
-        with mixed_precision(torch.device("cpu")):
-            logits = network.logits(network(torch.from_numpy(inputs[:, :-1]))[real])
-        loss = next_item_losses(logits, torch.from_numpy(targets)).mean()
+        arrays = pad([pieces[i] for i in rows], network.n_items)
+        inputs, targets = (torch.from_numpy(array).to(device) for array in arrays)
+        with mixed_precision(device):
+            logits = network.logits(network(inputs[:, :-1])[targets < network.n_items])
+        loss = next_item_losses(logits, targets).mean()
+        check_loss(loss.item(), f"epoch {epoch} of {type(network).__name__}", {"inputs": inputs})
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]  # torch does not annotate it
         optimizer.step()
+
+
+def device_of(network: nn.Module) -> torch.device:
+    """Where a network's parameters are."""
+    return next(network.parameters()).device
 
 
 def windows(sequence: Ints, length: int) -> list[Ints]:

@@ -20,7 +20,7 @@ SPREAD_SAMPLE = 2**14  # users that decide between candidates who cover equally 
 
 @dataclass(frozen=True)
 class CommunityConfig:
-    """How communities are found."""
+    """How communities are found. Raises ConfigError where there may be fewer candidates than communities."""
 
     n_communities: int = option(10, "Communities, q in the paper; each trains one local model", low=1)
     bandwidth: float = option(
@@ -48,6 +48,13 @@ class CommunityConfig:
     max_candidates: int = option(2000, "Most users who may become anchors; bounds time and memory", low=1)
     seed: int = option(0, "Seed of the draw of candidates", low=0)
 
+    def __post_init__(self) -> None:
+        if self.n_communities > self.max_candidates:
+            raise ConfigError(
+                f"n_communities: {self.n_communities} is out of range;"
+                f" expected at most max_candidates, {self.max_candidates}"
+            )
+
     @property
     def serving_bandwidth(self) -> float:
         """The bandwidth that decides which communities answer for a user."""
@@ -74,7 +81,7 @@ def find_anchors(embeddings: Floats, config: CommunityConfig) -> Rows:
         candidates are the same.
 
     Raises:
-        ConfigError: more communities than users, than candidates may be drawn, or than candidates have enough users.
+        ConfigError: more communities than users, or than candidates have enough users.
         DataError: an embedding is not finite.
     """
     _check(embeddings, config)
@@ -121,10 +128,9 @@ def item_members(anchors: Floats, item_factors: Floats, config: CommunityConfig)
 
 def _check(embeddings: Floats, config: CommunityConfig) -> None:
     n = len(embeddings)
-    if config.n_communities > min(n, config.max_candidates):
+    if config.n_communities > n:
         raise ConfigError(
-            f"communities.n_communities: {config.n_communities} is out of range;"
-            f" expected at most {min(n, config.max_candidates)} ({n} users, max_candidates {config.max_candidates})"
+            f"communities.n_communities: {config.n_communities} is out of range; expected at most {n}, one a user"
         )
     finite = np.isfinite(embeddings).all(axis=1)
     if not finite.all():

@@ -22,7 +22,11 @@ SplitMethod = Literal["leave-one-out", "windows", "time", "given"]
 
 @dataclass(frozen=True)
 class DataConfig:
-    """Where the data are, what is kept of them, and how they are split."""
+    """Where the data are, what is kept of them, and how they are split.
+
+    Raises:
+        ConfigError: a split by time whose validation part does not begin before its test part.
+    """
 
     source: SourceFormat = option("atomic", "Format: movielens-dat, movielens-csv, atomic, amazon or table.")
     interactions: str = option("", "Path of the interactions file.")
@@ -46,6 +50,10 @@ class DataConfig:
         0.8, "Split time: start of validation, seconds since 1970, or a quantile up to 1.", low=0
     )
     test_from: float = option(0.9, "Split time: start of test, seconds since 1970, or a quantile up to 1.", low=0)
+
+    def __post_init__(self) -> None:
+        if self.split == "time" and self.valid_from >= self.test_from:
+            raise ConfigError(f"valid_from: {self.valid_from}; expected less than test_from, {self.test_from}")
 
 
 def input_files(config: DataConfig) -> dict[str, Path]:
@@ -113,8 +121,6 @@ def _split(ordered: pl.DataFrame, config: DataConfig) -> pl.DataFrame:
         case "given":
             return given(ordered)
         case "time":
-            if config.valid_from >= config.test_from:
-                raise ConfigError(f"data.valid_from: {config.valid_from} is not before test_from, {config.test_from}")
             return by_time(ordered, config.valid_from, config.test_from)
 
 

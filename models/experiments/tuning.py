@@ -19,6 +19,7 @@ from models.cf.training import Progress
 from models.config import make
 from models.contract.errors import ConfigError
 from models.evaluation.metrics import mean_ndcg
+from models.training.divergence import TrainingError
 
 C = TypeVar("C")
 
@@ -103,9 +104,12 @@ def best_trial(trials: list[Trial]) -> Trial:
 
 def _run(baseline: Baseline, data: TrainingData, config: Any, wanted: Trial, progress: Progress) -> Trial:
     started = time.monotonic()
-    score = baseline.train(data, config, progress)
+    try:
+        score = baseline.train(data, config, progress)
+    except TrainingError:  # settings that diverge are worth nothing, and the search goes on
+        score = None
     seconds = time.monotonic() - started
-    ndcg = mean_ndcg(score, data.valid)
+    ndcg = mean_ndcg(score, data.valid) if score else 0.0
     return msgspec.structs.replace(wanted, ndcg=ndcg, seconds=round(seconds, 1))
 
 

@@ -31,6 +31,7 @@ from models.contract.types import Ints
 
 EMBEDDING, HEAD = "embed_tokens", "lm_head"  # as the backbones that PEFT and vLLM know name their vocabulary
 ADAPTER_CONFIG, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+# The projections of a layer, as the backbones name them: what adapters can change.
 LORA_TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 
 
@@ -145,12 +146,6 @@ class ItemTokenModel(nn.Module):
         modules = (self.learned, self.text_projection, self.input_projection, self.output_projection)
         return [self.start, *(p for module in modules for p in module.parameters())]
 
-    @property
-    def item_tensors(self) -> tuple[str, ...]:
-        """Names in the state of what :meth:`item_parameters` gives."""
-        modules = ("learned", "text_projection", "input_projection", "output_projection")
-        return ("start", *(f"{module}.weight" for module in modules))
-
     @torch.no_grad()
     def vocabulary(self) -> "Vocabulary":
         """The compiled input embedding and output head, as products."""
@@ -192,10 +187,10 @@ class Vocabulary:
     head_projection: Tensor
 
 
-def lora_config(rank: int, alpha: float, dropout: float) -> LoraConfig:
-    """Standard LoRA on all seven projections, as vLLM serves it."""
+def lora_config(rank: int, alpha: float, dropout: float, targets: Sequence[str] = LORA_TARGETS) -> LoraConfig:
+    """Standard LoRA on the ``targets`` among a layer's seven projections, as vLLM serves it."""
     return LoraConfig(
-        r=rank, lora_alpha=alpha, lora_dropout=dropout, target_modules=list(LORA_TARGETS), task_type="CAUSAL_LM"
+        r=rank, lora_alpha=alpha, lora_dropout=dropout, target_modules=list(targets), task_type="CAUSAL_LM"
     )
 
 

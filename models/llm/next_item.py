@@ -1,4 +1,7 @@
-"""The next-item task: the state at every item predicts the item after it (L3Rec, equation 3, full softmax).
+"""The next-item task: the state at every item predicts the item after it (L3Rec, equation 3).
+
+The softmax is over the whole catalogue but for the items that the history has shown before: see
+``models.training.losses``, and ``models.papers.l3rec`` for what else of equation 3 is otherwise here.
 
 One pass over a window trains as many examples as it has items.
 """

@@ -64,13 +64,15 @@ def full_model(backbone: Backbone, depth: int, titles: TitleTokens) -> Any:
     return model
 
 
-def title_lora(trunk_layers: int, depth: int, rank: int, alpha: float, dropout: float) -> LoraConfig:
-    """Standard LoRA on all seven projections of the layers above the trunk."""
+def title_lora(
+    trunk_layers: int, depth: int, rank: int, alpha: float, dropout: float, targets: Sequence[str] = LORA_TARGETS
+) -> LoraConfig:
+    """Standard LoRA on the ``targets`` among the seven projections of the layers above the trunk."""
     return LoraConfig(
         r=rank,
         lora_alpha=alpha,
         lora_dropout=dropout,
-        target_modules=list(LORA_TARGETS),
+        target_modules=list(targets),
         layers_to_transform=list(range(trunk_layers, depth)),
         task_type="CAUSAL_LM",
     )

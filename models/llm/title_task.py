@@ -19,11 +19,11 @@ from models.llm.next_item import next_item_loss
 from models.llm.title import CachedTitleModel
 from models.llm.training import IGNORED, TARGETS, Batch
 from models.llm.trunk_cache import TokenPrompts, TrunkCache
+from models.training.batching import of_like_lengths
 from models.training.device import mixed_precision
 from models.types import Examples, Score, Sequences
 
 SCORING_BATCH = 32  # histories
-BATCHES_SORTED = 16  # batches within which windows of like length come together
 
 
 @dataclass(frozen=True)
@@ -114,16 +114,13 @@ class CachedTask:
         return self._groups
 
     def batches(self, epoch: int) -> list[Batch]:
-        """All windows in a new order every epoch, those of like length together. States are read when it is time."""
+        """All windows in a new order every epoch, those of like length together, see ``models.training.batching``.
+
+        States are read when it is time.
+        """
         rng = np.random.default_rng([self._seed, epoch])
-        lengths = np.diff(self._data.cache.prompts.offsets)
-        order, size = rng.permutation(self._rows), self._batch_size
-        groups: list[NDArray[np.int64]] = []
-        for at in range(0, len(order), size * BATCHES_SORTED):
-            alike = order[at : at + size * BATCHES_SORTED]
-            alike = alike[np.argsort(lengths[alike], kind="stable")]
-            groups += [alike[i : i + size] for i in range(0, len(alike), size)]
-        return [self._batch(groups[i]) for i in rng.permutation(len(groups))]
+        lengths = np.diff(self._data.cache.prompts.offsets)[self._rows]
+        return [self._batch(self._rows[rows]) for rows in of_like_lengths(lengths, self._batch_size, rng)]
 
     def loss(self, batch: Batch) -> Tensor:
         """See :func:`models.llm.next_item.next_item_loss`."""

@@ -19,20 +19,15 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from models.contract.errors import LocalRecError
+from models.training.divergence import FAILED_BATCH, check_loss, failed_batch_kept
 from models.types import Report
 
 _MODULE, _ADAM, _STATE = "module.", "adam.", "state"  # names in the file of an unfinished run
 
-FAILED_BATCH = "failed_batch.safetensors"
 TARGETS = "targets"  # the tensor of a batch that every task names alike: what is predicted, (b, length) or (b,)
 IGNORED = -100  # target where nothing is predicted
 
 Batch = Mapping[str, Tensor]  # with TARGETS
-
-
-class TrainingError(LocalRecError):
-    """The loss is no longer a number. The message names the file that holds the batch."""
 
 
 class Task(Protocol):
@@ -122,7 +117,8 @@ def fit(module: nn.Module, task: Task, config: FitConfig, directory: Path, repor
         report(f"epoch 0/{config.epochs}  validation {state.best:.4f}")
     while state.epoch < config.epochs and state.stale < config.patience:
         rates = _Rates(optimizer, config, state.epoch)
-        loss = _train_epoch(module, task, optimizer, rates, state, directory)
+        with failed_batch_kept(directory):
+            loss = _train_epoch(module, task, optimizer, rates, state)
         score = task.validate()
         state.epoch += 1
         if score > state.best:
@@ -165,7 +161,7 @@ class _Rates:
 
 
 def _train_epoch(
-    module: nn.Module, task: Task, optimizer: torch.optim.Optimizer, rates: _Rates, state: FitState, directory: Path
+    module: nn.Module, task: Task, optimizer: torch.optim.Optimizer, rates: _Rates, state: FitState
 ) -> float:
     """Mean loss of the epoch's batches; what was trained on is added to the state."""
     torch.manual_seed(rates.config.seed * 100_003 + rates.epoch)
@@ -180,8 +176,7 @@ def _train_epoch(
         rates.set(number, len(batches))
         loss = task.loss({name: value.to(device) for name, value in batch.items()})
         value = loss.item()  # the one time a step that the CPU waits for a GPU
-        if not math.isfinite(value):
-            raise _failure(value, batch, f"batch {number + 1} of epoch {rates.epoch + 1}", directory)
+        check_loss(value, f"batch {number + 1} of epoch {rates.epoch + 1}", batch)
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(parameters, rates.config.clip_norm)
@@ -191,12 +186,6 @@ def _train_epoch(
         state.tokens += batch[TARGETS].numel()
     module.eval()
     return total / max(len(batches), 1)
-
-
-def _failure(loss: float, batch: Batch, where: str, directory: Path) -> TrainingError:
-    path = directory / FAILED_BATCH
-    save_file(dict(batch), path)
-    return TrainingError(f"the loss is {loss} in {where}, which is saved in {path}; a smaller learning rate may help")
 
 
 def _trainable(module: nn.Module) -> dict[str, nn.Parameter]:

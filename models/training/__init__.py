@@ -1,1 +1,1 @@
-"""What all trainers share: the next-item loss, batches, the device, and where independent trainings run."""
+"""What all trainers share: losses, those that diverge, batches, the device, and where independent trainings run."""

@@ -1,6 +1,6 @@
 """Jobs as Ray tasks: on the GPUs and nodes of a cluster, or on this machine's cores (extra: ray).
 
-Every node must see the run directory at the same path, and have LocalRec installed.
+Every node must see the run directory at the same path, and a backbone that is a path, too; and have LocalRec installed.
 """
 
 import os

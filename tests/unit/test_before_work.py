@@ -114,4 +114,4 @@ def test_settings_of_another_version_are_refused(tmp_path: Path) -> None:
 
 def test_a_process_that_does_not_see_the_run_directory_says_so(tmp_path: Path, config: RunConfig) -> None:
     with pytest.raises(DataError, match="expected the run directory on storage that all share"):
-        train_community(tmp_path / "elsewhere", config, 0, no_report)
+        train_community(tmp_path / "elsewhere", config, config.local.backbone, 0, no_report)

@@ -22,6 +22,7 @@ class Config:
     path: str = option("", "Path")
     cutoffs: tuple[int, ...] = option((5, 10), "Lengths", low=1)
     regs: tuple[float, ...] = option((30.0,), "Penalties")
+    targets: tuple[str, ...] | None = option(None, "Modules")
 
 
 def test_defaults() -> None:
@@ -38,9 +39,10 @@ def test_text_is_read_as_what_the_field_is() -> None:
         "path": "a,b",
         "cutoffs": "1, 20",
         "regs": "0.5",
+        "targets": "q, v",
     }
 
-    assert make(Config, values, "cf") == Config(7, 1e-3, 4.0, False, "last", "a,b", (1, 20), (0.5,))
+    assert make(Config, values, "cf") == Config(7, 1e-3, 4.0, False, "last", "a,b", (1, 20), (0.5,), ("q", "v"))
 
 
 def test_typed_values_are_taken_as_they_are() -> None:
@@ -84,6 +86,24 @@ def test_bounds_are_inclusive(key: str, value: Any) -> None:
 def test_what_cannot_be_used_is_named_with_what_is_expected(key: str, value: Any, message: str) -> None:
     with pytest.raises(ConfigError, match=re.escape(message)):
         make(Config, {key: value}, "cf")
+
+
+@dataclass(frozen=True)
+class Range:
+    """A configuration whose values have to go together."""
+
+    first: int = option(0, "First")
+    last: int = option(9, "Last")
+
+    def __post_init__(self) -> None:
+        if self.first > self.last:
+            raise ConfigError(f"first: {self.first}; expected at most last, {self.last}")
+
+
+def test_values_that_do_not_go_together_are_named_with_their_section() -> None:
+    assert make(Range, {"first": 9}, "cf") == Range(9)
+    with pytest.raises(ConfigError, match=r"^cf\.first: 10; expected at most last, 9$"):
+        make(Range, {"first": "10"}, "cf")
 
 
 @pytest.mark.parametrize("values", [3, [1], "epochs", None])

@@ -1,4 +1,7 @@
+import json
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,10 +16,12 @@ from models.contract.bundle import Bundle, verify_bundle
 from models.contract.selection import FusionSettings
 from models.data.prepare import DataConfig
 from models.evaluation.metrics import NO_ITEM
+from models.llm.training import FitState
 from models.papers.l3rec.config import L3RecConfig
 from models.pipeline import Pipeline
 from models.ranking.answers import VoterLists
 from models.run import RunConfig
+from models.training.jobs import Executor, InProcess
 
 LOCAL = tuple(f"local/c{number:02d}" for number in range(N_COMMUNITIES))
 RANKINGS = ("rankings/before", "rankings/valid")
@@ -38,7 +43,7 @@ def run(directory: Path, config: RunConfig) -> tuple[list[str], list[str], Bundl
     return worked, reused, bundle
 
 
-def with_local(config: RunConfig, **changes: float) -> RunConfig:
+def with_local(config: RunConfig, **changes: object) -> RunConfig:
     local: L3RecConfig = replace(config.local, **changes)
     return replace(config, local=local)
 
@@ -63,6 +68,20 @@ def test_a_second_run_reuses_every_stage(finished_run: FinishedRun, directory: P
     assert reused == list(STAGES)
     assert bundle.id == finished_run.bundle.id
     assert [path.name for path in (directory / "bundles").iterdir()] == [bundle.id]
+
+
+def test_a_run_from_before_a_setting_existed_is_reused_until_somebody_sets_it(
+    finished_run: FinishedRun, directory: Path
+) -> None:
+    for record in directory.rglob("stage.json"):
+        document = json.loads(record.read_text())
+        for config in (document["config"], document["config"].get("local", {})):
+            config.pop("lora_targets", None)
+        record.write_text(json.dumps(document))
+    assert run(directory, finished_run.config)[0] == []
+    pipeline = Pipeline(directory, with_local(finished_run.config, lora_targets=("q_proj",)), lambda line: None)
+    pipeline.run_until(pipeline.global_model)
+    assert json.loads((directory / "global" / "stage.json").read_text())["config"]["lora_targets"] == ["q_proj"]
 
 
 def test_a_key_of_local_training_reruns_the_local_adapters_and_what_follows(
@@ -182,6 +201,31 @@ def test_an_interrupted_local_training_goes_on_with_the_next_run(
     assert [line.split()[2] for line in lines if "c01: epoch" in line] == ["4/5", "5/5"]
     assert bundle.id == finished_run.bundle.id
     assert not list(directory.glob("local/*/fit_*"))
+
+
+def test_a_worker_finds_the_backbone_from_any_directory_and_records_it_as_configured(
+    finished_run: FinishedRun, directory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backbone, found = Path(finished_run.config.local.backbone), []
+
+    @contextmanager
+    def elsewhere(n_jobs: int) -> Iterator[Executor]:
+        monkeypatch.chdir(tmp_path)
+        yield InProcess(lambda line: None)
+
+    def train(config: L3RecConfig, *_: object, **__: object) -> FitState:
+        found.append(Path(config.backbone))
+        return FitState(best=0.5)
+
+    monkeypatch.setattr("models.pipeline.forms.train_local", train)
+    monkeypatch.chdir(backbone.parent)
+    config = with_local(finished_run.config, backbone=backbone.name)
+    Pipeline(directory, config, lambda line: None, open_executor=elsewhere).local()
+    assert found == [backbone, backbone]
+    for stage in LOCAL:
+        assert (
+            json.loads((directory / stage / "stage.json").read_text())["config"]["local"]["backbone"] == backbone.name
+        )
 
 
 def test_stages_of_the_system_are_inputs_of_what_ranks(finished_run: FinishedRun) -> None:

@@ -73,6 +73,32 @@ def test_a_file_that_is_not_there(tmp_path: Path) -> None:
         load_config(tmp_path / "none.toml")
 
 
+@pytest.mark.parametrize(
+    ("section", "values", "message"),
+    [
+        ("sasrec_text", {"heads": 3}, "sasrec_text.heads: 3; expected a divisor of embedding_size, 128"),
+        ("ease", {"regs": []}, "ease.regs: (); expected one or more numbers above 0"),
+        ("ease", {"regs": [10, 0]}, "ease.regs: (10.0, 0.0); expected one or more numbers above 0"),
+        ("communities", {"max_candidates": 9}, "communities.n_communities: 10 is out of range; expected at most max_"),
+        (
+            "local",
+            {"lora_targets": ["q_proj", "lm_head"]},
+            "local.lora_targets: ('q_proj', 'lm_head'); expected one or",
+        ),
+        ("local", {"lora_targets": ""}, "local.lora_targets: ('',); expected one or more of q_proj, k_proj"),
+        ("local", {"lora_targets": []}, "local.lora_targets: (); expected one or more of q_proj, k_proj"),
+        ("data", {"split": "time", "test_from": 0.8}, "data.valid_from: 0.8; expected less than test_from, 0.8"),
+    ],
+)
+def test_values_of_a_section_that_do_not_go_together(section: str, values: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        make_run({"name": "a", section: values}, "test")
+
+
+def test_the_bounds_of_a_split_by_time_matter_to_it_alone() -> None:
+    assert make_run({"name": "a", "data": {"valid_from": 0.9, "test_from": 0.8}}, "test").data.valid_from == 0.9
+
+
 class TestTask:
     def test_is_sequential_unless_told_otherwise(self) -> None:
         assert make_run({"name": "a"}, "test").task == "sequential"

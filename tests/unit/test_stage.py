@@ -64,6 +64,18 @@ class TestReuse:
     def test_whatever_the_configuration_holds(self, stage: Stage, config: Any) -> None:
         assert [stage.run(config), stage.run(config)] == [True, False]
 
+    @pytest.mark.parametrize(
+        ("before", "now"),
+        [
+            ({"epochs": 3}, {"epochs": 3, "targets": None}),
+            ({"epochs": 3, "targets": None}, {"epochs": 3}),
+            ({"local": {"epochs": 3}}, {"local": {"epochs": 3, "targets": None}}),
+            ({"fusions": [{"k": 60}]}, {"fusions": [{"k": 60, "voters": None}]}),
+        ],
+    )
+    def test_a_setting_that_is_unset_does_not_count(self, stage: Stage, before: Any, now: Any) -> None:
+        assert [stage.run(before), stage.run(now)] == [True, False]
+
     def test_times_do_not_count(self, stage: Stage) -> None:
         stage.run()
         for path in (stage.source, stage.directory / "deep" / "copy.txt", stage.directory / RECORD):
@@ -97,6 +109,18 @@ class TestAgain:
 
         assert stage.run(config) is True
         assert stage.run(config) is False
+
+    @pytest.mark.parametrize(
+        ("before", "now"),
+        [
+            ({"share": None}, {"share": 0}),
+            ({"share": None}, {"share": ""}),
+            ({"local": {"share": None}}, {"local": {"share": 0.5}}),
+            ({"regs": [None]}, {"regs": []}),
+        ],
+    )
+    def test_a_setting_that_was_unset_and_is_set(self, stage: Stage, before: Any, now: Any) -> None:
+        assert [stage.run(before), stage.run(now)] == [True, True]
 
     @pytest.mark.parametrize("change", [{"version": 2}, {"name": "other"}, {"inputs": {}}])
     def test_another_version_name_or_set_of_inputs(self, stage: Stage, change: dict[str, Any]) -> None:
@@ -178,6 +202,14 @@ class TestInterrupted:
 
         assert (stage.directory / "half.txt").read_text() == "half"
         assert stage.run(resumable=True) is False
+
+    def test_also_where_an_optional_setting_came_since(self, stage: Stage) -> None:
+        with pytest.raises(RuntimeError):
+            stage.run({"epochs": 3}, work=failing, resumable=True)
+
+        stage.run({"epochs": 3, "targets": None}, resumable=True)
+
+        assert (stage.directory / "half.txt").read_text() == "half"
 
     def test_nothing_of_another_content_is_resumed(self, stage: Stage) -> None:
         with pytest.raises(RuntimeError):

@@ -7,12 +7,17 @@ from models.config import option
 from models.contract.bundle import Form
 from models.contract.errors import ConfigError
 from models.llm.backbone import layer_count
+from models.llm.item_token import LORA_TARGETS
 from models.llm.items import check_encoder
 
 
 @dataclass(frozen=True)
 class L3RecConfig:
-    """How the local models are built and trained. Defaults were chosen on ml-100k's validation items (docs/LOG.md)."""
+    """How the local models are built and trained. Defaults were chosen on ml-100k's validation items (docs/LOG.md).
+
+    Raises:
+        ConfigError: ``lora_targets`` names what is no projection, or nothing.
+    """
 
     form: Form = option(
         "item-token",
@@ -33,6 +38,9 @@ class L3RecConfig:
     lora_rank: int = option(16, "Rank of the adapters.", low=1)
     lora_alpha: float = option(32.0, "Scale of the adapters, over the rank.", low=0)
     lora_dropout: float = option(0.05, "Dropout before the adapters.", low=0, high=0.9)
+    lora_targets: tuple[str, ...] | None = option(
+        None, f"Projections that have adapters, of {', '.join(LORA_TARGETS)}; unset: all of them."
+    )
     newest_windows: int = option(
         4, "Title form: windows of a user's history that are trained on, at most, the newest.", low=1
     )
@@ -48,11 +56,22 @@ class L3RecConfig:
         "Start of a community's adapter: the global adapter, whose item table it shares and from which it moves little;"
         " or scratch, an adapter and an item table of its own, trained as the global one is (the paper's).",
     )
-    local_epochs: int = option(3, "Passes over a community's data for its adapter, at most.", low=1)
-    local_patience: int = option(2, "As patience, for a community's adapter.", low=1)
-    local_learning_rate: float = option(3e-4, "Step size for a community's adapter.", low=0)
+    local_epochs: int = option(
+        3, "With local_start global: passes over a community's data for its adapter, at most.", low=1
+    )
+    local_patience: int = option(2, "With local_start global: as patience, for a community's adapter.", low=1)
+    local_learning_rate: float = option(3e-4, "With local_start global: step size for a community's adapter.", low=0)
     affinity_weighted: bool = option(True, "Weight each user's loss by the affinity to the community, as LOCA does.")
     seed: int = option(0, "Seed of initial weights, windows, order and dropout.", low=0)
+
+    def __post_init__(self) -> None:
+        if not self.adapted or not set(self.adapted) <= set(LORA_TARGETS):
+            raise ConfigError(f"lora_targets: {self.lora_targets}; expected one or more of {', '.join(LORA_TARGETS)}")
+
+    @property
+    def adapted(self) -> tuple[str, ...]:
+        """The projections that have adapters."""
+        return LORA_TARGETS if self.lora_targets is None else self.lora_targets
 
 
 def check_backbone(config: L3RecConfig) -> None:

@@ -71,7 +71,7 @@ def train_local(
     """Train a community's adapter into ``directory``; see :func:`train_global`.
 
     Raises:
-        ConfigError: nobody belongs to the community.
+        ConfigError: nobody belongs to the community; or it has no validation example and starts from scratch.
     """
     if config.form == "title":
         return title.train_local(

@@ -5,16 +5,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
+from models.contract.bundle import community_adapter
+from models.contract.errors import ConfigError
 from models.evaluation.metrics import mean_ndcg
 from models.llm.backbone import load_backbone, top_model
 from models.llm.item_token import CatalogueModel, ItemTokenModel, lora_config, save_adapter, save_whole_adapter
 from models.llm.next_item import NextItemScorer, NextItemTask, WindowConfig
 from models.llm.training import FitConfig, FitState, fit
 from models.papers.l3rec.config import L3RecConfig
-from models.papers.l3rec.files import ADAPTER, CHECKPOINT, ITEM_TABLE, ITEM_VECTORS
+from models.papers.l3rec.files import ADAPTER, CHECKPOINT, ITEM_VECTORS
 from models.papers.l3rec.training_set import TrainingSet
 from models.training.device import training_device
 from models.types import Examples, Report, by_history
@@ -23,7 +25,7 @@ SEEDS_APART = 1_000  # between the seeds of two communities, so that runs of nei
 
 
 def train_global(config: L3RecConfig, data: TrainingSet, items: Path, directory: Path, report: Report) -> FitState:
-    """Train item table and global adapter; write the compiled checkpoint, the adapter, and the item table.
+    """Train item table and global adapter; write the compiled checkpoint and the adapter, one of which has the table.
 
     Args:
         config: see :class:`L3RecConfig`.
@@ -33,8 +35,6 @@ def train_global(config: L3RecConfig, data: TrainingSet, items: Path, directory:
         report: told one line an epoch.
     """
     model, state = _train_whole(config, data, items, directory, seed=config.seed, report=report)
-    tensors = model.state_dict()
-    save_file({name: tensors[name].contiguous() for name in model.item_tensors}, directory / ITEM_TABLE)
     _save_model(model, directory, table_in_adapter=config.local_start == "scratch")
     return state
 
@@ -59,8 +59,12 @@ def train_local(
         directory: the adapter is written to ``adapter`` in it.
         community: its number, which gives models that start from scratch their own random numbers.
         report: told one line an epoch.
+
+    Raises:
+        ConfigError: the community would start from scratch, and has no validation example to tell when it has learned.
     """
     if config.local_start == "scratch":
+        _require_validation(data.valid, community)
         seed = config.seed + SEEDS_APART * (community + 1)
         model, state = _train_whole(config, data, items, directory, seed=seed, report=report)
         save_whole_adapter(model, directory / ADAPTER)
@@ -77,6 +81,16 @@ def train_local(
     state = fit(catalogue_model, task, fit_config, directory, report)
     save_adapter(catalogue_model.language_model, directory / ADAPTER)
     return state
+
+
+def _require_validation(valid: Examples, community: int) -> None:
+    """No epoch is better than the one before without it: what would be kept, and vote, is the random model."""
+    if not len(valid):
+        raise ConfigError(
+            f"community {community_adapter(community)}: none of its users has a validation example, which"
+            " local.local_start 'scratch' needs; expected a larger communities.bandwidth or communities.min_users,"
+            " fewer communities.n_communities, or local_start 'global'"
+        )
 
 
 def _train_whole(
@@ -97,7 +111,7 @@ def _train_whole(
 def _new_model(config: L3RecConfig, text: Tensor) -> ItemTokenModel:
     last = config.trunk_layers + config.top_layers
     top = top_model(load_backbone(config.backbone), config.trunk_layers, last, vocab_size=len(text) + 1)
-    lora = lora_config(config.lora_rank, config.lora_alpha, config.lora_dropout)
+    lora = lora_config(config.lora_rank, config.lora_alpha, config.lora_dropout, config.adapted)
     return ItemTokenModel(top, text, config.embedding_size, config.item_dropout, lora)
 
 

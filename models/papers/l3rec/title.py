@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from peft import get_peft_model
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 from models.contract.errors import ConfigError
 from models.contract.prompts import TitleTokens, newest
@@ -35,7 +35,7 @@ from models.llm.title_task import CachedTask, CachedWindows, TitleWindows, cache
 from models.llm.training import FitConfig, FitState, fit
 from models.llm.trunk_cache import TokenPrompts, TrunkCache, fill
 from models.papers.l3rec.config import L3RecConfig
-from models.papers.l3rec.files import ADAPTER, CHECKPOINT, ITEM_TABLE, ITEM_VECTORS
+from models.papers.l3rec.files import ADAPTER, CHECKPOINT, ITEM_VECTORS
 from models.papers.l3rec.training_set import members_of
 from models.training.device import training_device
 from models.types import Examples, Report
@@ -68,7 +68,7 @@ def cache_trunk(config: L3RecConfig, dataset: Dataset, directory: Path, report: 
 def train_global(
     config: L3RecConfig, dataset: Dataset, items: Path, cached: Path, directory: Path, report: Report
 ) -> FitState:
-    """Train item table and global adapter; write the compiled checkpoint, title tokens, adapter, and item table.
+    """Train item table and global adapter; write the compiled checkpoint, title tokens and adapter.
 
     Args:
         config: see :class:`L3RecConfig`.
@@ -81,7 +81,8 @@ def train_global(
     torch.manual_seed(config.seed)
     backbone, inputs = load_backbone(config.backbone), _Inputs.open(config, dataset, cached)
     depth = config.trunk_layers + config.top_layers
-    lora = title_lora(config.trunk_layers, depth, config.lora_rank, config.lora_alpha, config.lora_dropout)
+    rank, alpha, dropout = config.lora_rank, config.lora_alpha, config.lora_dropout
+    lora = title_lora(config.trunk_layers, depth, rank, alpha, dropout, config.adapted)
     language_model = get_peft_model(full_model(backbone, depth, inputs.train.titles), lora)
     head = ItemHead(load_file(items / ITEM_VECTORS)["text"], config.embedding_size, backbone.hidden_size)
     model = CachedTitleModel(language_model, config.trunk_layers, head, config.item_dropout)
@@ -228,6 +229,5 @@ def _save_global(
     compile_head(model.language_model, head.rows(), titles)
     titles.save(directory)
     save_adapter(model.language_model, directory / ADAPTER)
-    save_file({name: value.contiguous() for name, value in head.state_dict().items()}, directory / ITEM_TABLE)
     model.language_model.unload().save_pretrained(str(directory / CHECKPOINT))
     backbone.tokenizer.save_pretrained(str(directory / CHECKPOINT))

@@ -33,6 +33,20 @@ def network() -> MultVAE:
     return network
 
 
+@pytest.mark.gpu
+def test_finds_the_colour_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    devices: set[str] = set()
+    loss = MultVAE.loss
+
+    def spy(network: MultVAE, items: torch.Tensor, offsets: torch.Tensor, kl_weight: float) -> torch.Tensor:
+        devices.add(items.device.type)
+        return loss(network, items, offsets, kl_weight)
+
+    monkeypatch.setattr(MultVAE, "loss", spy)
+    test_finds_the_colour()
+    assert devices == {"cuda"}
+
+
 def test_finds_the_colour() -> None:
     board = checkerboard()
     model = train_multvae(board.train, board.valid, board.n_items, SMALL)

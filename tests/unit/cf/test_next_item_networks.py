@@ -71,6 +71,24 @@ def test_finds_the_colour(baseline: Baseline) -> None:
     assert share_of_right_colour(scorer, board) == 1.0
 
 
+def test_trains_where_language_models_are_trained(baseline: Baseline, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a device of shapes without numbers, so that nothing can be learned there."""
+    monkeypatch.setattr("models.cf.windows.training_device", lambda: torch.device("meta"))
+    monkeypatch.setattr("models.cf.windows.fit", lambda *_, **__: 0.0)
+    board = checkerboard()
+    network = baseline.train(board.train, board.valid, board.n_items, baseline.short).network
+    assert {parameter.device.type for parameter in network.parameters()} == {"meta"}
+    assert network(torch.zeros(2, 4, dtype=torch.int64, device="meta")).device.type == "meta"
+
+
+@pytest.mark.gpu
+def test_finds_the_colour_on_a_gpu(baseline: Baseline) -> None:
+    board = checkerboard()
+    scorer = baseline.train(board.train, board.valid, board.n_items, baseline.small)
+    assert next(scorer.network.parameters()).is_cuda
+    assert share_of_right_colour(scorer, board) == 1.0
+
+
 def test_learns_what_follows_what(baseline: Baseline) -> None:
     """A cycle over six items: only the order tells the next one, so bags of items cannot."""
     cycles = [np.roll(np.arange(6), -start)[:4].astype(np.int32) for start in range(6) for _ in range(4)]

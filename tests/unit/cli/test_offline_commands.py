@@ -113,6 +113,10 @@ class TestSettings:
         (["train", "cf", "--dropout", "1"], "cf.dropout: 1.0 is out of range; expected at least 0.0 and at most 0.95"),
         (["train", "cf", "--dropout", "nan"], "cf.dropout: nan is out of range"),
         (["train", "local", "--lora-rank", "x"], "local.lora_rank: 'x': Expected `int`"),
+        (
+            ["train", "local", "--lora-targets", "q_proj,head"],
+            "local.lora_targets: ('q_proj', 'head'); expected one or",
+        ),
         (["communities", "build", "--bandwidth", "3"], "communities.bandwidth: 3.0 is out of range"),
         (["bundle", "build", "--candidates", "5"], "serving.candidates: 5 is out of range; expected at least 10"),
         (["data", "prepare", "--window", "1"], "data.window: 1 is out of range; expected at least 2"),

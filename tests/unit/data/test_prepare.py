@@ -67,7 +67,7 @@ def test_malformed_rows_below_the_share_are_reported_and_above_it_refused(rating
         ({"interactions": "nowhere.csv"}, DataError, r"data\.interactions: nowhere\.csv is not a file"),
         ({"items": "nowhere.csv"}, DataError, r"data\.items"),
         ({"interaction_columns": "user_id"}, ConfigError, r"data\.interaction_columns: 'user_id': expected canonical="),
-        ({"split": "time", "valid_from": 0.9, "test_from": 0.8}, ConfigError, r"data\.valid_from: 0\.9 is not before"),
+        ({"split": "time", "valid_from": 0.9, "test_from": 0.8}, ConfigError, r"valid_from: 0\.9; expected less than"),
         ({"split": "time", "valid_from": 5e9, "test_from": 6e9}, DataError, "time leaves no valid examples"),
         ({"split": "given"}, DataError, "split: the split is to be taken from the data"),
     ],

@@ -19,6 +19,7 @@ from transformers.models.gemma3.modeling_gemma3 import Gemma3TextScaledWordEmbed
 from models.contract.types import Ints, item_numbers
 from models.llm.backbone import load_backbone, top_model
 from models.llm.item_token import (
+    LORA_TARGETS,
     CatalogueModel,
     ItemTokenModel,
     NextItemModel,
@@ -85,16 +86,20 @@ def test_mixed_batch_equals_peft_for_every_adapter(empty: LanguageModel, files: 
             np.testing.assert_allclose(served - served[0], (expected - expected.max())[items], atol=TOLERANCE)
 
 
-def test_what_training_writes_is_served(tmp_path: Path) -> None:
+@pytest.mark.parametrize("projections", [LORA_TARGETS, ("v_proj", "down_proj")])
+def test_what_training_writes_is_served(tmp_path: Path, projections: tuple[str, ...]) -> None:
     """A trainable model, exported with its table in the adapter, ranks on the engine as before the export."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         top = top_model(load_backbone(str(write_backbone(tmp_path / "backbone"))), 2, 4, vocab_size=N_ITEMS + 1)
-        model = ItemTokenModel(top, torch.randn(N_ITEMS, 8), TABLE_RANK, 0.0, lora_config(RANK, 8.0, 0.0)).eval()
+        lora = lora_config(RANK, 8.0, 0.0, projections)
+        model = ItemTokenModel(top, torch.randn(N_ITEMS, 8), TABLE_RANK, 0.0, lora).eval()
         for parameter in (*model.adapter_parameters(), *model.item_parameters()):
             nn.init.normal_(parameter, std=0.2)
     expected = [offline_scores(model, history) for history in histories()]
     save_whole_adapter(model, tmp_path / "adapter")
+    adapted = {name.split(".")[-3] for name in load_file(tmp_path / "adapter" / WEIGHTS) if ".layers." in name}
+    assert adapted == set(projections)
     model.language_model.unload().save_pretrained(str(tmp_path / "checkpoint"))
     engine = LanguageModel.load(tmp_path / "checkpoint", SETTINGS)
     load(engine, tmp_path, 1, "adapter")

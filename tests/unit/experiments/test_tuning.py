@@ -18,6 +18,7 @@ from models.contract.errors import ConfigError
 from models.contract.types import Floats
 from models.data.dataset import Dataset
 from models.experiments.tuning import Trial, best_trial, configurations, run_trials, search_space
+from models.training.divergence import TrainingError
 from models.types import Examples, Score
 
 
@@ -36,6 +37,8 @@ class Model:
 
     def train(self, data: TrainingData, config: Knobs, progress: Progress) -> Score:
         self.trained.append(config)
+        if config.size > 3:
+            raise TrainingError("the loss is nan")
         progress(1, 0.0)
 
         def score(examples: Examples) -> Floats:
@@ -109,6 +112,11 @@ class TestTrials:
     def test_of_equals_the_first_wins(self, model: Model, file: Path) -> None:
         trials = run(model, file, [Knobs(size=1), Knobs(size=1, rates=(0.25,))])
         assert best_trial(trials) is trials[0]
+
+    def test_settings_that_diverge_do_not_end_the_search(self, model: Model, file: Path) -> None:
+        trials = run(model, file, [Knobs(size=4), Knobs(size=3)])
+        assert trials[0].ndcg == 0.0
+        assert best_trial(trials) is trials[1]
 
     def test_what_was_tried_is_not_trained_again(self, model: Model, file: Path) -> None:
         first = run(model, file, [Knobs(size=1), Knobs(size=2)])

@@ -224,6 +224,15 @@ def test_only_adapters_of_a_catalogue_model_can_be_trained(exported: Exported) -
     assert not torch.equal(last_logits(catalogue), last_logits(catalogue))
 
 
+def test_the_compiled_vocabulary_is_the_table_projected(model: ItemTokenModel) -> None:
+    model.compile_vocabulary()
+    base, table = model.language_model.get_base_model(), model.table()
+    inputs, head = base.get_input_embeddings().weight, base.get_output_embeddings().weight
+    torch.testing.assert_close(inputs[:N_ITEMS], model.input_projection(table), atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(inputs[N_ITEMS], model.input_projection(model.start), atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(head[:N_ITEMS], table @ model.output_projection.weight, atol=1e-5, rtol=1e-4)
+
+
 def test_table_rows_are_text_projected_plus_learned(model: ItemTokenModel) -> None:
     expected = model.learned.weight.detach().numpy() + (
         model.item_text.numpy() @ model.text_projection.weight.detach().numpy().T

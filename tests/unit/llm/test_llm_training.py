@@ -10,7 +10,8 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from models.llm import training
-from models.llm.training import IGNORED, Batch, FitConfig, FitState, TrainingError, fit
+from models.llm.training import IGNORED, Batch, FitConfig, FitState, fit
+from models.training.divergence import TrainingError
 
 CONFIG = FitConfig(epochs=4, patience=4, seed=0, warmup_share=0.25)
 

@@ -96,6 +96,14 @@ def test_adapters_above_the_trunk_do_not_change_what_it_gives(family: Backbone) 
     torch.testing.assert_close(states[2], trunk(family, 2)(input_ids=tokens).last_hidden_state)
 
 
+def test_adapters_can_leave_projections_out(backbone: Backbone) -> None:
+    lora = title_lora(2, 4, RANK, 8.0, 0.0, ("q_proj", "up_proj"))
+    adapted = get_peft_model(full_model(backbone, 4, random_titles(6, 15)), lora)
+    trained = [name for name, parameter in adapted.named_parameters() if parameter.requires_grad]
+    assert len(trained) == 2 * 2 * 2  # A and B, two projections, two layers
+    assert all(".q_proj." in name or ".up_proj." in name for name in trained)
+
+
 def test_a_prefix_is_scored_as_if_nothing_followed(model: TitleModel) -> None:
     tokens = torch.tensor([[N_ITEMS, 3, 1, 4]])
     every = model.logits(tokens, torch.ones_like(tokens, dtype=torch.bool))

@@ -94,6 +94,12 @@ def test_an_epoch_holds_every_window_once_in_an_order_of_its_own() -> None:
     assert all(len(batch["tokens"]) <= 3 for batch in one.batches(0))
 
 
+def test_windows_of_like_length_come_together() -> None:
+    one = task(sequences(*([7] * 5 if user % 2 else [7] for user in range(64))), batch_size=8)
+    sizes = [{len(one._data.cache.prompts[row]) for row in batch["tokens"].tolist()} for batch in one.batches(0)]
+    assert sum(len(lengths) > 1 for lengths in sizes) <= 1
+
+
 def test_users_without_weight_are_left_out() -> None:
     one = task(sequences([1, 2], [3, 4], [5]), weights=[0.0, 0.5, 2.0])
     (batch,) = one.batches(0)

@@ -34,13 +34,21 @@ def test_the_trunks_states_are_a_stage_of_their_own(title_run: tuple[Pipeline, l
     assert reports.index("trunk: done") < reports.index("global: done") < reports.index("local/c00: done")
 
 
-def test_other_windows_are_read_by_the_trunk_and_trained_on_anew(
-    title_run: tuple[Pipeline, list[str]], tmp_path: Path
+@pytest.mark.parametrize(
+    ("changes", "trained"),
+    [
+        ({"newest_windows": 1}, ["trunk", "global", "local/c00", "local/c01"]),
+        ({"top_layers": 1}, ["global", "local/c00", "local/c01"]),  # the trunk ends below them
+    ],
+)
+def test_the_trunk_reads_anew_only_what_it_has_not_read(
+    title_run: tuple[Pipeline, list[str]], tmp_path: Path, changes: dict[str, int], trained: list[str]
 ) -> None:
     pipeline, _ = title_run
     directory = shutil.copytree(pipeline.directory, tmp_path / "run")
     config, again = pipeline.config, []
-    config = replace(config, local=replace(config.local, newest_windows=1))
-    Pipeline(directory, config, again.append).run_until(pipeline.local)
+    config = replace(config, local=replace(config.local, **changes))
+    changed = Pipeline(directory, config, again.append)
+    changed.run_until(changed.local)
     worked = [line.removesuffix(": done") for line in again if line.endswith(": done")]
-    assert worked == ["trunk", "global", "local/c00", "local/c01"]
+    assert worked == trained

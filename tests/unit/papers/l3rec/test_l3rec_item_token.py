@@ -17,7 +17,7 @@ from models.llm.item_token import CatalogueModel
 from models.llm.next_item import NextItemScorer
 from models.llm.training import FitState
 from models.papers.l3rec.config import L3RecConfig
-from models.papers.l3rec.files import ADAPTER, CHECKPOINT, ITEM_TABLE, ITEM_VECTORS
+from models.papers.l3rec.files import ADAPTER, CHECKPOINT, ITEM_VECTORS
 from models.papers.l3rec.item_token import train_global, train_local
 from models.papers.l3rec.item_vectors import embed_items
 from models.papers.l3rec.training_set import TrainingSet
@@ -76,6 +76,10 @@ def adapter_tensors(directory: Path) -> dict[str, Tensor]:
     return load_file(directory / ADAPTER / "adapter_model.safetensors")
 
 
+def checkpoint_tensors(directory: Path) -> dict[str, Tensor]:
+    return load_file(directory / CHECKPOINT / "model.safetensors")
+
+
 def same(a: dict[str, Tensor], b: dict[str, Tensor]) -> bool:
     return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
 
@@ -113,29 +117,25 @@ def test_trained_for_long_it_ranks_what_follows_first(trained: Trained, tmp_path
     assert mean_ndcg(by_history(saved), trained.dataset.examples("test")) > 0.85
 
 
-def test_the_run_leaves_checkpoint_adapter_and_table_only(trained: Trained) -> None:
-    assert {path.name for path in trained.directory.iterdir()} == {CHECKPOINT, ADAPTER, ITEM_TABLE}
-
-
-def test_the_vocabulary_is_the_item_table_projected(trained: Trained) -> None:
-    parts = load_file(trained.directory / ITEM_TABLE)
-    text = load_file(trained.items / ITEM_VECTORS)["text"]
-    table = parts["learned.weight"] + text @ parts["text_projection.weight"].T
-    vocabulary = load_file(trained.directory / CHECKPOINT / "model.safetensors")
-    inputs, head = vocabulary["model.embed_tokens.weight"], vocabulary["lm_head.weight"]
-    torch.testing.assert_close(inputs[:N_ITEMS], table @ parts["input_projection.weight"].T, atol=1e-5, rtol=1e-4)
-    torch.testing.assert_close(inputs[N_ITEMS], parts["input_projection.weight"] @ parts["start"], atol=1e-5, rtol=1e-4)
-    torch.testing.assert_close(head[:N_ITEMS], table @ parts["output_projection.weight"], atol=1e-5, rtol=1e-4)
+def test_the_run_leaves_checkpoint_and_adapter_only(trained: Trained) -> None:
+    assert {path.name for path in trained.directory.iterdir()} == {CHECKPOINT, ADAPTER}
 
 
 def test_the_same_seed_gives_the_same_model(trained: Trained, tmp_path: Path) -> None:
     torch.manual_seed(54321)
     again = train(trained.config, trained.dataset, tmp_path / "again")
     other = train(replace(trained.config, seed=1), trained.dataset, tmp_path / "other")
-    table = load_file(trained.directory / ITEM_TABLE)
-    assert same(load_file(again.directory / ITEM_TABLE), table)
+    assert same(checkpoint_tensors(again.directory), checkpoint_tensors(trained.directory))
     assert same(adapter_tensors(again.directory), adapter_tensors(trained.directory))
-    assert not same(load_file(other.directory / ITEM_TABLE), table)
+    assert not same(checkpoint_tensors(other.directory), checkpoint_tensors(trained.directory))
+
+
+def test_adapters_are_on_the_projections_that_are_asked_for(trained: Trained, tmp_path: Path) -> None:
+    config = replace(trained.config, lora_targets=("q_proj", "v_proj"), epochs=1, local_epochs=1)
+    some = train(config, trained.dataset, tmp_path / "some")
+    local = local_tensors(some, RED, tmp_path / "red")
+    assert local.keys() == adapter_tensors(some.directory).keys()
+    assert {name.split(".")[-3] for name in local} == {"q_proj", "v_proj"}
 
 
 def test_too_many_layers_are_refused(trained: Trained, tmp_path: Path) -> None:
@@ -190,6 +190,22 @@ def test_from_scratch_communities_share_nothing_and_learn_their_own(apart: Train
     assert own > other
 
 
+def test_from_scratch_a_community_without_validation_examples_is_refused(apart: Trained, tmp_path: Path) -> None:
+    data = TrainingSet.of_community(apart.dataset, RED)
+    blind = replace(data, valid=data.valid.take(np.arange(0)))
+    with pytest.raises(ConfigError, match=r"community c03: none of .*communities\.bandwidth or .*fewer communities"):
+        train_local(apart.config, blind, apart.items, apart.directory, tmp_path, community=3, report=lambda line: None)
+    assert not list(tmp_path.iterdir())
+
+
+def test_from_the_global_adapter_such_a_community_keeps_it(trained: Trained, tmp_path: Path) -> None:
+    data = TrainingSet.of_community(trained.dataset, RED)
+    blind = replace(data, valid=data.valid.take(np.arange(0)))
+    config = replace(trained.config, local_epochs=1)
+    train_local(config, blind, trained.items, trained.directory, tmp_path, community=3, report=lambda line: None)
+    assert same(adapter_tensors(tmp_path), adapter_tensors(trained.directory))
+
+
 def test_a_communitys_items_are_all_that_it_sees(trained: Trained) -> None:
     items = (np.arange(N_ITEMS) % 2).astype(np.float32)
     data = TrainingSet.of_community(trained.dataset, RED, items)
@@ -210,10 +226,9 @@ def test_a_local_adapter_improves_on_its_own_users(young: Trained, tmp_path: Pat
 
 
 def test_local_training_changes_the_adapter_and_nothing_else(young: Trained, tmp_path: Path) -> None:
-    files = [young.directory / CHECKPOINT / "model.safetensors", young.directory / ITEM_TABLE]
-    before, start = [file.read_bytes() for file in files], adapter_tensors(young.directory)
+    before, start = checkpoint_tensors(young.directory), adapter_tensors(young.directory)
     local = local_tensors(young, RED, tmp_path / "red")
-    assert [file.read_bytes() for file in files] == before
+    assert same(checkpoint_tensors(young.directory), before)
     assert same(adapter_tensors(young.directory), start)
     assert local.keys() == start.keys()
     assert all("lora_" in name for name in local)

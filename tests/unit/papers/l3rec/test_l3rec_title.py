@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
-from support.backbones import N_ITEMS, tiny_config, walk_dataset, walks
+from support.backbones import tiny_config, walk_dataset, walks
 from torch import Tensor
 
 from models.contract.errors import ConfigError, DataError
@@ -16,7 +16,7 @@ from models.llm.next_item import NextItemScorer
 from models.llm.title import TitleModel
 from models.llm.training import FitState
 from models.papers.l3rec.config import L3RecConfig
-from models.papers.l3rec.files import ADAPTER, CHECKPOINT, ITEM_TABLE, ITEM_VECTORS
+from models.papers.l3rec.files import ADAPTER, CHECKPOINT
 from models.papers.l3rec.item_vectors import embed_items
 from models.papers.l3rec.title import cache_trunk, train_global, train_local
 from models.types import Sequences, by_history
@@ -102,26 +102,18 @@ def test_the_run_leaves_what_a_bundle_needs(trained: Trained) -> None:
     assert {p.name for p in trained.directory.iterdir()} == {
         CHECKPOINT,
         ADAPTER,
-        ITEM_TABLE,
         "title_tokens.safetensors",
     }
     checkpoint = {path.name for path in (trained.directory / CHECKPOINT).iterdir()}
     assert {"config.json", "model.safetensors", "tokenizer.json"} <= checkpoint
 
 
-def test_the_heads_item_rows_are_the_table_projected(trained: Trained) -> None:
-    parts = load_file(trained.directory / ITEM_TABLE)
-    text = load_file(trained.root / "items" / ITEM_VECTORS)["text"]
-    table = parts["learned.weight"] + text @ parts["text_projection.weight"].T
-    head = load_file(trained.directory / CHECKPOINT / "model.safetensors")["lm_head.weight"]
-    torch.testing.assert_close(head[-N_ITEMS:], table @ parts["output_projection.weight"], atol=1e-5, rtol=1e-4)
-
-
 def test_the_same_seed_gives_the_same_model(trained: Trained, tmp_path: Path) -> None:
     torch.manual_seed(54321)
     again = train(trained.config, trained.dataset, tmp_path / "again")
     assert same(adapter_tensors(again.directory), adapter_tensors(trained.directory))
-    assert same(load_file(again.directory / ITEM_TABLE), load_file(trained.directory / ITEM_TABLE))
+    checkpoints = (load_file(each.directory / CHECKPOINT / "model.safetensors") for each in (again, trained))
+    assert same(*checkpoints)
 
 
 def test_local_training_changes_the_adapter_and_nothing_else(trained: Trained, tmp_path: Path) -> None:
