@@ -8,9 +8,9 @@ import click
 
 from localrec.run_directory import RUN, run_of
 from models.cf.baselines import BASELINES, Baseline
-from models.cf.training import Progress
+from models.cf.training import Progress, epoch_bar
 from models.experiments.tuning import Trial, best_trial, configurations, run_trials, search_space
-from models.pipeline import Pipeline, epoch_bar
+from models.pipeline import Pipeline
 from models.run import save_run, with_flags
 from models.stage import digest
 

@@ -10,8 +10,7 @@ bundle.json: id of the newest bundle
 
 import json
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -27,6 +26,7 @@ from transformers.utils.logging import disable_progress_bar
 from models import communities as discovery
 from models.cf.baselines import BASELINES
 from models.cf.multvae import embed, train_multvae
+from models.cf.training import epoch_bar
 from models.contract.affinity import affinities
 from models.contract.bundle import (
     CF_MODEL,
@@ -371,18 +371,6 @@ class Pipeline:
             )
             for number, characteristic in enumerate(named)
         ]
-
-
-@contextmanager
-def epoch_bar(name: str, epochs: int) -> Iterator[Callable[[int, float], None]]:
-    """A progress bar for a trainer that tells epoch and validation NDCG@10."""
-    with tqdm(total=epochs, desc=name, unit="epoch", leave=False, disable=None) as bar:
-
-        def progress(epoch: int, ndcg: float) -> None:
-            bar.set_postfix_str(f"validation NDCG@10 {ndcg:.4f}")
-            bar.update()
-
-        yield progress
 
 
 def train_community(directory: Path, config: RunConfig, backbone: str, community: int, report: Report) -> bool:

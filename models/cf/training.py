@@ -1,4 +1,4 @@
-"""The training loop that the CF models share: early stopping on validation NDCG@10, local seeds."""
+"""The training loop that the CF models share: early stopping on validation NDCG@10, its progress, local seeds."""
 
 import copy
 from collections.abc import Callable, Iterator
@@ -6,6 +6,7 @@ from contextlib import contextmanager
 
 import torch
 from torch import nn
+from tqdm import tqdm
 
 Progress = Callable[[int, float], None]
 """Called after every epoch with its number, from 1, and its validation NDCG@10."""
@@ -13,6 +14,18 @@ Progress = Callable[[int, float], None]
 
 def silent(epoch: int, ndcg: float) -> None:
     """The progress of one who does not watch."""
+
+
+@contextmanager
+def epoch_bar(name: str, epochs: int) -> Iterator[Progress]:
+    """A progress bar for a trainer that tells epoch and validation NDCG@10."""
+    with tqdm(total=epochs, desc=name, unit="epoch", leave=False, disable=None) as bar:
+
+        def progress(epoch: int, ndcg: float) -> None:
+            bar.set_postfix_str(f"validation NDCG@10 {ndcg:.4f}")
+            bar.update()
+
+        yield progress
 
 
 @contextmanager

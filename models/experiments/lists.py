@@ -13,6 +13,7 @@ from safetensors.numpy import load_file, save_file
 
 from models.cf.baselines import BASELINES
 from models.cf.multvae import MultVAEScorer
+from models.cf.training import epoch_bar
 from models.contract.bundle import MANIFEST, Bundle
 from models.contract.errors import DataError
 from models.contract.fusion import FusionMethod
@@ -22,7 +23,7 @@ from models.data.dataset import Dataset
 from models.evaluation.measure import Protocol
 from models.evaluation.metrics import evaluate_scorer
 from models.evaluation.negatives import candidates
-from models.pipeline import LISTED_ITEMS, Pipeline, epoch_bar
+from models.pipeline import LISTED_ITEMS, Pipeline
 from models.ranking.answers import Answers, VoterLists
 from models.ranking.fusion_search import Tried, best_fusion, in_words, try_fusions
 from models.ranking.ranker import LocalRanker, voter_lists
