@@ -122,7 +122,7 @@ class Pipeline:
 
         def work(directory: Path) -> None:
             data = self.results.training_data(BASELINES["MultVAE"])
-            with failed_batch_kept(directory), epoch_bar("MultVAE", self.config.cf.epochs) as progress:
+            with epoch_bar("MultVAE", self.config.cf.epochs) as progress:
                 model = train_multvae(data.train, data.valid, data.n_items, self.config.cf, progress)
             model.save(directory / CF_MODEL)
 
@@ -279,16 +279,22 @@ class Pipeline:
         *,
         resumable: bool = False,
     ) -> bool:
-        """Run one stage in the directory ``name``, see :func:`models.stage.run_stage`, and report what was done."""
-        ran = run_stage(
-            self.directory / name,
-            name=name,
-            version=version,
-            config=config,
-            inputs=inputs,
-            work=work,
-            resumable=resumable,
-        )
+        """Run one stage in the directory ``name``, see :func:`models.stage.run_stage`, and report what was done.
+
+        Raises:
+            TrainingError: the work diverged; the batch is saved in the stage's directory.
+        """
+        directory = self.directory / name
+        with failed_batch_kept(directory):
+            ran = run_stage(
+                directory,
+                name=name,
+                version=version,
+                config=config,
+                inputs=inputs,
+                work=work,
+                resumable=resumable,
+            )
         self._say(name, ran)
         return ran
 

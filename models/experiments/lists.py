@@ -31,7 +31,6 @@ from models.ranking.recommend import recommend_all
 from models.ranking.system import open_system
 from models.results import Results
 from models.run import Task
-from models.training.divergence import failed_batch_kept
 from models.types import Score, by_history
 
 QUICK = ("popularity", "MultVAE")  # baselines that need no training of their own
@@ -94,8 +93,7 @@ def _baseline_lists(pipeline: Pipeline, name: str, n: int) -> dict[str, Ints]:
 
     def work(directory: Path) -> None:
         dataset = pipeline.results.dataset()
-        with failed_batch_kept(directory):
-            score, test = _train(pipeline, name), dataset.examples("test")
+        score, test = _train(pipeline, name), dataset.examples("test")
         allowed: dict[str, Ints | None] = {"full": None}
         with suppress(DataError):  # no lists where there are too few items to sample from
             allowed["sampled"] = _sampled(dataset)

@@ -16,7 +16,7 @@ FAILED_BATCH = "failed_batch.safetensors"
 
 
 class TrainingError(LocalRecError):
-    """Training diverged. ``batch`` holds the tensors that the loss came from, none where the trainer does not see it.
+    """Training diverged. ``batch`` holds the tensors that the loss came from; None where nobody saw it, or it is kept.
 
     The message says where it happened, and names the file that holds the batch where it was kept.
     """
@@ -34,7 +34,10 @@ def check_loss(loss: float, where: str, batch: Mapping[str, Tensor]) -> None:
 
 @contextmanager
 def failed_batch_kept(directory: Path) -> Iterator[None]:
-    """Write the batch of a TrainingError inside to ``FAILED_BATCH`` in a directory, and name it in the message."""
+    """Write the batch of a TrainingError inside to ``FAILED_BATCH`` in a directory, and name it in the message.
+
+    What leaves has no batch any more: it is kept once, by the innermost directory.
+    """
     try:
         yield
     except TrainingError as exc:
@@ -43,4 +46,4 @@ def failed_batch_kept(directory: Path) -> Iterator[None]:
         path = directory / FAILED_BATCH
         own = {name: value.clone(memory_format=torch.contiguous_format) for name, value in exc.batch.items()}
         save_file(own, path)  # which takes no two views of one tensor
-        raise TrainingError(f"{exc}; the batch is saved in {path}", exc.batch) from exc
+        raise TrainingError(f"{exc}; the batch is saved in {path}") from exc

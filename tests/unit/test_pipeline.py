@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import pytest
+import torch
 from safetensors.numpy import load_file
 from support.runs import N_COMMUNITIES, FinishedRun
 
@@ -21,6 +22,7 @@ from models.papers.l3rec.config import L3RecConfig
 from models.pipeline import Pipeline
 from models.ranking.answers import VoterLists
 from models.run import RunConfig
+from models.training.divergence import TrainingError, check_loss
 from models.training.jobs import Executor, InProcess
 
 LOCAL = tuple(f"local/c{number:02d}" for number in range(N_COMMUNITIES))
@@ -151,6 +153,17 @@ def test_communities_of_users_and_items_leave_the_items_affinities(finished_run:
     assert len(best)
     assert own[best, column].all()
     assert Pipeline(directory, finished_run.config, lambda line: None).results.item_affinities() is None
+
+
+def test_a_stage_whose_training_diverges_keeps_the_batch(finished_run: FinishedRun, directory: Path) -> None:
+    def work(_: Path) -> None:
+        check_loss(float("nan"), "epoch 1 of a baseline", {"items": torch.arange(3)})
+
+    pipeline = Pipeline(directory, finished_run.config, lambda line: None)
+    with pytest.raises(TrainingError, match=r"epoch 1 of a baseline.*failed_batch\.safetensors$"):
+        pipeline.stage("lists/sasrec", 1, {}, {}, work)
+    kept = load_file(directory / "lists" / "sasrec" / "failed_batch.safetensors")
+    assert kept["items"].tolist() == [0, 1, 2]
 
 
 def test_changed_tables_rerun_everything(finished_run: FinishedRun, directory: Path, tmp_path: Path) -> None:

@@ -33,6 +33,15 @@ def test_a_number_is_no_failure(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+def test_a_batch_is_kept_once(tmp_path: Path) -> None:
+    inner = tmp_path / "inner"
+    inner.mkdir()
+    with pytest.raises(TrainingError, match=rf"{FAILED_BATCH}$"), failed_batch_kept(tmp_path), failed_batch_kept(inner):
+        check_loss(math.nan, "epoch 1", BATCH)
+    assert [path.name for path in tmp_path.rglob("*.safetensors")] == [FAILED_BATCH]
+    assert (inner / FAILED_BATCH).exists()
+
+
 def test_without_a_batch_nothing_is_kept(tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match=r"^factors are not finite$"), failed_batch_kept(tmp_path):
         raise TrainingError("factors are not finite")
