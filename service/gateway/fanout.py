@@ -3,8 +3,7 @@
 import asyncio
 
 from models.contract.selection import CF_VOTER, Voter, within
-from models.contract.types import RankedList
-from service.gateway.plan import Call, Plan
+from service.gateway.plan import Plan
 from service.gateway.snapshot import Snapshot
 from service.gateway.types import Reason, Workers
 from service.gateway.user import User
@@ -25,14 +24,10 @@ def voters(plan: Plan, outcomes: list[Outcome], snapshot: Snapshot) -> list[Vote
     """Those adapters that answered, each with the items that its community may rank."""
     pairs = zip(plan.calls, outcomes, strict=True)
     return [
-        Voter(call.membership, _own(call, outcome, snapshot), call.adapter)
+        Voter(call.membership, within(outcome.ranking, snapshot.own_items(call.membership)), call.adapter)
         for call, outcome in pairs
         if outcome.kind is OutcomeKind.OK
     ]
-
-
-def _own(call: Call, outcome: Outcome, snapshot: Snapshot) -> RankedList:
-    return within(outcome.ranking, None if call.membership is None else snapshot.own_items(call.membership))
 
 
 def voters_here(plan: Plan, user: User, snapshot: Snapshot) -> list[Voter]:

@@ -76,9 +76,9 @@ class Snapshot:
         """Name of a community's adapter inside the bundle."""
         return self.bundle.manifest.communities[membership.community].adapter
 
-    def own_items(self, membership: Membership) -> Array | None:
-        """(n_items,) bool, the items of a community; None: all."""
-        return None if self.items is None else self.items[:, membership.community]
+    def own_items(self, membership: Membership | None) -> Array | None:
+        """(n_items,) bool, the items that a community may rank, or whoever is no community; None: all."""
+        return None if self.items is None or membership is None else self.items[:, membership.community]
 
     @cached_property
     def _by_popularity(self) -> Ints:
