@@ -194,11 +194,12 @@ def measure(
         ConfigError: there is no such model.
     """
     ranks = _ranks(runs, held_out)
-    gains = _gains(ranks, config, against)
+    means = {name: _means(found, config) for name, found in ranks.items()}
+    gains = _gains(means, config.seed, against)
     return tuple(
         Row(
             name=name,
-            metrics={metric: bootstrap(values, config.seed) for metric, values in _means(found, config).items()},
+            metrics={metric: bootstrap(values, config.seed) for metric, values in means[name].items()},
             gains=gains[name],
             slices=tuple(_slice_metrics(found, part, config) for part in held_out.slices),
             catalogue=mean_use([catalogue_use(run[name], config.cutoff, held_out.training_counts) for run in runs]),
@@ -220,7 +221,8 @@ def compared(evaluation: Evaluation, runs: Sequence[Mapping[str, Ints]], held_ou
     Raises:
         ConfigError: there is no such model.
     """
-    gains = _gains(_ranks(runs, held_out), evaluation.config, against)
+    means = {name: _means(found, evaluation.config) for name, found in _ranks(runs, held_out).items()}
+    gains = _gains(means, evaluation.config.seed, against)
     rows = tuple(replace(row, gains=gains[row.name]) for row in evaluation.rows)
     return replace(evaluation, against=against, rows=rows)
 
@@ -259,18 +261,15 @@ def _by_seed(by_seed: Sequence[Ranks], config: EvaluateConfig) -> dict[str, list
     return {name: [float(values[name].mean()) for values in found] for name in found[0]}
 
 
-def _gains(
-    ranks: Mapping[str, Sequence[Ranks]], config: EvaluateConfig, against: str
-) -> dict[str, dict[str, Difference]]:
-    """Every model's gains over one of them, which has none over itself."""
-    check_against(against, ranks)
-    values = {name: _means(found, config) for name, found in ranks.items()}
-    return {
-        name: {}
-        if name == against
-        else {metric: paired_bootstrap(found[metric], values[against][metric], config.seed) for metric in found}
-        for name, found in values.items()
+def _gains(means: Mapping[str, Mapping[str, Ranks]], seed: int, against: str) -> dict[str, dict[str, Difference]]:
+    """Every model's gains over one of them, which has none over itself; from what :func:`_means` gives of each."""
+    check_against(against, means)
+    others = {name: values for name, values in means.items() if name != against}
+    gains = {
+        name: {metric: paired_bootstrap(values[metric], means[against][metric], seed) for metric in values}
+        for name, values in others.items()
     }
+    return gains | {against: {}}
 
 
 def _slice_metrics(by_seed: Sequence[Ranks], part: Slice, config: EvaluateConfig) -> SliceMetrics:
