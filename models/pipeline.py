@@ -43,6 +43,7 @@ from models.data import prepare
 from models.data.dataset import Dataset
 from models.data.statistics import Statistics
 from models.export import BundleParts, adapter_names, build_bundle
+from models.llm.source import absolute, local_files
 from models.llm.training import FitState
 from models.llm.training_cost import save_cost
 from models.papers.l3rec import forms
@@ -165,7 +166,7 @@ class Pipeline:
         def work(directory: Path) -> None:
             embed_items(local, self.results.dataset(), directory)
 
-        inputs = self._backbone_inputs() | _files("text_encoder", local.text_encoder)
+        inputs = self._backbone_inputs() | local_files("text_encoder", local.text_encoder)
         self.stage("items", 2, {key: getattr(local, key) for key in keys}, inputs, work)
 
     def trunk(self) -> None:
@@ -202,7 +203,7 @@ class Pipeline:
     def local(self) -> None:
         """Train one adapter per community, each a stage of its own; for failures see :func:`do_all`."""
         sizes = (self.results.affinities() > 0).sum(axis=0).tolist()
-        train = partial(train_community, self.directory.resolve(), self.config, _absolute(self.config.local.backbone))
+        train = partial(train_community, self.directory.resolve(), self.config, absolute(self.config.local.backbone))
         jobs = [
             Job(f"local/{community_adapter(number)}", size, partial(train, number)) for number, size in enumerate(sizes)
         ]
@@ -344,7 +345,7 @@ class Pipeline:
 
     def _backbone_inputs(self) -> dict[str, Path]:
         """The data, and every file of a backbone on this machine; a hub's is known by its id."""
-        return {"data": self.directory / "data"} | _files("backbone", self.config.local.backbone)
+        return {"data": self.directory / "data"} | local_files("backbone", self.config.local.backbone)
 
     def _global_config(self) -> dict[str, Any]:
         config: dict[str, Any] = msgspec.to_builtins(self.config.local)
@@ -388,19 +389,6 @@ def train_community(directory: Path, config: RunConfig, backbone: str, community
     if not directory.is_dir():
         raise DataError(f"{directory}: is not on {gethostname()}; expected the run directory on storage that all share")
     return Pipeline(directory, config, report).local_adapter(community, backbone)
-
-
-def _absolute(source: str) -> str:
-    """A model on this machine by its absolute path; a hub's by its id, as it is."""
-    path = Path(source)
-    return str(path.absolute()) if path.exists() else source
-
-
-def _files(name: str, source: str) -> dict[str, Path]:
-    """The files of a model on this machine, as inputs of a stage; a hub's model is known by its id alone."""
-    path = Path(source)
-    files = [path] if path.is_file() else sorted(p for p in path.glob("*") if source and p.is_file())
-    return {f"{name}/{file.name}": file for file in files}
 
 
 def _write_training(directory: Path, state: FitState) -> None:
