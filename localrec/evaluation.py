@@ -1,4 +1,4 @@
-"""``localrec evaluate``: from a run directory to a table, JSON, markdown and pictures."""
+"""``localrec evaluate``: from a run directory or a bundle to a table, JSON, markdown and pictures."""
 
 from pathlib import Path
 from typing import Any, get_args
@@ -9,7 +9,7 @@ from localrec.bench.report import provenance
 from localrec.options import config_flags, given
 from localrec.run_directory import JSON, RUN, run_of
 from models.config import make
-from models.contract.bundle import Bundle
+from models.contract.bundle import Bundle, open_bundle
 from models.evaluation.measure import (
     EvaluateConfig,
     Evaluation,
@@ -21,12 +21,20 @@ from models.evaluation.measure import (
 )
 from models.evaluation.plots import draw
 from models.evaluation.tables import as_markdown, as_text
+from models.experiments.bundle_lists import BUNDLE_ROWS, bundle_fusions, bundle_lists
 from models.experiments.lists import GLOBAL, QUICK, baselines_of, fusions_in_words, ranked_lists, row_names
 from models.pipeline import Pipeline
+from models.ranking.fusion_search import in_words
 
 
 @click.command()
 @RUN
+@click.option(
+    "--bundle",
+    "bundle_directory",
+    type=click.Path(path_type=Path),
+    help="Measure a bundle on the run's data, whose catalogue it must have, instead of what the run has trained.",
+)
 @click.option("--baselines", "with_baselines", is_flag=True, help="Train and measure all baselines of the task.")
 @click.option(
     "--protocol",
@@ -44,6 +52,7 @@ from models.pipeline import Pipeline
 @config_flags(EvaluateConfig)
 def evaluate(
     directory: Path,
+    bundle_directory: Path | None,
     with_baselines: bool,
     protocol: Protocol,
     against: str,
@@ -54,6 +63,9 @@ def evaluate(
 ) -> None:
     """HR, NDCG, MRR and Recall on held-out test items, with 95 % bootstrap intervals and paired p-values.
 
+    Of a run, what it lacks is trained before; of a bundle, the run must have its data only (localrec data prepare), and
+    users count as strangers, known by their histories.
+
     Rows: popularity and MultVAE, with --baselines all the others, the global adapter, and the fused local adapters. The
     table shows the main columns; JSON and markdown hold all of them, slices by history length and by popularity of the
     target, coverage and popularity bias. With one target an example, Recall is HR.
@@ -61,12 +73,21 @@ def evaluate(
     measured_with = provenance()
     config = make(EvaluateConfig, given(flags), "evaluate")
     pipeline = Pipeline(directory, run_of(directory), click.echo)
-    baselines = baselines_of(pipeline.config.task) if with_baselines else QUICK
-    check_against(against, row_names(baselines))
-    bundle = pipeline.run()
-    evaluation = evaluate_run(
-        pipeline, bundle, baselines, config, protocol=protocol, against=against, provenance=measured_with
-    )
+    if bundle_directory is not None:
+        if with_baselines:
+            raise click.UsageError("--baselines: a bundle has none; expected it without --bundle")
+        check_against(against, BUNDLE_ROWS)
+        bundle = open_bundle(bundle_directory)
+        pipeline.run_until(pipeline.data)
+        evaluation = evaluate_bundle(
+            pipeline, bundle, config, protocol=protocol, against=against, provenance=measured_with
+        )
+    else:
+        baselines = baselines_of(pipeline.config.task) if with_baselines else QUICK
+        check_against(against, row_names(baselines))
+        evaluation = evaluate_run(
+            pipeline, pipeline.run(), baselines, config, protocol=protocol, against=against, provenance=measured_with
+        )
     click.echo(as_text(evaluation))
     if json_file is not None:
         _write(json_file, as_json(evaluation))
@@ -100,6 +121,29 @@ def evaluate_run(
         against=against,
         provenance={"bundle": bundle.id, "seed": str(pipeline.config.local.seed)} | provenance,
         fusions=[fusions_in_words(pipeline.results, baselines)],
+    )
+
+
+def evaluate_bundle(
+    pipeline: Pipeline,
+    bundle: Bundle,
+    config: EvaluateConfig,
+    *,
+    protocol: Protocol,
+    against: str,
+    provenance: dict[str, str],
+) -> Evaluation:
+    """Measure a bundle on the test items of a run's data."""
+    dataset = pipeline.results.dataset()
+    return evaluation_of(
+        [bundle_lists(bundle, dataset, config.list_length, protocol)],
+        HeldOut.of(dataset),
+        config,
+        dataset=pipeline.config.name,
+        protocol=protocol,
+        against=against,
+        provenance={"bundle": bundle.id} | provenance,
+        fusions=[{name: in_words(settings) for name, settings in bundle_fusions(bundle).items()}],
     )
 
 

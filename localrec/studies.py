@@ -20,7 +20,7 @@ from models.experiments.lists import GLOBAL, baselines_of, row_names
 from models.experiments.study import Study
 from models.experiments.sweep import Measured, Point, Sweep, write
 from models.experiments.training_sweep import parse, sweep_training, trials
-from models.llm.training_cost import TrainingReport, costs_table, devices
+from models.llm.training_cost import TrainingReport, costs_table, devices, draw_costs
 from models.pipeline import Pipeline
 from models.run import load_config
 
@@ -216,5 +216,5 @@ def _write_study(evaluations: Sequence[Evaluation], costs: dict[int, TrainingRep
         path = out.with_name(f"{out.name}{suffix}")
         path.write_bytes(content)
         click.echo(f"written: {path}")
-    for path in draw(first, out):
+    for path in (*draw(first, out), *draw_costs(costs, out)):
         click.echo(f"drawn: {path}")

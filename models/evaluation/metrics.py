@@ -13,6 +13,7 @@ from models.contract.types import Array, Floats, Ints
 from models.types import Examples, Score, Sequences, chunks_of
 
 NO_ITEM = -1  # fills up the lists of users for whom fewer items remain than were asked for
+SIGNIFICANT = 0.05  # p-values below it are marked in tables and pictures
 RESAMPLES = 4000  # of a bootstrap: p-values down to 0.0005
 
 Ranks = NDArray[np.float64]

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from models.evaluation.measure import Evaluation
-from models.evaluation.metrics import Interval
+from models.evaluation.metrics import SIGNIFICANT, Interval
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -25,8 +25,8 @@ STYLE: Any = {  # matplotlib types its keys as a literal of all names that it ha
 
 
 def draw(evaluation: Evaluation, directory: Path) -> list[Path]:
-    """Draw metrics, slices and the catalogue's use; the files that were written into ``directory``."""
-    figures = {"metrics": _metrics, "slices": _slices, "catalogue": _catalogue}
+    """Draw metrics, gains, slices and the catalogue's use; the files that were written into ``directory``."""
+    figures = {"metrics": _metrics, "gains": _gains, "slices": _slices, "catalogue": _catalogue}
     with style():
         return [path for name, figure in figures.items() for path in save(figure(evaluation), directory / name)]
 
@@ -53,6 +53,23 @@ def _metrics(evaluation: Evaluation) -> "Figure":
         names = [row.name for row in rows]
         axes.barh(names, [i.mean for i in intervals], xerr=bars(intervals), color=colours, ecolor="black")
         axes.set_xlabel(metric)
+    return figure
+
+
+def _gains(evaluation: Evaluation) -> "Figure":
+    """Paired differences to the baseline with their intervals, the best model on top; filled: significant."""
+    metrics = [f"{name}@{evaluation.cutoff}" for name in ("HR", "NDCG")]
+    rows = sorted((row for row in evaluation.rows if row.gains), key=lambda row: row.gains[metrics[1]].interval.mean)
+    figure, axes_of = panels(_title(evaluation), len(metrics), height=0.35 * len(rows) + 1.2, sharey=True)
+    for axes, metric in zip(axes_of, metrics, strict=True):
+        axes.axvline(0, color="tab:gray", lw=1)
+        for row in rows:
+            gain = row.gains[metric]
+            filled = "tab:blue" if gain.p_value < SIGNIFICANT else "white"
+            axes.errorbar(
+                gain.interval.mean, row.name, xerr=bars([gain.interval]), fmt="o", color="tab:blue", mfc=filled
+            )
+        axes.set_xlabel(f"{metric}, gain over {evaluation.against}")
     return figure
 
 

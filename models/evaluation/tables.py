@@ -5,10 +5,9 @@ from dataclasses import dataclass
 from statistics import stdev
 
 from models.evaluation.measure import METRICS, Evaluation, Row
-from models.evaluation.metrics import Difference, Interval
+from models.evaluation.metrics import SIGNIFICANT, Difference, Interval
 
 SUMMARY = ("HR@1", "HR@5", "NDCG@5", "HR@10", "NDCG@10", "MRR@10")  # the columns of the terminal, where measured
-SIGNIFICANT = 0.05
 
 
 @dataclass(frozen=True)

@@ -77,12 +77,21 @@ def ranked_lists(
     Raises:
         DataError: the catalogue is too small for the sampled protocol.
     """
-    allowed = _sampled(pipeline.results.dataset()) if protocol == "sampled" else None
+    allowed = sampled_items(pipeline.results.dataset()) if protocol == "sampled" else None
     lists = {name: _baseline_lists(pipeline, name, n)[protocol] for name in baselines}
     lists |= _local_lists(pipeline, bundle, n, allowed)
     if voting := _voting(baselines):
         lists[ENSEMBLE] = _ensemble_lists(pipeline, bundle, voting, n, allowed)
     return {name: lists[name] for name in row_names(baselines)}
+
+
+def sampled_items(dataset: Dataset) -> Ints:
+    """(n_examples, 1 + 99) what may be listed for each test example under the sampled protocol.
+
+    Raises:
+        DataError: the catalogue is too small for it.
+    """
+    return candidates(dataset.examples("test"), len(dataset.catalogue), N_NEGATIVES, NEGATIVES_SEED)
 
 
 def _baseline_lists(pipeline: Pipeline, name: str, n: int) -> dict[str, Ints]:
@@ -96,7 +105,7 @@ def _baseline_lists(pipeline: Pipeline, name: str, n: int) -> dict[str, Ints]:
         score, test = _train(pipeline, name), dataset.examples("test")
         allowed: dict[str, Ints | None] = {"full": None}
         with suppress(DataError):  # no lists where there are too few items to sample from
-            allowed["sampled"] = _sampled(dataset)
+            allowed["sampled"] = sampled_items(dataset)
         if name in VOTING:
             kept = max(n, LISTED_ITEMS)
             votes = {kind: voter_lists(name, score, test, kept, only) for kind, only in allowed.items()}
@@ -173,11 +182,6 @@ def _with_baselines(pipeline: Pipeline, answers: Answers, voting: Sequence[str],
     for name in voting:
         answers = answers.with_voters(VoterLists.load(pipeline.directory / _baseline_stage(name) / votes))
     return answers
-
-
-def _sampled(dataset: Dataset) -> Ints:
-    """What may be listed for each test example under the sampled protocol."""
-    return candidates(dataset.examples("test"), len(dataset.catalogue), N_NEGATIVES, NEGATIVES_SEED)
 
 
 def _local_lists(pipeline: Pipeline, bundle: Bundle, n: int, allowed: Ints | None) -> dict[str, Ints]:

@@ -11,6 +11,7 @@ import msgspec
 import torch
 
 from models.contract.errors import DataError
+from models.evaluation.plots import panels, save, style
 from models.evaluation.tables import Table
 from models.llm.training import FitState
 from models.stage import COST
@@ -140,6 +141,25 @@ def costs_table(costs: Mapping[int, TrainingReport]) -> Table:
         ("seed", "training", *_COLUMNS),
         tuple((seed, *_cells(line, lines[0])) for seed, lines in blocks.items() for line in lines),
     )
+
+
+def draw_costs(costs: Mapping[int, TrainingReport], directory: Path) -> list[Path]:
+    """Draw time and examples of the same table, a bar a seed; the files that were written into ``directory``."""
+    blocks = {seed: _lines(report, each=False) for seed, report in costs.items()}
+    height = 0.8 / len(blocks)
+    with style():
+        figure, (times, examples) = panels("Training cost", 2, height=2.6, sharey=True)
+        for place, (seed, lines) in enumerate(blocks.items()):
+            at = [number + place * height for number in range(len(lines))]
+            times.barh(at, [line.seconds / 3600 for line in lines], height, label=f"seed {seed}")
+            examples.barh(at, [line.examples / 1e6 for line in lines], height)
+        names = [line.training for line in next(iter(blocks.values()))]
+        times.set_yticks([number + (len(blocks) - 1) * height / 2 for number in range(len(names))], names)
+        times.invert_yaxis()
+        times.set_xlabel("hours")
+        times.legend()
+        examples.set_xlabel("million examples, of all adapters")
+        return save(figure, directory / "training-cost")
 
 
 def devices(costs: Iterable[TrainingReport]) -> str:

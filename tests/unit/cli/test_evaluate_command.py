@@ -1,7 +1,9 @@
 """``localrec evaluate``: from a run directory to table, JSON, markdown and pictures."""
 
 import json
+import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,9 +12,10 @@ from support.runs import FinishedRun
 
 from localrec.cli import cli
 from models.contract.bundle import Bundle
-from models.contract.errors import ConfigError
+from models.contract.errors import ConfigError, DataError
 from models.contract.fusion import FusionMethod
 from models.experiments import lists
+from models.experiments.bundle_lists import BUNDLE_ROWS
 from models.pipeline import Pipeline
 from models.ranking.fusion_search import in_words
 from models.run import SETTINGS, RunConfig, save_run
@@ -50,7 +53,7 @@ def test_one_command_gives_table_json_markdown_and_pictures(
     assert document["fusions"]["local adapters, Count"] == ["count"]
     assert document["fusions"][lists.SERVED] == [in_words(finished_run.bundle.manifest.serving.fusion())]
     assert "| served fusion |" in (out / "walks.md").read_text()
-    assert len(list((out / "plots").glob("*.svg"))) == 3
+    assert len(list((out / "plots").glob("*.svg"))) == 4
 
 
 def test_the_same_run_gives_the_same_rows(run_directory: Path, tmp_path: Path) -> None:
@@ -94,6 +97,58 @@ def test_candidates_can_be_sampled(run_directory: Path, tmp_path: Path, monkeypa
     document = json.loads((tmp_path / "walks.json").read_text())
     assert document["protocol"] == "sampled"
     assert document["rows"][0]["metrics"]["HR@5"]["mean"] == 1.0  # five candidates
+
+
+def test_a_bundle_is_measured_on_the_data_of_a_run(
+    finished_run: FinishedRun, run_directory: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(run_directory / "data", tmp_path / "run" / "data")
+    save_run(tmp_path / "run", finished_run.config)
+    of_run, of_bundle = tmp_path / "run.json", tmp_path / "bundle.json"
+    evaluate(run_directory, "--json", of_run)
+    answer = evaluate(tmp_path / "run", "--bundle", finished_run.bundle.directory, "--json", of_bundle)
+
+    assert answer.exit_code == 0, answer.output
+    assert {path.name for path in (tmp_path / "run").iterdir()} == {"data", SETTINGS}  # nothing was trained
+    rows, again = ({row["name"]: row for row in json.loads(f.read_text())["rows"]} for f in (of_run, of_bundle))
+    assert tuple(again) == BUNDLE_ROWS
+    assert "local adapters, wRRF(LLM)" not in again
+    for name in ("popularity", "MultVAE", lists.GLOBAL):
+        assert again[name] == rows[name]
+    assert again[lists.SERVED]["metrics"]["NDCG@10"]["mean"] > again["popularity"]["metrics"]["NDCG@10"]["mean"]
+
+
+def test_a_bundle_can_rank_samples(
+    finished_run: FinishedRun, run_directory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lists, "N_NEGATIVES", 4)
+    arguments = ("--bundle", finished_run.bundle.directory, "--protocol", "sampled", "--json", tmp_path / "walks.json")
+    answer = evaluate(run_directory, *arguments)
+
+    assert answer.exit_code == 0, answer.output
+    document = json.loads((tmp_path / "walks.json").read_text())
+    assert document["protocol"] == "sampled"
+    assert all(row["metrics"]["HR@5"]["mean"] == 1.0 for row in document["rows"])  # five candidates
+
+
+def test_a_bundle_of_another_catalogue_is_refused(finished_run: FinishedRun, tmp_path: Path) -> None:
+    data = finished_run.config.data
+    files = {"interactions": tmp_path / "interactions.csv", "items": tmp_path / "items.csv"}
+    for name, file in files.items():
+        file.write_text(re.sub(r"item 1\b", "new", Path(getattr(data, name)).read_text()))
+    other = replace(data, **{name: str(file) for name, file in files.items()})
+    save_run(tmp_path / "run", replace(finished_run.config, data=other))
+    answer = evaluate(tmp_path / "run", "--bundle", finished_run.bundle.directory)
+
+    assert isinstance(answer.exception, DataError)
+    assert "1 of them unknown to it" in str(answer.exception)
+
+
+def test_a_bundle_has_no_baselines(finished_run: FinishedRun, run_directory: Path) -> None:
+    answer = evaluate(run_directory, "--bundle", finished_run.bundle.directory, "--baselines")
+
+    assert answer.exit_code == 2
+    assert "--baselines: a bundle has none" in answer.output
 
 
 def test_a_baseline_that_is_no_row_is_refused_before_any_work(tmp_path: Path) -> None:

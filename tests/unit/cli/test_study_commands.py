@@ -87,6 +87,11 @@ class TestStudy:
         names = {path.name for path in (directory / "results").iterdir()}
         assert names == {"walks", "walks.json", "walks.md", "walks-sampled", "walks-sampled.json", "walks-sampled.md"}
         assert (directory / "results" / "walks" / "metrics.svg").exists()
+        assert (directory / "results" / "walks" / "gains.svg").exists()
+        assert (
+            "<!-- million examples, of all adapters -->"
+            in (directory / "results" / "walks" / "training-cost.svg").read_text()
+        )
 
     def test_the_document_says_how_it_was_made_and_what_it_cost(self, done: tuple[Path, Result]) -> None:
         document = json.loads((done[0] / "results" / "walks.json").read_text())

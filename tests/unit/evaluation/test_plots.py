@@ -23,7 +23,7 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_every_table_is_drawn_as_png_and_svg(drawn: Path) -> None:
     files = sorted(drawn.iterdir())
     assert [file.name for file in files] == [
-        f"{name}{suffix}" for name in ("catalogue", "metrics", "slices") for suffix in (".png", ".svg")
+        f"{name}{suffix}" for name in ("catalogue", "gains", "metrics", "slices") for suffix in (".png", ".svg")
     ]
     for file in files:
         assert file.read_bytes().startswith(PNG if file.suffix == ".png" else SVG)
@@ -38,6 +38,13 @@ def test_models_and_metrics_are_named(drawn: Path) -> None:
     for name in ("metrics", "slices", "catalogue"):
         text = (drawn / f"{name}.svg").read_text()
         assert all(f"<!-- {word} -->" in text for word in ("popular", "good", "NDCG@3"))
+
+
+def test_gains_are_those_over_the_baseline(drawn: Path) -> None:
+    text = (drawn / "gains.svg").read_text()
+    assert "<!-- NDCG@3, gain over popular -->" in text
+    assert "<!-- good -->" in text
+    assert "<!-- popular -->" not in text
 
 
 def test_matplotlib_is_not_loaded_before_something_is_drawn() -> None:
