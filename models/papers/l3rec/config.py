@@ -29,7 +29,7 @@ class L3RecConfig:
         "Hub id or directory of a sentence encoder that reads the items' texts. Empty: the backbone's shallow layers.",
     )
     trunk_layers: int = option(9, "Shallow layers, which read each item alone.", low=1)
-    top_layers: int = option(3, "Layers after those, which read the history and carry the adapters.", low=1)
+    top_layers: int = option(1, "Layers after those, which read the history and carry the adapters.", low=1)
     title_tokens: int = option(48, "Tokens of an item's text that are read, at most.", low=1)
     text_size: int = option(128, "Directions of the item text that are kept, whitened.", low=1)
     embedding_size: int = option(128, "Width of the item table.", low=1)
