@@ -151,12 +151,12 @@ def draw_costs(costs: Mapping[int, TrainingReport], directory: Path) -> list[Pat
         figure, (times, examples) = panels("Training cost", 2, height=2.6, sharey=True)
         for place, (seed, lines) in enumerate(blocks.items()):
             at = [number + place * height for number in range(len(lines))]
-            times.barh(at, [line.seconds / 3600 for line in lines], height, label=f"seed {seed}")
+            times.barh(at, [line.seconds / 60 for line in lines], height, label=f"seed {seed}")
             examples.barh(at, [line.examples / 1e6 for line in lines], height)
         names = [line.training for line in next(iter(blocks.values()))]
         times.set_yticks([number + (len(blocks) - 1) * height / 2 for number in range(len(names))], names)
         times.invert_yaxis()
-        times.set_xlabel("hours")
+        times.set_xlabel("minutes")
         times.legend()
         examples.set_xlabel("million examples, of all adapters")
         return save(figure, directory / "training-cost")
