@@ -1,12 +1,11 @@
 """What gateway and engine say to each other beyond the OpenAI API: one history to many adapters, in one request.
 
-``POST /v1/fanout`` takes a :class:`FanoutRequest` and answers 200 with a :class:`FanoutResponse`: one result an adapter,
-in the order of the request. An adapter that is not loaded has an error in its place, so that the others' lists are not
-lost; 404 says that none of them is. Other refusals are those of ``/v1/completions``.
+``POST /v1/fanout`` takes a :class:`FanoutRequest` and answers 200 with a :class:`FanoutResponse`: one result an
+adapter, in the order of the request. An adapter that is not loaded has an error in its place, so that the others' lists
+are not lost; 404 says that none of them is. Other refusals are those of ``/v1/completions``.
 """
 
 import base64
-from collections.abc import Sequence
 from typing import Literal
 
 import msgspec
@@ -85,7 +84,7 @@ def _packed(values: Array, dtype: str) -> str:
     return base64.b64encode(values.astype(dtype).tobytes()).decode("ascii")
 
 
-def _numbers(values: Numbers, dtype: str) -> Array | Sequence[float]:
+def _numbers(values: Numbers, dtype: str) -> Array:
     if isinstance(values, str):
         return np.frombuffer(base64.b64decode(values, validate=True), dtype)
-    return values
+    return np.asarray(values, dtype)

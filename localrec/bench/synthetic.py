@@ -1,5 +1,9 @@
-"""A valid bundle without any training, and users for it: for benchmarks and tests. Needs numpy only."""
+"""A valid bundle without any training, and users for it: for benchmarks and tests. Needs numpy only.
 
+Its adapters are those of the stub worker, whose rankings are a function of names, so its probe is what the stub says.
+"""
+
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,10 +12,12 @@ import numpy as np
 from redis import Redis
 from safetensors.numpy import load_file, save_file
 
+from localrec.bench.stub_worker import stub_scores
 from models.contract.affinity import affinities, arccos_distance, memberships
 from models.contract.bundle import (
     CATALOGUE,
     CF_MODEL,
+    CHECKPOINT,
     COMMUNITIES,
     GLOBAL_ADAPTER,
     POPULARITY,
@@ -28,6 +34,9 @@ from models.contract.bundle import (
 from models.contract.catalogue import Catalogue, Item
 from models.contract.cf import CFModel
 from models.contract.fusion import FusionMethod
+from models.contract.index import top_n
+from models.contract.probe import BASE, PROBED_ITEMS, Probe
+from models.contract.prompts import item_prompt
 from models.contract.redis_schema import (
     encode_events,
     encode_profile,
@@ -36,7 +45,7 @@ from models.contract.redis_schema import (
     profile_key,
     seen_key,
 )
-from models.contract.types import Floats, HistoryEvent, Ints, ItemId, Profile
+from models.contract.types import Floats, HistoryEvent, Ints, ItemId, Profile, RankedList, item_numbers
 from models.pointer import activate, mark_published
 
 HISTORY_EVENTS = 20
@@ -59,7 +68,8 @@ def make_bundle(
 ) -> Bundle:
     """Write a bundle of random parameters to ``root/<id>``. The same arguments give the same bundle.
 
-    The first users are the anchors, and the bandwidth lets in half of all pairs of user and community.
+    The first users are the anchors, and the bandwidth lets in half of all pairs of user and community. Bundles of as
+    many items have the same base model.
     """
     rng = np.random.default_rng(seed)
     cf = _random_cf(n_items, embedding_size, rng)
@@ -69,6 +79,7 @@ def make_bundle(
     adapters = tuple(community_adapter(number) for number in range(communities))
     directory = root / bundle_id
     _write_files(directory, cf, anchors, (GLOBAL_ADAPTER, *adapters))
+    _probe(bundle_id, n_items, (GLOBAL_ADAPTER, *adapters)).save(directory)
     manifest = Manifest(
         schema_version=SCHEMA_VERSION,
         bundle_id=bundle_id,
@@ -100,10 +111,24 @@ def _write_files(directory: Path, cf: CFModel, anchors: Floats, adapters: tuple[
     np.save(directory / POPULARITY, np.asarray([1_000 / (1 + number) for number in numbers], dtype=np.float32))
     cf.save(directory / CF_MODEL)
     save_file({"anchors": np.ascontiguousarray(anchors)}, directory / COMMUNITIES)
+    (directory / CHECKPOINT).mkdir(exist_ok=True)
+    (directory / CHECKPOINT / "config.json").write_text(json.dumps({"vocab_size": cf.n_items + 1}) + "\n")
     for adapter in adapters:
         path = directory / "adapters" / adapter / "adapter_config.json"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("{}\n")
+
+
+def _probe(bundle_id: str, n_items: int, adapters: tuple[str, ...]) -> Probe:
+    history = item_numbers(range(min(HISTORY_EVENTS, n_items // 2)))
+    prompt = item_prompt(history, n_items, HISTORY_EVENTS)
+    lists = {BASE: _stub_list("", prompt, n_items, history)}
+    lists |= {name: _stub_list(f"{bundle_id}-{name}", prompt, n_items, history) for name in adapters}
+    return Probe(history, item_numbers(prompt), lists)
+
+
+def _stub_list(model: str, prompt: list[int], n_items: int, excluded: Ints) -> RankedList:
+    return top_n(stub_scores(model, tuple(prompt), n_items)[:n_items], PROBED_ITEMS, excluded)
 
 
 def _random_cf(n_items: int, embedding_size: int, rng: np.random.Generator) -> CFModel:

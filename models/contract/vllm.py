@@ -34,7 +34,7 @@ def server_arguments(
     """Flags of ``vllm.entrypoints.openai.api_server`` for the checkpoint and the adapters of a bundle.
 
     Args:
-        bundle: what is served; its id is the served model's name.
+        bundle: what is served; its base model's id is the served model's name.
         device: what the server runs on.
         port: TCP port to listen on.
         host: address to listen on.
@@ -49,7 +49,7 @@ def server_arguments(
     slots = max_loras if max_loras is not None else max(len(model.adapters), 1)
     return [
         *("--model", str(bundle.path(CHECKPOINT))),
-        *("--served-model-name", bundle.id),
+        *("--served-model-name", bundle.base_id),
         *("--host", host),
         *("--port", str(port)),
         *("--dtype", dtype or DTYPES[device]),  # its own default turns float32 checkpoints into float16

@@ -70,9 +70,10 @@ class Replica:
         self._loaded_meanwhile.clear()
         async with asyncio.timeout(PROBE_TIMEOUT_SECONDS):
             served = await self.client.served_models()
-        bundle = next((bundles[base] for base in sorted(served.bases) if base in bundles), None)
+        bundle = next((bundle for bundle in bundles.values() if bundle.base_id in served.bases), None)
         if bundle is None:
-            raise WorkerError(f"serves {_names(served.bases)}, expected {_names(bundles)}")
+            expected = frozenset(bundle.base_id for bundle in bundles.values())
+            raise WorkerError(f"serves {_names(served.bases)}, expected {_names(expected)}")
         for adapter in bundle.manifest.model.adapters:
             if bundle.adapter_name(adapter) in served.adapters | self._loaded_meanwhile:
                 continue
@@ -133,5 +134,5 @@ class Replica:
         return ok
 
 
-def _names(names: "Mapping[str, Bundle] | frozenset[str]") -> str:
+def _names(names: frozenset[str]) -> str:
     return ", ".join(sorted(names)) or "nothing"

@@ -60,7 +60,7 @@ def test_pointer_to_nowhere_is_refused(gateway: RunningGateway, published: Bundl
 def test_switch_of_bundles_fails_no_request(published: Bundle, stub: StubProcess, configure, redis_url: str):
     other = make_bundle(published.directory.parent, n_items=120, seed=2)
     users = users_of(other)
-    with stub_process(other.id, 120) as new, Redis.from_url(redis_url) as redis:
+    with stub_process(other.base_id, 120) as new, Redis.from_url(redis_url) as redis:
         pool = {"name": "local", "urls": [stub.url, new.url], "probe_interval_ms": 50}
         with running_gateway(configure(stub.url, pools=[pool])) as gateway:
             wait_until(lambda: not gateway.post({"user_id": "u0"}).json.get("degraded", True))
@@ -94,7 +94,7 @@ def test_bundle_that_was_rolled_back_does_not_cost_the_one_in_service_its_worker
 ):
     root = published.directory.parent
     workerless, third = make_bundle(root, n_items=140, seed=4), make_bundle(root, n_items=160, seed=5)
-    with stub_process(third.id, 160) as new:
+    with stub_process(third.base_id, 160) as new:
         settings = configure(stub.url, pools=[pool_of(stub.url, new.url)])
         with running_gateway(settings) as gateway, Redis.from_url(redis_url) as redis:
             wait_until(lambda: served_whole(gateway, published))
@@ -113,7 +113,7 @@ def test_worker_that_prepares_slowly_holds_up_nothing_else(
 ):
     root = published.directory.parent
     slow_bundle, other = make_bundle(root, n_items=140, seed=4), make_bundle(root, n_items=160, seed=5)
-    with stub_process(slow_bundle.id, 140) as slow, stub_process(other.id, 160) as new:
+    with stub_process(slow_bundle.base_id, 140) as slow, stub_process(other.base_id, 160) as new:
         slow.order(load_seconds=30)
         settings = configure(stub.url, pools=[pool_of(stub.url, slow.url, new.url)], redis_grace_s=0.3)
         with running_gateway(settings) as gateway, Redis.from_url(redis_url) as redis:
@@ -128,7 +128,7 @@ def test_worker_that_prepares_slowly_holds_up_nothing_else(
 
 def test_switch_waits_for_one_replica_not_for_all(published: Bundle, stub: StubProcess, configure, redis_url: str):
     other = make_bundle(published.directory.parent, n_items=140, seed=4)
-    with stub_process(other.id, 140) as slow, stub_process(other.id, 140) as quick:
+    with stub_process(other.base_id, 140) as slow, stub_process(other.base_id, 140) as quick:
         slow.order(load_seconds=30)
         pool = pool_of(stub.url, slow.url, quick.url)
         with running_gateway(configure(stub.url, pools=[pool])) as gateway, Redis.from_url(redis_url) as redis:
@@ -141,7 +141,7 @@ def test_wait_for_a_worker_ends_also_while_one_is_being_prepared(
     published: Bundle, stub: StubProcess, configure, redis_url: str
 ):
     other = make_bundle(published.directory.parent, n_items=140, seed=4)
-    with stub_process(other.id, 140) as slow:
+    with stub_process(other.base_id, 140) as slow:
         slow.order(load_seconds=30)
         settings = configure(stub.url, pools=[pool_of(stub.url, slow.url)], bundle_wait_s=0.5)
         with running_gateway(settings) as gateway, Redis.from_url(redis_url) as redis:
@@ -154,7 +154,7 @@ def test_worker_that_serves_another_bundle_than_is_in_service_is_a_warning(
     published: Bundle, stub: StubProcess, configure, redis_url: str
 ):
     other = make_bundle(published.directory.parent, n_items=140, seed=4)
-    with stub_process(other.id, 140) as new:
+    with stub_process(other.base_id, 140) as new:
         pools = [pool_of(stub.url, new.url), pool_of(stub.url, name="behind")]
         with running_gateway(configure(stub.url, pools=pools)) as gateway, Redis.from_url(redis_url) as redis:
             wait_until(lambda: served_whole(gateway, published))

@@ -86,7 +86,7 @@ def test_missing_adapters_are_loaded_once_and_asked_again(gateway: RunningGatewa
 
 
 def test_engine_killed_and_restarted_under_load(published: Bundle, configure):
-    with stub_process(published.id, 200) as stub, running_gateway(configure(stub.url)) as gateway:
+    with stub_process(published.base_id, 200) as stub, running_gateway(configure(stub.url)) as gateway:
         gateway.wait_ready()
         statuses, stop = [], threading.Event()
 

@@ -70,7 +70,7 @@ async def ask(pool: WorkerPool, bundle: Bundle, adapter: str = "c00", seconds: f
 
 
 async def test_prepares_and_answers(bundle: Bundle):
-    async with worker(bundle.id) as url, pool_of(url) as pool:
+    async with worker(bundle.base_id) as url, pool_of(url) as pool:
         assert (await ask(pool, bundle)).kind is OutcomeKind.UNREACHABLE
         await make_ready(pool, bundle)
         outcome = await ask(pool, bundle)
@@ -79,7 +79,7 @@ async def test_prepares_and_answers(bundle: Bundle):
 
 
 async def test_one_dead_replica_does_not_take_the_pool_down(bundle: Bundle):
-    async with worker(bundle.id) as url, pool_of(f"http://127.0.0.1:{free_port()}", url) as pool:
+    async with worker(bundle.base_id) as url, pool_of(f"http://127.0.0.1:{free_port()}", url) as pool:
         await make_ready(pool, bundle)
         outcomes = [await ask(pool, bundle, f"c0{number}") for number in range(4)]
         assert {outcome.kind for outcome in outcomes} == {OutcomeKind.OK}
@@ -87,14 +87,14 @@ async def test_one_dead_replica_does_not_take_the_pool_down(bundle: Bundle):
 
 
 async def test_bundle_that_was_never_prepared_is_not_asked_for(bundle: Bundle):
-    async with worker(bundle.id) as url, pool_of(url) as pool:
+    async with worker(bundle.base_id) as url, pool_of(url) as pool:
         await make_ready(pool, bundle)
         deadline = asyncio.get_running_loop().time() + 1
         assert (await pool.complete("other", "c00", ASKED, deadline)).kind is OutcomeKind.UNREACHABLE
 
 
 async def test_deadline_in_the_past_is_a_timeout_at_once(bundle: Bundle):
-    async with worker(bundle.id) as url, pool_of(url, failures_to_open=1) as pool:
+    async with worker(bundle.base_id) as url, pool_of(url, failures_to_open=1) as pool:
         await make_ready(pool, bundle)
         assert (await ask(pool, bundle, seconds=-1)).kind is OutcomeKind.TIMEOUT
         assert (await ask(pool, bundle)).kind is OutcomeKind.OK
@@ -103,7 +103,7 @@ async def test_deadline_in_the_past_is_a_timeout_at_once(bundle: Bundle):
 async def test_breaker_opens_and_lets_one_try_after_the_cooldown(bundle: Bundle):
     options = {"failures_to_open": 2, "cooldown_seconds": 60, "probe_interval_seconds": 60}
     async with AsyncExitStack() as parts:
-        async with worker(bundle.id) as url:
+        async with worker(bundle.base_id) as url:
             pool = await parts.enter_async_context(pool_of(url, **options))
             await make_ready(pool, bundle)
         details = [(await ask(pool, bundle)).detail for _ in range(3)]  # it has just died, and no probe has noticed
@@ -112,7 +112,11 @@ async def test_breaker_opens_and_lets_one_try_after_the_cooldown(bundle: Bundle)
 
 
 async def test_slow_replica_keeps_no_one_waiting(bundle: Bundle):
-    async with worker(bundle.id, load_seconds=1.5) as slow, worker(bundle.id) as quick, pool_of(slow, quick) as pool:
+    async with (
+        worker(bundle.base_id, load_seconds=1.5) as slow,
+        worker(bundle.base_id) as quick,
+        pool_of(slow, quick) as pool,
+    ):
         await make_ready(pool, bundle)
         assert (await ask(pool, bundle)).kind is OutcomeKind.OK
         assert {status.url: status.bundle_id for status in pool.status()} == {slow: None, quick: bundle.id}
@@ -122,7 +126,7 @@ async def test_bundle_in_service_stays_while_another_is_prepared_and_goes_when_n
     bundle: Bundle, tmp_path: Path
 ):
     other = make_bundle(tmp_path, n_items=150)
-    async with worker(bundle.id) as first, worker(other.id) as second, pool_of(first, second) as pool:
+    async with worker(bundle.base_id) as first, worker(other.base_id) as second, pool_of(first, second) as pool:
         await make_ready(pool, bundle)
         pool.expect([bundle, other])
         await until(lambda: pool.is_ready(other.id))
@@ -131,12 +135,12 @@ async def test_bundle_in_service_stays_while_another_is_prepared_and_goes_when_n
         assert (await ask(pool, bundle)).kind is OutcomeKind.OK
         pool.expect([other])
         await until(lambda: not pool.is_ready(bundle.id))
-        assert f"serves {bundle.id}, expected {other.id}" in [status.reason for status in pool.status()]
+        assert f"serves {bundle.base_id}, expected {other.base_id}" in [status.reason for status in pool.status()]
 
 
 async def test_new_expectation_is_probed_at_once(bundle: Bundle, tmp_path: Path):
     other = make_bundle(tmp_path, n_items=150)
-    async with worker(bundle.id) as url, pool_of(url, probe_interval_seconds=60) as pool:
+    async with worker(bundle.base_id) as url, pool_of(url, probe_interval_seconds=60) as pool:
         pool.expect([other])
         await until(lambda: "expected" in pool.status()[0].reason)
         await make_ready(pool, bundle)
