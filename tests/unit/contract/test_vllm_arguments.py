@@ -26,9 +26,10 @@ def flag(arguments: list[str], name: str) -> str:
 
 
 def test_flags_follow_the_manifest(tmp_path: Path) -> None:
-    arguments = server_arguments(bundle(tmp_path), device="cuda", port=8001)
+    described = bundle(tmp_path)
+    arguments = server_arguments(described, device="cuda", port=8001)
     assert flag(arguments, "--model") == str(tmp_path / "checkpoint")
-    assert flag(arguments, "--served-model-name") == "b-1"
+    assert flag(arguments, "--served-model-name") == described.base_id
     assert flag(arguments, "--max-model-len") == "22"  # start token, 20 items, one generated
     assert flag(arguments, "--max-loras") == "3"
     assert flag(arguments, "--max-cpu-loras") == "6"
