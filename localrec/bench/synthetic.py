@@ -1,10 +1,10 @@
 """A valid bundle without any training, and users for it: for benchmarks and tests. Needs numpy only.
 
-Its adapters are those of the stub worker, whose rankings are a function of names, so its probe is what the stub says.
+Its language model is the stub worker's, whose rankings are a function of names, unless another one is written.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -63,13 +63,34 @@ class SyntheticUsers:
         return tuple(f"u{row}" for row in range(len(self.histories)))
 
 
+@dataclass(frozen=True)
+class Parts:
+    """What a language model is written for: directory and id of a bundle, catalogue size, names of the adapters."""
+
+    directory: Path
+    bundle_id: str
+    n_items: int
+    adapters: tuple[str, ...]
+
+
+WriteModel = Callable[[Parts], ModelSpec]
+
+
 def make_bundle(
-    root: Path, *, n_items: int = 200, n_users: int = 50, communities: int = 4, seed: int = 0, embedding_size: int = 16
+    root: Path,
+    *,
+    n_items: int = 200,
+    n_users: int = 50,
+    communities: int = 4,
+    seed: int = 0,
+    embedding_size: int = 16,
+    write_model: "WriteModel | None" = None,
 ) -> Bundle:
     """Write a bundle of random parameters to ``root/<id>``. The same arguments give the same bundle.
 
-    The first users are the anchors, and the bandwidth lets in half of all pairs of user and community. Bundles of as
-    many items have the same base model.
+    The first users are the anchors, and the bandwidth lets in half of all pairs of user and community. ``write_model``
+    writes checkpoint, adapters and probe; by default they are the stub worker's, and bundles of as many items have the
+    same base model.
     """
     rng = np.random.default_rng(seed)
     cf = _random_cf(n_items, embedding_size, rng)
@@ -78,8 +99,9 @@ def make_bundle(
     bundle_id = f"synthetic-{n_items}-{n_users}-{communities}-{embedding_size}-{seed}"
     adapters = tuple(community_adapter(number) for number in range(communities))
     directory = root / bundle_id
-    _write_files(directory, cf, anchors, (GLOBAL_ADAPTER, *adapters))
-    _probe(bundle_id, n_items, (GLOBAL_ADAPTER, *adapters)).save(directory)
+    _write_files(directory, cf, anchors)
+    parts = Parts(directory, bundle_id, n_items, (GLOBAL_ADAPTER, *adapters))
+    model = (write_model or write_stub_model)(parts)
     manifest = Manifest(
         schema_version=SCHEMA_VERSION,
         bundle_id=bundle_id,
@@ -87,7 +109,7 @@ def make_bundle(
         embedding_size=embedding_size,
         bandwidth=float(np.median(arccos_distance(anchors, users.embeddings))),
         kernel="epanechnikov",
-        model=ModelSpec("item-token", HISTORY_EVENTS, n_items, 4, (GLOBAL_ADAPTER, *adapters), "synthetic"),
+        model=model,
         serving=ServingSpec(FusionMethod.RRF, 10.0, 100),
         communities=tuple(CommunitySpec(name, n_users, f"community {at}") for at, name in enumerate(adapters)),
         files=hash_files(directory),
@@ -104,26 +126,33 @@ def users_of(bundle: Bundle) -> SyntheticUsers:
     return _draw_users(cf, bundle.manifest.config["n_users"], bundle.manifest.config["seed"])
 
 
-def _write_files(directory: Path, cf: CFModel, anchors: Floats, adapters: tuple[str, ...]) -> None:
+def write_stub_model(parts: Parts) -> ModelSpec:
+    """The stub worker's: empty files, and a probe that says what the stub ranks."""
+    (parts.directory / CHECKPOINT).mkdir(exist_ok=True)
+    document = json.dumps({"vocab_size": parts.n_items + 1})
+    (parts.directory / CHECKPOINT / "config.json").write_text(document + "\n")
+    for adapter in parts.adapters:
+        path = parts.directory / "adapters" / adapter / "adapter_config.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("{}\n")
+    _stub_probe(parts).save(parts.directory)
+    return ModelSpec("item-token", HISTORY_EVENTS, parts.n_items, 4, parts.adapters, "synthetic")
+
+
+def _write_files(directory: Path, cf: CFModel, anchors: Floats) -> None:
     directory.mkdir(parents=True, exist_ok=True)
     numbers = range(cf.n_items)
     Catalogue(Item(f"i{number}", title=f"Item {number}") for number in numbers).save(directory / CATALOGUE)
     np.save(directory / POPULARITY, np.asarray([1_000 / (1 + number) for number in numbers], dtype=np.float32))
     cf.save(directory / CF_MODEL)
     save_file({"anchors": np.ascontiguousarray(anchors)}, directory / COMMUNITIES)
-    (directory / CHECKPOINT).mkdir(exist_ok=True)
-    (directory / CHECKPOINT / "config.json").write_text(json.dumps({"vocab_size": cf.n_items + 1}) + "\n")
-    for adapter in adapters:
-        path = directory / "adapters" / adapter / "adapter_config.json"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text("{}\n")
 
 
-def _probe(bundle_id: str, n_items: int, adapters: tuple[str, ...]) -> Probe:
-    history = item_numbers(range(min(HISTORY_EVENTS, n_items // 2)))
-    prompt = item_prompt(history, n_items, HISTORY_EVENTS)
-    lists = {BASE: _stub_list("", prompt, n_items, history)}
-    lists |= {name: _stub_list(f"{bundle_id}-{name}", prompt, n_items, history) for name in adapters}
+def _stub_probe(parts: Parts) -> Probe:
+    history = item_numbers(range(min(HISTORY_EVENTS, parts.n_items // 2)))
+    prompt = item_prompt(history, parts.n_items, HISTORY_EVENTS)
+    names = {BASE: ""} | {adapter: f"{parts.bundle_id}-{adapter}" for adapter in parts.adapters}
+    lists = {adapter: _stub_list(name, prompt, parts.n_items, history) for adapter, name in names.items()}
     return Probe(history, item_numbers(prompt), lists)
 
 
