@@ -3,18 +3,20 @@
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
+
+from redis import Redis
 
 from localrec.pointing import connect
 from localrec.processes import free_port, server, wait_for_workers
 from localrec.redis_server import redis_server
 from models import pointer
 from models.contract.bundle import Bundle
-from models.publish import publish
+from models.publish import publish as publish_profiles
 
 ROOT = Path(__file__).parents[1]
 GATEWAY_CONFIG = ROOT / "deploy" / "gateway.toml"
@@ -26,17 +28,23 @@ WorkerKind = Literal["engine", "vllm"]
 
 @dataclass(frozen=True)
 class Stack:
-    """Where the parts of a running service are. ``worker`` is its process."""
+    """Where the parts of a running service are. ``worker`` and ``gateway`` are their processes."""
 
     redis_url: str
     worker: "subprocess.Popen[bytes]"
+    gateway: "subprocess.Popen[bytes]"
     worker_port: int
     gateway_port: int
 
 
 @contextmanager
 def running_stack(
-    bundle: Bundle, directory: Path, *, workers: WorkerKind = "engine", gateway_port: int | None = None
+    bundle: Bundle,
+    directory: Path,
+    *,
+    workers: WorkerKind = "engine",
+    gateway_port: int | None = None,
+    publish: Callable[[Bundle, Redis], object] = publish_profiles,
 ) -> Iterator[Stack]:
     """Publish a bundle to a Redis of its own and serve it while the context lasts; begins when adapters are loaded.
 
@@ -45,6 +53,7 @@ def running_stack(
         directory: for Redis and the logs.
         workers: our engine, or vLLM.
         gateway_port: default: a free one.
+        publish: writes users' state; default: what the bundle holds of its users.
     """
     worker_port, gateway_port = free_port(), gateway_port or free_port()
     with ExitStack() as parts:
@@ -57,9 +66,11 @@ def running_stack(
         command = [sys.executable, "-m", "localrec", "serve", "gateway"]
         command += ["--config", str(GATEWAY_CONFIG), "--port", str(gateway_port)]
         log = directory / "gateway.log"
-        parts.enter_context(server(command, gateway_port, ready_path="/readyz", environment=environment, log=log))
+        gateway = parts.enter_context(
+            server(command, gateway_port, ready_path="/readyz", environment=environment, log=log)
+        )
         wait_for_workers(gateway_port, ADAPTERS_SECONDS)
-        yield Stack(redis_url, worker, worker_port, gateway_port)
+        yield Stack(redis_url, worker, gateway, worker_port, gateway_port)
 
 
 @contextmanager

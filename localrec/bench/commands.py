@@ -39,6 +39,19 @@ def local(bundle: Path, workers: Literal["engine", "vllm"], json_file: Path | No
     _keep(run(bundle, LocalBenchOptions(workers=workers)), json_file)
 
 
+@bench.command()
+@click.option("--seconds", type=click.FloatRange(1), default=600.0, show_default=True, help="How long.")
+@click.option("--swap-seconds", type=click.FloatRange(0.1), default=20.0, show_default=True, help="Turn of a bundle.")
+@click.option("--rate", type=click.FloatRange(0.1), default=20.0, show_default=True, help="Requests per second.")
+@click.option("--workers", type=click.Choice(["engine", "vllm"]), default="engine", show_default=True, help="Worker.")
+@JSON
+def soak(json_file: Path | None, **flags: Any) -> None:
+    """Two bundles take turns under mixed load; fails on a failed request or a wrong list (extra: train)."""
+    from localrec.bench.soak import SoakOptions, run
+
+    _keep(run(SoakOptions(**flags)), json_file)
+
+
 @bench.command("redis")
 @click.option(
     "--users", type=click.IntRange(1), default=50_000, show_default=True, help="Synthetic users that are written."

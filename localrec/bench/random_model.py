@@ -12,15 +12,20 @@ from typing import Any
 import numpy as np
 import torch
 from peft import PeftModel, get_peft_model
+from safetensors.numpy import load_file
 from torch import nn
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from models.contract.bundle import CHECKPOINT, ModelSpec
+from localrec.bench.synthetic import Parts, make_bundle
+from models.contract.bundle import CF_MODEL, CHECKPOINT, COMMUNITIES, POPULARITY, Bundle, ModelSpec
+from models.contract.cf import CFModel
 from models.contract.prompts import TitleTokens
 from models.llm.backbone import Backbone
 from models.llm.item_token import ItemTokenModel, lora_config, save_adapter, save_whole_adapter
 from models.llm.title import compile_head, full_model, title_lora
 from models.llm.tokenizer import write_tokenizer
+from models.ranking.probing import make_probe
+from models.ranking.system import LocalSystem
 
 LORA_STD = 0.05  # of both factors: adapters differ clearly, and logits stay what trained models have
 TABLE_STD = 0.3
@@ -59,6 +64,50 @@ class Shape:
     def adapted(self) -> list[int]:
         """Numbers of the layers with adapters."""
         return list(range(self.layers - self.adapted_layers, self.layers))
+
+
+def random_bundle(
+    root: Path,
+    shape: Shape,
+    *,
+    name: str = "random",
+    communities: int = 9,
+    n_users: int = 200,
+    seed: int = 0,
+    version: int = 0,
+) -> Bundle:
+    """A whole bundle below ``root``, users included. Versions have one base model and differ in their adapters."""
+
+    def write_model(parts: Parts) -> ModelSpec:
+        drawn = seed * 1_000 + version
+        spec = write_item_token_model(parts.directory, shape, parts.adapters, seed=drawn, base_seed=seed)
+        make_probe(_system(parts, shape.history_length)).save(parts.directory)
+        return spec
+
+    return make_bundle(
+        root,
+        n_items=shape.n_items,
+        n_users=n_users,
+        communities=communities,
+        seed=seed,
+        embedding_size=64,
+        name=f"{name}-v{version}",
+        write_model=write_model,
+    )
+
+
+def _system(parts: Parts, history_length: int) -> LocalSystem:
+    directory = parts.directory
+    return LocalSystem(
+        cf=CFModel.load(directory / CF_MODEL),
+        anchors=load_file(directory / COMMUNITIES)["anchors"],
+        bandwidth=1.0,
+        kernel="epanechnikov",
+        popularity=np.load(directory / POPULARITY, allow_pickle=False),
+        checkpoint=directory / CHECKPOINT,
+        adapters={name: directory / "adapters" / name for name in parts.adapters},
+        history_length=history_length,
+    )
 
 
 def write_item_token_model(

@@ -84,6 +84,7 @@ def make_bundle(
     communities: int = 4,
     seed: int = 0,
     embedding_size: int = 16,
+    name: str = "synthetic",
     write_model: "WriteModel | None" = None,
 ) -> Bundle:
     """Write a bundle of random parameters to ``root/<id>``. The same arguments give the same bundle.
@@ -96,7 +97,7 @@ def make_bundle(
     cf = _random_cf(n_items, embedding_size, rng)
     users = _draw_users(cf, n_users, seed)
     anchors = users.embeddings[:communities]
-    bundle_id = f"synthetic-{n_items}-{n_users}-{communities}-{embedding_size}-{seed}"
+    bundle_id = f"{name}-{n_items}-{n_users}-{communities}-{embedding_size}-{seed}"
     adapters = tuple(community_adapter(number) for number in range(communities))
     directory = root / bundle_id
     _write_files(directory, cf, anchors)
@@ -178,13 +179,18 @@ def _draw_users(cf: CFModel, n_users: int, seed: int) -> SyntheticUsers:
 
 def publish(redis_url: str, bundle: Bundle, users: SyntheticUsers) -> None:
     """Write profiles, histories and seen sets of all users, then the pointer."""
+    with Redis.from_url(redis_url) as redis:
+        write_users(redis, bundle, users)
+        activate(bundle.id, redis)
+
+
+def write_users(redis: Redis, bundle: Bundle, users: SyntheticUsers) -> None:
+    """Write profiles, histories and seen sets of all users."""
     values: dict[str, bytes] = {}
     for row, user_id in enumerate(users.ids):
         values |= user_values(bundle, user_id, users.histories[row], users.embeddings[row])
-    with Redis.from_url(redis_url) as redis:
-        redis.mset(values)
-        mark_published(bundle.id, redis)
-        activate(bundle.id, redis)
+    redis.mset(values)
+    mark_published(bundle.id, redis)
 
 
 def user_values(bundle: Bundle, user_id: str, history: Ints, embedding: Floats) -> Mapping[str, bytes]:

@@ -86,7 +86,7 @@ def _source(directory: Path) -> _Source:
         return _Source(directory.resolve().name, directory, DEFAULT_LORA_RANK, 0, None)
     bundle = verify_bundle(directory)
     ranks = bundle.manifest.model.lora_rank, bundle.manifest.model.table_rank
-    return _Source(bundle.id, bundle.path(CHECKPOINT), *ranks, max_model_tokens(bundle))
+    return _Source(bundle.base_id, bundle.path(CHECKPOINT), *ranks, max_model_tokens(bundle))
 
 
 def _model_settings(source: _Source, options: ServeOptions) -> ModelSettings:
@@ -104,7 +104,7 @@ def _engine_settings(directory: Path, source: _Source, model: LanguageModel, opt
     return EngineSettings(
         model_id=options.served_model_name or source.name,
         checkpoint=source.checkpoint,
-        adapter_root=options.adapter_root or directory,
+        adapter_root=options.adapter_root or directory.resolve().parent,
         max_model_tokens=min(source.max_model_tokens or model.max_tokens, model.max_tokens),
         max_logprobs=options.max_logprobs,
         max_batch=options.max_batch,
