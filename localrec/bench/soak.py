@@ -76,8 +76,8 @@ class Request:
 class Tally:
     """What came of the requests.
 
-    ``latencies_ms`` are those of lists, ``memory_mib`` is by process, over time; ``swaps`` is how often the pointer moved,
-    ``switches`` how often answers began to come from another bundle.
+    ``latencies_ms`` are those of lists, ``memory_mib`` is by process, over time; ``swaps`` counts the pointer's moves,
+    ``switches`` the times that answers began to come from another bundle.
     """
 
     outcomes: Counter[str] = field(default_factory=Counter)
