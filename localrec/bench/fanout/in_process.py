@@ -1,0 +1,127 @@
+"""The engine's model by itself: nine adapters for a history against one, alone and in batches, in both forms.
+
+Calls that are compared take turns within a round, so that a ratio does not hang on the machine's mood.
+"""
+
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+import torch
+
+from localrec.bench.random_model import Shape, write_item_token_model, write_title_model
+from models.contract.bundle import CHECKPOINT
+from models.contract.prompts import ItemPrompts
+from models.contract.types import Ints, item_numbers
+from service.engine.adapter_files import read_adapter
+from service.engine.model import DType, LanguageModel, ModelSettings, Query
+
+ADAPTERS = tuple(f"c{number:02d}" for number in range(9))
+N_BEST = 100
+HISTORY = 20  # items
+USERS = 32  # of the larger batch
+TITLE_LAYERS = 10  # nine below the adapters, as when they were cut from the backbone
+TITLE_ROUNDS = 6
+
+Work = Callable[[], object]
+
+
+def shapes(n_items: int) -> dict[str, Shape]:
+    """What is measured: the default, and three layers with adapters in the last of them, the last two, and all."""
+    three = {f"3_layers_last_{n}": Shape(n_items, layers=3, adapted_layers=n) for n in (1, 2, 3)}
+    return {"default": Shape(n_items)} | three
+
+
+def measure(n_items: int, rounds: int, threads: int, seed: int) -> dict[str, float]:
+    """Milliseconds and ratios, in both number formats."""
+    torch.set_num_threads(threads)
+    metrics: dict[str, float] = {}
+    for name, shape in shapes(n_items).items():
+        for dtype, suffix in (("float32", ""), ("bfloat16", "_bfloat16")):
+            with _item_token_model(shape, dtype, seed) as model:  # type: ignore[arg-type] # a literal
+                measured = _item_token(model, shape, rounds, seed)
+            metrics |= {f"{key}_{name}{suffix}": value for key, value in measured.items()}
+    return metrics | _title(n_items, seed)
+
+
+def _item_token(model: LanguageModel, shape: Shape, rounds: int, seed: int) -> dict[str, float]:
+    prompts = _prompts(shape, USERS, seed)
+    one, nine = _queries(prompts[:1], (1,)), _queries(prompts[:1], range(1, 10))
+    taken = _in_turn(
+        {
+            "one": lambda: model.answer(one),
+            "nine": lambda: model.answer(nine),
+            "batch": lambda: model.answer(_queries(prompts, range(1, 10))),
+        },
+        rounds,
+    )
+    return {
+        "one_adapter_ms": median(taken["one"]),
+        "nine_adapters_ms": median(taken["nine"]),
+        "nine_over_one": _ratio(taken["nine"], taken["one"]),
+        f"nine_adapters_{USERS}_users_ms": median(taken["batch"]),
+        "nine_adapters_in_batch_ms_a_user": median(taken["batch"]) / USERS,
+    }
+
+
+def _title(n_items: int, seed: int) -> dict[str, float]:
+    shape = Shape(n_items, layers=TITLE_LAYERS)
+    with tempfile.TemporaryDirectory(prefix="lr-") as temporary:
+        directory = Path(temporary)
+        titles = write_title_model(directory, shape, ADAPTERS, seed=seed)
+        model = _loaded(directory, ModelSettings(shape.lora_rank))
+    history = item_numbers(np.random.default_rng(seed).choice(n_items, HISTORY, replace=False))
+    prompt = item_numbers(titles.prompt(history))
+    nine = _queries([prompt], range(1, 10))
+    taken = _in_turn(
+        {"nine": lambda: model.answer(nine), "single": lambda: [model.answer([query]) for query in nine]}, TITLE_ROUNDS
+    )
+    return {
+        "title_nine_adapters_ms": median(taken["nine"]),
+        "title_nine_single_ms": median(taken["single"]),
+        "title_nine_over_nine_single": _ratio(taken["nine"], taken["single"]),
+    }
+
+
+@contextmanager
+def _item_token_model(shape: Shape, dtype: DType, seed: int) -> Iterator[LanguageModel]:
+    with tempfile.TemporaryDirectory(prefix="lr-") as temporary:
+        spec = write_item_token_model(Path(temporary), shape, ADAPTERS, seed=seed)
+        yield _loaded(Path(temporary), ModelSettings(spec.lora_rank, spec.table_rank, dtype=dtype))
+
+
+def _loaded(directory: Path, settings: ModelSettings) -> LanguageModel:
+    """The checkpoint with its adapters in slots 1 to 9."""
+    model = LanguageModel.load(directory / CHECKPOINT, settings)
+    for slot, name in enumerate(ADAPTERS, 1):
+        model.adapters.write(slot, read_adapter(directory / "adapters" / name, model.adapters.targets()))
+    return model
+
+
+def _prompts(shape: Shape, n: int, seed: int) -> list[Ints]:
+    rng, prompts = np.random.default_rng(seed), ItemPrompts(shape.n_items, HISTORY)
+    histories = [item_numbers(rng.choice(shape.n_items, HISTORY, replace=False)) for _ in range(n)]
+    return [item_numbers(prompts.prompt(history)) for history in histories]
+
+
+def _queries(prompts: Sequence[Ints], slots: Sequence[int]) -> list[Query]:
+    return [Query(prompt, slot, N_BEST) for prompt in prompts for slot in slots]
+
+
+def _in_turn(works: Mapping[str, Work], rounds: int) -> dict[str, list[float]]:
+    """Milliseconds of each work in each round; two rounds more warm up."""
+    taken: dict[str, list[float]] = {name: [] for name in works}
+    for _ in range(rounds + 2):
+        for name, work in works.items():
+            started = time.perf_counter()
+            work()
+            taken[name].append((time.perf_counter() - started) * 1e3)
+    return {name: values[2:] for name, values in taken.items()}
+
+
+def _ratio(above: Sequence[float], below: Sequence[float]) -> float:
+    return median(a / b for a, b in zip(above, below, strict=True))
