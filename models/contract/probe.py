@@ -5,8 +5,8 @@ A server may say that an adapter is loaded and go on answering with the base mod
 ranked offline by PEFT in float32, and whoever has an adapter loaded asks for that history's list and compares.
 
 Servers normalise over different vocabularies and compute in different number formats. Scores are therefore compared
-less their mean over the items compared, and an answer passes where it is near to what is expected, and no other
-adapter's list, nor the base model's, is clearly nearer.
+less their mean over the items compared, and an answer passes where it is less than half as far from what is expected as
+the adapter that is most like this one, or within what a number format may do, and nobody else's list is clearly nearer.
 """
 
 from collections.abc import Iterable, Mapping
@@ -23,8 +23,9 @@ from models.contract.types import Floats, Ints, RankedList
 
 BASE = ""  # among the names of lists: the base model's, without an adapter
 PROBED_ITEMS = 100  # of a list, at most
-FARTHEST = 0.25  # mean difference of log-probabilities; bfloat16 differs by up to 0.05 from float32
-CLEARLY_NEARER = 0.5, 1e-3  # another list at less than half of the distance, and by more than rounding
+HALF = 0.5  # of the way to the adapter that is most like it: beyond, an answer is nobody's
+BFLOAT16 = 0.05  # mean difference of log-probabilities that a server's number format may make
+FLOAT32 = 1e-3  # likewise, with a margin: 1e-5 were seen
 
 
 @dataclass(frozen=True)
@@ -55,17 +56,18 @@ class Probe:
         """
         if not len(answer):
             return "it ranks nothing"
-        distances = {name: distance(ranking, answer) for name, ranking in self.lists.items()}
-        own = distances.pop(adapter)
-        if own > FARTHEST:
-            return f"its scores are {own:.3f} from what is expected, {FARTHEST} is the limit"
-        part, least = CLEARLY_NEARER
-        nearest = min(distances, key=distances.__getitem__, default=None)
-        if nearest is not None and distances[nearest] < part * own - least:
-            return (
-                f"it answers like {nearest or 'the base model'} ({distances[nearest]:.4f} away, {own:.4f} from its own)"
-            )
-        return ""
+        others = {name: distance(ranking, answer) for name, ranking in self.lists.items()}
+        own = others.pop(adapter)
+        nearest = min(others, key=others.__getitem__)
+        if others[nearest] < HALF * own - FLOAT32:
+            return f"it answers like {nearest or 'the base model'} ({others[nearest]:.4f} away, {own:.4f} from its own)"
+        limit = max(HALF * self._gap(adapter), BFLOAT16)
+        return f"its scores are {own:.4f} from what is expected, {limit:.4f} is the limit" if own > limit else ""
+
+    def _gap(self, adapter: str) -> float:
+        """How far the list that is most like an adapter's is from it."""
+        own = self.lists[adapter]
+        return min(distance(own, ranking) for name, ranking in self.lists.items() if name != adapter)
 
     def save(self, directory: Path) -> None:
         """Write ``probe.safetensors``."""

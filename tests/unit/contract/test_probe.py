@@ -36,7 +36,11 @@ def test_another_normaliser_and_rounding_pass():
 
 
 def test_an_adapter_that_was_not_applied_is_told():
-    assert "limit" in PROBE.complaint("c00", best(SCORES[BASE]))
+    assert "like the base model" in PROBE.complaint("c00", best(SCORES[BASE]))
+
+
+def test_another_bundles_adapter_is_nobodys():
+    assert "is the limit" in PROBE.complaint("c00", best(scores(55)))
 
 
 def near(values: Floats, by: float) -> Floats:

@@ -1,0 +1,42 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from localrec.bench.fanout.targets import TARGETS, Target, print_targets
+from localrec.bench.random_model import Shape, random_bundle
+from models.contract.bundle import verify_bundle
+from models.contract.probe import load_probe
+
+SMALL = {"hidden_size": 128, "heads": 2, "key_value_heads": 1, "inner_size": 96, "embedding_size": 16}
+
+
+def test_a_target_says_whether_it_was_reached():
+    least, most = Target("m", 2.0, True, "what"), Target("m", 2.0, False, "what")
+    assert "reached" in least.verdict({"m": 2.0})
+    assert "MISSED" in least.verdict({"m": 1.9})
+    assert "reached" in most.verdict({"m": 1.9})
+    assert "MISSED" in most.verdict({"m": 2.1})
+    assert "not run" in most.verdict({})
+
+
+def test_the_table_has_a_line_a_target(capsys: pytest.CaptureFixture[str]):
+    print_targets({TARGETS[0].metric: 1.0})
+    lines = capsys.readouterr().out.strip().splitlines()
+    assert len(lines) == 1 + len(TARGETS)
+    assert sum("not run" in line for line in lines) == len(TARGETS) - 1
+
+
+@pytest.mark.parametrize("own_tables", [False, True])
+def test_versions_of_a_random_bundle_share_the_base_model_and_nothing_else(tmp_path: Path, own_tables: bool):
+    shape = Shape(n_items=60, layers=1, own_tables=own_tables, **SMALL)
+    first, second = (random_bundle(tmp_path, shape, communities=2, n_users=5, version=version) for version in (0, 1))
+    assert first.base_id == second.base_id
+    assert first.id != second.id
+    for bundle in (first, second):
+        verify_bundle(bundle.directory)
+    probes = [load_probe(bundle.directory, bundle.manifest.model.adapters) for bundle in (first, second)]
+    np.testing.assert_array_equal(probes[0].prompt, probes[1].prompt)
+    for name in first.manifest.model.adapters:
+        assert probes[0].complaint(name, probes[0].lists[name]) == ""
+        assert probes[0].complaint(name, probes[1].lists[name])
