@@ -40,6 +40,31 @@ def local(bundle: Path, workers: Literal["engine", "vllm"], json_file: Path | No
 
 
 @bench.command()
+@click.option(
+    "--part", "parts", multiple=True, help="model, http, vllm, loading or slots; again for more. Default: all."
+)
+@click.option(
+    "--dtype", type=click.Choice(["float32", "bfloat16"]), default="float32", show_default=True, help="Served."
+)
+@click.option("--seconds", type=click.FloatRange(1), default=8.0, show_default=True, help="Length of one load.")
+@click.option("--connections", type=click.IntRange(1), default=16, show_default=True, help="Requests in flight.")
+@click.option("--rounds", type=click.IntRange(2), default=30, show_default=True, help="Of the model by itself.")
+@JSON
+def fanout(
+    parts: tuple[str, ...], dtype: str, seconds: float, connections: int, rounds: int, json_file: Path | None
+) -> None:
+    """Nine adapters of a user: against one, against vLLM, under load, beside loads; the table of targets (extra: train)."""
+    from localrec.bench.fanout import PARTS, FanoutBenchOptions, run
+    from localrec.bench.fanout.served import ServedOptions
+
+    if unknown := set(parts) - set(PARTS):
+        raise click.BadParameter(f"{', '.join(sorted(unknown))}; expected {', '.join(PARTS)}", param_hint="--part")
+    served = ServedOptions(seconds=seconds, connections=connections, dtype=dtype)
+    chosen = tuple(part for part in PARTS if not parts or part in parts)
+    _keep(run(FanoutBenchOptions(parts=chosen, rounds=rounds, served=served)), json_file)
+
+
+@bench.command()
 @click.option("--seconds", type=click.FloatRange(1), default=600.0, show_default=True, help="How long.")
 @click.option("--swap-seconds", type=click.FloatRange(0.1), default=20.0, show_default=True, help="Turn of a bundle.")
 @click.option("--rate", type=click.FloatRange(0.1), default=20.0, show_default=True, help="Requests per second.")

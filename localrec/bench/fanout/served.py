@@ -55,7 +55,7 @@ def http(root: Path, options: ServedOptions) -> dict[str, float]:
     metrics: dict[str, float] = {}
     for name, adapted in (("3_layers", 3), ("last_layer", 1)):
         bundle = _bundle(root, Shape(options.n_items, layers=3, adapted_layers=adapted), options)
-        with _worker("engine", bundle, options) as port:
+        with worker("engine", bundle, options) as port:
             full = _fanout_load(port, bundle, options)
             half = _fanout_load(port, bundle, options, rate=full.requests_per_second / 2)
         metrics |= {
@@ -81,9 +81,9 @@ def against_vllm(root: Path, options: ServedOptions) -> dict[str, float]:
         ("_3_layers", Shape(options.n_items, layers=3, adapted_layers=3)),
     ):
         bundle = _bundle(root, shape, options)
-        with _worker("engine", bundle, options) as port:
+        with worker("engine", bundle, options) as port:
             engine = _fanout_load(port, bundle, options)
-        with _worker("vllm", bundle, options) as port:
+        with worker("vllm", bundle, options) as port:
             calls = _completion_load(port, bundle, options)
         if engine.failures or calls.failures:
             raise LocalRecError(f"failed requests: engine {engine.failures}, vLLM {calls.failures}")
@@ -100,7 +100,7 @@ def while_loading(root: Path, options: ServedOptions) -> dict[str, float]:
     """Latency at half of the load that the engine can take, with and without adapters of another bundle coming."""
     bundle = _bundle(root, Shape(options.n_items), options)
     other = _bundle(root, Shape(options.n_items), options, version=1)
-    with _worker("engine", bundle, options) as port:
+    with worker("engine", bundle, options) as port:
         rate = _fanout_load(port, bundle, options).requests_per_second / 2
         quiet = _fanout_load(port, bundle, options, rate)
         with _loading(port, other, options) as loads:
@@ -120,8 +120,10 @@ def _bundle(root: Path, shape: Shape, options: ServedOptions, version: int = 0) 
 
 
 @contextmanager
-def _worker(kind: WorkerKind, bundle: Bundle, options: ServedOptions) -> Iterator[int]:
-    """A worker with all adapters loaded."""
+def worker(
+    kind: WorkerKind, bundle: Bundle, options: ServedOptions, adapters: Sequence[str] | None = None
+) -> Iterator[int]:
+    """The port of a worker with these adapters loaded; default: those that a request asks."""
     port = free_port()
     command = {
         "engine": [sys.executable, "-m", "localrec", "serve", "engine", "--bundle", str(bundle.directory)],
@@ -130,7 +132,7 @@ def _worker(kind: WorkerKind, bundle: Bundle, options: ServedOptions) -> Iterato
     command += ["--port", str(port), "--dtype", options.dtype]
     log = bundle.directory.parent / f"{kind}.log"
     with server(command, port, ready_path="/health", start_seconds=START_SECONDS, log=log):
-        for adapter in _adapters(options):
+        for adapter in _adapters(options) if adapters is None else adapters:
             _load_adapter(port, bundle, adapter)
         yield port
 
