@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from localrec.bench.fanout import in_process, served, slots
+from localrec.bench.fanout.served import ServedOptions
 from localrec.bench.fanout.targets import print_targets
 from localrec.bench.report import report
 
@@ -22,13 +23,13 @@ class FanoutBenchOptions:
         parts: the model by itself, over HTTP, beside vLLM, while adapters are loaded, with too few slots.
         rounds: of the model by itself, after two that warm up.
         threads: of torch, for the model by itself; the served engine takes its own default.
-        served: see :class:`served.ServedOptions`.
+        served: see :class:`ServedOptions`.
     """
 
     parts: Sequence[Part] = PARTS
     rounds: int = 30
     threads: int = 1
-    served: served.ServedOptions = field(default_factory=served.ServedOptions)
+    served: ServedOptions = field(default_factory=ServedOptions)
 
 
 def run(options: FanoutBenchOptions) -> dict[str, Any]:
