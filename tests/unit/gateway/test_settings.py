@@ -60,7 +60,7 @@ def test_manual_states_the_defaults():
         ('[pipelines.cf]\nkind = "cf"\nmax_communities = 3', "pipelines.cf"),
         ('[[pools]]\nname = "w"\nurls = []', "pools.0.urls"),
         ('[[pools]]\nname = "w"\nurls = ["http://a/path"]', "pools.0.urls.0"),
-        ('[[pools]]\nname = "w"\nkind = "vllm"\nurls = ["http://a"]', "pools.0.kind"),
+        ('[[pools]]\nname = "w"\nkind = "tgi"\nurls = ["http://a"]', "pools.0.kind"),
         (METHOD.format("median"), "fusion.method: Input should be 'count', 'rrf', 'wrrf_cf', 'wrrf_llm' or 'scores'"),
         (VOTERS.format("sasrec = 1"), "fusion.voters.sasrec"),
         (VOTERS.format("cf = -1"), "fusion.voters.cf: Input should be greater than or equal to 0"),

@@ -15,8 +15,8 @@ from localrec.bench.stub_worker import create_stub
 from models.contract.bundle import Bundle
 from models.contract.types import item_numbers
 from service.gateway.telemetry import Telemetry
-from service.workers.pool import PoolOptions, WorkerPool
-from service.workers.types import Completion, Outcome, OutcomeKind
+from service.workers.pool import WorkerPool
+from service.workers.types import Completion, Outcome, OutcomeKind, PoolOptions
 
 ASKED = Completion(prompt=[200, 1], candidates=10, excluded=item_numbers([]), n_items=200)
 
@@ -66,7 +66,8 @@ async def make_ready(pool: WorkerPool, bundle: Bundle) -> None:
 
 
 async def ask(pool: WorkerPool, bundle: Bundle, adapter: str = "c00", seconds: float = 5.0) -> Outcome:
-    return await pool.complete(bundle.id, adapter, ASKED, asyncio.get_running_loop().time() + seconds)
+    [outcome] = await pool.fan_out(bundle.id, [adapter], ASKED, asyncio.get_running_loop().time() + seconds)
+    return outcome
 
 
 async def test_prepares_and_answers(bundle: Bundle):
@@ -90,7 +91,8 @@ async def test_bundle_that_was_never_prepared_is_not_asked_for(bundle: Bundle):
     async with worker(bundle.base_id) as url, pool_of(url) as pool:
         await make_ready(pool, bundle)
         deadline = asyncio.get_running_loop().time() + 1
-        assert (await pool.complete("other", "c00", ASKED, deadline)).kind is OutcomeKind.UNREACHABLE
+        [outcome] = await pool.fan_out("other", ["c00"], ASKED, deadline)
+        assert outcome.kind is OutcomeKind.UNREACHABLE
 
 
 async def test_deadline_in_the_past_is_a_timeout_at_once(bundle: Bundle):
@@ -119,7 +121,7 @@ async def test_slow_replica_keeps_no_one_waiting(bundle: Bundle):
     ):
         await make_ready(pool, bundle)
         assert (await ask(pool, bundle)).kind is OutcomeKind.OK
-        assert {status.url: status.bundle_id for status in pool.status()} == {slow: None, quick: bundle.id}
+        assert {status.url: status.bundles for status in pool.status()} == {slow: (), quick: (bundle.id,)}
 
 
 async def test_bundle_in_service_stays_while_another_is_prepared_and_goes_when_no_longer_expected(
