@@ -46,6 +46,7 @@ class Orders(msgspec.Struct, forbid_unknown_fields=True):
         stalls: whether nothing is answered while a load runs, as in vLLM.
         slots: adapters that can be loaded, 0 for any number; one more is refused.
         forget_adapters: drop all that is loaded, now.
+        forgetful: know no adapter in a fan-out.
         ignored: adapters (ends of names) that are loaded, but answer as the base model does.
         impostors: adapters (ends of names) that answer as the adapters of other names do.
         retry_after: seconds that a 503 asks for.
@@ -58,6 +59,7 @@ class Orders(msgspec.Struct, forbid_unknown_fields=True):
     stalls: bool = False
     slots: int = 0
     forget_adapters: bool = False
+    forgetful: bool = False
     ignored: tuple[str, ...] = ()
     impostors: dict[str, str] = {}
     retry_after: int = 0
@@ -171,7 +173,7 @@ class StubWorker:
         return model == self.base or model in self.adapters
 
     def _result(self, model: str, asked: FanoutRequest) -> FanoutResult:
-        if not self._knows(model):
+        if not self._knows(model) or self.orders.forgetful:
             return FanoutResult(model, error=ModelError(f"The model `{model}` does not exist.", "NotFoundError", 404))
         ranking = self._ranked(model, asked.prompt, asked.exclude, asked.n)
         keep = ~np.isin(ranking.items, asked.exclude)

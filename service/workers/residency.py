@@ -55,7 +55,8 @@ class Residency:
         self._loading: set[str] = set()
         self._refused: dict[str, Refusal] = {}
         self._ranks: Mapping[str, int] = {}
-        self._targets: Sequence[str] = ()
+        self._targets: dict[str, None] = {}
+        self._displaced: set[str] = set()  # targets that had to go for others, since the targets were set
 
     def __len__(self) -> int:
         return len(self._resident)
@@ -68,7 +69,8 @@ class Residency:
                 stronger its claim on a slot. Adapters without a rank have the weakest.
             targets: adapters that should be here without being asked for.
         """
-        self._ranks, self._targets = ranks, targets
+        self._ranks, self._targets = ranks, dict.fromkeys(targets)
+        self._displaced.clear()
 
     @property
     def targets(self) -> tuple[str, ...]:
@@ -104,22 +106,27 @@ class Residency:
         return dict(self._refused)
 
     def pending(self, names: Collection[str] | None = None) -> list[str]:
-        """The targets (of ``names``, where given) that are not here yet and for which there is room."""
+        """The targets (of ``names``, where given) that are not here yet and for which there is room.
+
+        One that had to go for what is asked for more does not come back for as long as no slot is free.
+        """
         return [name for name in self._targets if (names is None or name in names) and self._is_pending(name)]
 
     def admit(self, name: str, *, demanded: bool) -> Admission | None:
         """Give an adapter a slot, which it has from now on; it is to be loaded. None where it must not come.
 
-        Into a full replica an adapter comes in the place of the one with the weakest claim that no call uses: of a
-        weaker bundle, or, where it is ``demanded``, clearly colder. Else adapters at the edge would replace one another
-        all the time, and everybody would wait for loads.
+        Into a full replica an adapter comes in the place of one that no call uses: one with a weaker claim (of a weaker
+        bundle, or of the same and no target), or, where it is ``demanded``, one that is clearly colder. Else adapters
+        at the edge would replace one another all the time, and everybody would wait for loads.
         """
         if name in self._resident or name in self._loading or self.refusal(name) is not None:
             return None
         victim = self._victim(name, demanded) if self._is_full() else ""
         if victim is None:
             return None
-        self._resident.pop(victim, None)
+        if victim:
+            del self._resident[victim]
+            self._displaced.add(victim)
         self._loading.add(name)
         return Admission(victim)
 
@@ -173,18 +180,25 @@ class Residency:
     def _is_pending(self, name: str) -> bool:
         if name in self._resident or self.refusal(name) is not None:
             return False
-        return name in self._loading or not self._is_full() or self._victim(name, demanded=False) is not None
+        if name in self._loading or not self._is_full():
+            return True
+        return name not in self._displaced and self._victim(name, demanded=False) is not None
 
     def _victim(self, name: str, demanded: bool) -> str | None:
         idle = [each for each, resident in self._resident.items() if not resident.calls]
-        victim = max(idle, key=lambda each: (self._rank(each), -self._demand.of(each)), default=None)
-        return victim if victim is not None and self._yields(victim, name, demanded) else None
+        weakest = max(idle, key=lambda each: (self._weakness(each), -self._demand.of(each)), default=None)
+        if weakest is not None and self._weakness(weakest) > self._weakness(name):
+            return weakest
+        equals = [each for each in idle if self._rank(each) == self._rank(name)] if demanded else []
+        coldest = min(equals, key=self._demand.of, default=None)
+        return coldest if coldest is not None and self._is_clearly_hotter(name, coldest) else None
 
-    def _yields(self, victim: str, name: str, demanded: bool) -> bool:
-        if self._rank(victim) != self._rank(name):
-            return self._rank(victim) > self._rank(name)
+    def _is_clearly_hotter(self, name: str, other: str) -> bool:
         times, more = CLEARLY_HOTTER
-        return demanded and self._demand.of(name) > times * self._demand.of(victim) + more
+        return self._demand.of(name) > times * self._demand.of(other) + more
+
+    def _weakness(self, name: str) -> tuple[int, bool]:
+        return self._rank(name), name not in self._targets or name in self._displaced
 
     def _rank(self, name: str) -> int:
         return self._ranks.get(name, len(self._ranks))

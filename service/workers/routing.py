@@ -66,7 +66,7 @@ def together(names: Sequence[str], replicas: Sequence[H]) -> list[Errand[H]]:
         best = min(replicas, key=lambda replica: _burden(replica, left), default=None)
         here = tuple(name for name in left if best is not None and best.holds(name))
         if best is None or not here:
-            return [*errands, *(Errand[H]((name,), ()) for name in left)]
+            return [*errands, *(Errand((name,), ()) for name in left)]
         others = [replica for replica in _holders(replicas, here) if replica is not best]
         errands.append(Errand(here, (best, *others)))
         left = [name for name in left if name not in here]
