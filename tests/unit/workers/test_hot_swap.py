@@ -157,21 +157,24 @@ async def test_more_adapters_than_slots_are_loaded_on_demand_in_the_place_of_the
             await kinds(pool, bundle, ["c01", "c02", "c03"])
         assert await kinds(pool, bundle, ["c00"]) == ["not_resident"]
         assert len((await stub.counts())["adapters"]) == 3
+        await until(lambda: metric(telemetry, "localrec_adapters_resident") == 3)
     assert metric(telemetry, "localrec_adapter_evictions_total") >= 1
     assert metric(telemetry, "localrec_adapter_unloads_total") >= 1
-    assert metric(telemetry, "localrec_adapters_resident") == 3
 
 
 async def test_adapters_that_no_replica_can_hold_alone_are_shared_out(bundles: list[Bundle]):
     bundle = bundles[0]
-    async with worker(bundle.base_id) as one, worker(bundle.base_id) as two:
-        async with pool_of(one.url, two.url, slots=3, kind="engine") as pool:
-            await make_ready(pool, bundle)
-            held = [set((await stub.counts())["adapters"]) for stub in (one, two)]
-            assert [len(each) for each in held] == [3, 3]
-            assert held[0] | held[1] == set(names_of(bundle))
-            assert set(await kinds(pool, bundle, ADAPTERS)) == {"ok"}
-            assert [(await stub.counts())["fanouts"] for stub in (one, two)] == [1, 1]
+    async with (
+        worker(bundle.base_id) as one,
+        worker(bundle.base_id) as two,
+        pool_of(one.url, two.url, slots=3, kind="engine") as pool,
+    ):
+        await make_ready(pool, bundle)
+        held = [set((await stub.counts())["adapters"]) for stub in (one, two)]
+        assert [len(each) for each in held] == [3, 3]
+        assert held[0] | held[1] == set(names_of(bundle))
+        assert set(await kinds(pool, bundle, ADAPTERS)) == {"ok"}
+        assert [(await stub.counts())["fanouts"] for stub in (one, two)] == [1, 1]
 
 
 async def test_what_a_dead_replica_held_moves_to_those_that_are_left(bundles: list[Bundle]):
@@ -222,34 +225,37 @@ async def _until_loaded(stub: Any, names: Sequence[str]) -> None:
             pass
 
 
-async def _throughput(pool: WorkerPool, bundle: Bundle, adapters: list[str], seconds: float) -> tuple[float, float]:
-    """Lists a second that 8 callers get under Zipf's law, and the part of their calls that was answered."""
-    rng, weights = np.random.default_rng(0), 1 / np.arange(1, len(adapters) + 1)
-    loop, kinds_seen = asyncio.get_running_loop(), []
-    ends = loop.time() + seconds
+async def _lists(pool: WorkerPool, bundle: Bundle, seconds: float) -> int:
+    """Lists that 4 callers get, who want 4 adapters each by Zipf's law."""
+    adapters = list(bundle.manifest.model.adapters)
+    rng, weights = np.random.default_rng(), 1 / np.arange(1, len(adapters) + 1)
+    loop = asyncio.get_running_loop()
+    ends, seen = loop.time() + seconds, []
 
     async def caller() -> None:
         while loop.time() < ends:
             chosen = rng.choice(adapters, 4, replace=False, p=weights / weights.sum())
-            kinds_seen.extend(await kinds(pool, bundle, chosen.tolist(), seconds=0.2))
-            await asyncio.sleep(0.005)
+            seen.extend(await kinds(pool, bundle, chosen.tolist(), seconds=0.2))
 
-    await asyncio.gather(*(caller() for _ in range(8)))
-    answered = kinds_seen.count("ok")
-    return answered / seconds, answered / len(kinds_seen)
+    await asyncio.gather(*(caller() for _ in range(4)))
+    return seen.count("ok")
 
 
 async def test_twice_as_many_adapters_as_slots_do_not_thrash(tmp_path: Path):
-    """Loads take 50 ms in which the worker answers nothing, as in vLLM."""
+    """Loads take 50 ms in which the worker answers nothing, as in vLLM. In turns, as the machine has other work, too."""
     bundle = make_bundle(tmp_path, communities=31)
-    adapters = list(bundle.manifest.model.adapters)
-    results = []
-    for slots in (32, 16):
-        async with worker(bundle.base_id) as stub, pool_of(stub.url, slots=slots) as pool:
-            await make_ready(pool, bundle)
-            await stub.order(delay_seconds=0.005, load_seconds=0.05, stalls=True)
-            await _throughput(pool, bundle, adapters, 1.5)
-            results.append(await _throughput(pool, bundle, adapters, 2.0))
-    (all_resident, _), (half_resident, answered) = results
-    print(f"lists a second: {all_resident:.0f}, with half of the slots {half_resident:.0f}, answered {answered:.2f}")
+    async with (
+        worker(bundle.base_id) as one,
+        worker(bundle.base_id) as other,
+        pool_of(one.url, slots=32, probe_interval_seconds=0.2) as roomy,
+        pool_of(other.url, slots=16, probe_interval_seconds=0.2) as tight,
+    ):
+        await make_ready(roomy, bundle)
+        await make_ready(tight, bundle)
+        for stub in (one, other):
+            await stub.order(delay_seconds=0.02, load_seconds=0.05, stalls=True)
+        await _lists(tight, bundle, 2.5)
+        turns = [(await _lists(roomy, bundle, 0.5), await _lists(tight, bundle, 0.5)) for _ in range(4)]
+    all_resident, half_resident = np.sum(turns, axis=0)
+    print(f"lists in 2 s: {all_resident} with slots for all, {half_resident} with half of them")
     assert half_resident > 0.7 * all_resident

@@ -2,6 +2,7 @@
 
 import asyncio
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from support.processes import free_port
 
 from models.contract.bundle import Bundle
 from service.gateway.telemetry import Telemetry
+from service.workers.placement import preference
 from service.workers.pool import WorkerPool
 from service.workers.types import OutcomeKind
 
@@ -37,10 +39,13 @@ async def test_prepares_and_answers(bundle: Bundle):
 
 @pytest.mark.parametrize("worker_kind", ["vllm", "engine"])
 async def test_every_adapter_gives_its_own_list_in_the_order_asked(bundle: Bundle, worker_kind: str):
-    async with worker(bundle.base_id) as one, worker(bundle.base_id) as two:
-        async with pool_of(one.url, two.url, kind=worker_kind) as pool:
-            await make_ready(pool, bundle)
-            outcomes = await ask(pool, bundle, *ADAPTERS)
+    async with (
+        worker(bundle.base_id) as one,
+        worker(bundle.base_id) as two,
+        pool_of(one.url, two.url, kind=worker_kind) as pool,
+    ):
+        await make_ready(pool, bundle)
+        outcomes = await ask(pool, bundle, *ADAPTERS)
     assert [o.ranking.items.tolist() for o in outcomes] == [expected_items(bundle, name) for name in ADAPTERS]
 
 
@@ -127,19 +132,19 @@ async def test_new_expectation_is_probed_at_once(bundle: Bundle, tmp_path: Path)
 
 @pytest.mark.parametrize("worker_kind", ["vllm", "engine"])
 async def test_503_is_taken_at_its_word_and_the_replica_left_alone_as_long_as_it_asks(bundle: Bundle, worker_kind: str):
-    async with worker(bundle.base_id) as one, worker(bundle.base_id) as two:
-        async with pool_of(one.url, two.url, kind=worker_kind) as pool:
-            await make_ready(pool, bundle)
-            probed = await _asked(one)
-            await one.order(mode="busy", retry_after=3)
-            for _ in range(10):
-                await kinds(pool, bundle, ADAPTERS)
-            refused = await _asked(one) - probed
-            assert 1 <= refused <= len(ADAPTERS)  # the first request's calls, and none again
-            await one.order()
-            await two.order(mode="busy", retry_after=100)
-            await kinds(pool, bundle, ADAPTERS)
-            assert set(await kinds(pool, bundle, ADAPTERS)) == {"refused"} or await _asked(one) > probed + refused
+    async with (
+        worker(bundle.base_id) as one,
+        worker(bundle.base_id) as two,
+        pool_of(one.url, two.url, kind=worker_kind) as pool,
+    ):
+        await make_ready(pool, bundle)
+        probed = await _asked(one)
+        await one.order(mode="busy", retry_after=3)
+        for item in range(20):  # of many users, who would be spread over both
+            await ask(pool, bundle, *ADAPTERS, completion=replace(ASKED, prompt=[200, item]))
+        refused = await _asked(one) - probed
+        assert 1 <= refused <= len(ADAPTERS)  # one request's calls, and none again
+        assert set(await kinds(pool, bundle, ADAPTERS)) == {"ok"}
 
 
 async def test_replica_that_rests_is_asked_where_nobody_else_can_be(bundle: Bundle):
@@ -152,12 +157,15 @@ async def test_replica_that_rests_is_asked_where_nobody_else_can_be(bundle: Bund
 
 
 async def test_second_replica_takes_what_exceeds_the_limit_of_the_first(bundle: Bundle):
-    async with worker(bundle.base_id) as one, worker(bundle.base_id) as two:
-        async with pool_of(one.url, two.url, in_flight_limit=1) as pool:
-            await make_ready(pool, bundle)
-            for stub in (one, two):
-                await stub.order(delay_seconds=0.2)
-            outcomes = await asyncio.gather(*(kind(pool, bundle) for _ in range(3)))
+    async with (
+        worker(bundle.base_id) as one,
+        worker(bundle.base_id) as two,
+        pool_of(one.url, two.url, in_flight_limit=1) as pool,
+    ):
+        await make_ready(pool, bundle)
+        for stub in (one, two):
+            await stub.order(delay_seconds=0.2)
+        outcomes = await asyncio.gather(*(kind(pool, bundle) for _ in range(3)))
     assert sorted(outcomes) == ["ok", "ok", "refused"]
 
 
@@ -179,17 +187,21 @@ async def test_worker_stops_when_the_deadline_comes_or_the_caller_leaves(bundle:
 
 async def test_late_call_is_made_again_elsewhere_and_the_loser_is_cancelled(bundle: Bundle):
     telemetry = Telemetry()
-    async with worker(bundle.base_id) as one, worker(bundle.base_id) as two:
-        async with pool_of(one.url, two.url, hedge=True, telemetry=telemetry) as pool:
-            await make_ready(pool, bundle)
-            await one.order(delay_seconds=30)
-            assert set(await kinds(pool, bundle, ADAPTERS)) == {"ok"}
-            lost = metric(telemetry, 'localrec_hedges_total{outcome="won"')
-            assert lost >= 1
-            async with asyncio.timeout(2):
-                while (await one.counts())["cancelled"] < lost:
-                    pass
-    assert metric(telemetry, 'localrec_hedges_total{outcome="sent"') == lost
+    async with (
+        worker(bundle.base_id) as one,
+        worker(bundle.base_id) as two,
+        pool_of(one.url, two.url, hedge=True, telemetry=telemetry) as pool,
+    ):
+        await make_ready(pool, bundle)
+        slow = one if preference(bundle.adapter_name("c00"), [one.url, two.url])[0] == one.url else two
+        await slow.order(delay_seconds=30)
+        assert set(await kinds(pool, bundle, ADAPTERS)) == {"ok"}
+        won = metric(telemetry, 'localrec_hedges_total{outcome="won"')
+        assert won >= 1
+        async with asyncio.timeout(2):
+            while (await slow.counts())["cancelled"] < won:
+                pass
+    assert metric(telemetry, 'localrec_hedges_total{outcome="sent"') >= won
 
 
 async def test_nothing_is_hedged_by_default(bundle: Bundle):

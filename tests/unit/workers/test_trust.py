@@ -46,9 +46,11 @@ async def test_adapter_that_is_not_what_it_says_is_not_used_and_the_others_are(
 
 
 async def test_what_is_loaded_already_must_prove_itself_too(bundle: Bundle):
-    async with worker(bundle.base_id) as stub:
-        async with pool_of(stub.url) as pool:
-            await make_ready(pool, bundle)
+    async with (
+        worker(bundle.base_id) as stub,
+        pool_of(stub.url) as pool,
+    ):
+        await make_ready(pool, bundle)
         await stub.order(ignored=["-c01"])
         async with pool_of(stub.url) as another:
             await make_ready(another, bundle)
@@ -66,11 +68,13 @@ async def test_refused_adapter_is_tried_again_after_a_while(bundle: Bundle, monk
 
 
 async def test_bundle_of_which_no_adapter_can_be_used_is_not_ready(bundle: Bundle):
-    async with worker(bundle.base_id, ignored=["-c00", "-c01", "-c02", "-c03", "-global"]) as stub:
-        async with pool_of(stub.url) as pool:
-            pool.expect([bundle])
-            await until(lambda: len(pool.status()[0].refused) == 5)
-            assert not pool.is_ready(bundle.id)
+    async with (
+        worker(bundle.base_id, ignored=["-c00", "-c01", "-c02", "-c03", "-global"]) as stub,
+        pool_of(stub.url) as pool,
+    ):
+        pool.expect([bundle])
+        await until(lambda: len(pool.status()[0].refused) == 5)
+        assert not pool.is_ready(bundle.id)
 
 
 async def test_adapter_that_cannot_be_loaded_costs_its_own_list_only(bundle: Bundle):
