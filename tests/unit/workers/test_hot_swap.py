@@ -242,7 +242,7 @@ async def _lists(pool: WorkerPool, bundle: Bundle, seconds: float) -> int:
 
 
 async def test_twice_as_many_adapters_as_slots_do_not_thrash(tmp_path: Path):
-    """Loads take 50 ms in which the worker answers nothing, as in vLLM. In turns, as the machine has other work, too."""
+    """Loads take 50 ms in which the worker answers nothing, as in vLLM. In turns, as the machine is not ours alone."""
     bundle = make_bundle(tmp_path, communities=31)
     async with (
         worker(bundle.base_id) as one,
