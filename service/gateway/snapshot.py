@@ -13,8 +13,8 @@ from models.contract.bundle import CATALOGUE, CF_MODEL, COMMUNITIES, POPULARITY,
 from models.contract.catalogue import Catalogue
 from models.contract.cf import CFModel
 from models.contract.errors import BundleError
-from models.contract.profile import build_profile
 from models.contract.probe import load_probe
+from models.contract.profile import build_profile
 from models.contract.prompts import Prompts, load_prompts
 from models.contract.selection import GLOBAL_VOTER
 from models.contract.types import Array, Floats, Ints, Membership, Profile, RankedList
