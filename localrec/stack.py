@@ -24,6 +24,7 @@ WORKER_SECONDS = 900.0  # vLLM is installed on the way, the first time
 ADAPTERS_SECONDS = 180.0
 
 WorkerKind = Literal["engine", "vllm"]
+SPOKEN: dict[WorkerKind, WorkerKind] = {"engine": "vllm", "vllm": "vllm"}  # kinds of pools
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ def running_stack(
             publish(bundle, redis)
             pointer.activate(bundle.id, redis)
         worker = parts.enter_context(running_worker(bundle, directory, workers, worker_port))
-        environment = gateway_environment(bundle, redis_url, worker_port)
+        environment = gateway_environment(bundle, redis_url, worker_port, workers)
         command = [sys.executable, "-m", "localrec", "serve", "gateway"]
         command += ["--config", str(GATEWAY_CONFIG), "--port", str(gateway_port)]
         log = directory / "gateway.log"
@@ -88,9 +89,9 @@ def running_worker(
         yield process
 
 
-def gateway_environment(bundle: Bundle, redis_url: str, worker_port: int) -> dict[str, str]:
-    """What differs from deploy/gateway.toml: where Redis, bundles and the worker are."""
-    pools = [{"name": "local", "urls": [f"http://127.0.0.1:{worker_port}"]}]
+def gateway_environment(bundle: Bundle, redis_url: str, worker_port: int, workers: WorkerKind) -> dict[str, str]:
+    """What differs from deploy/gateway.toml: where Redis, bundles and the worker are, and what the worker is."""
+    pools = [{"name": "local", "urls": [f"http://127.0.0.1:{worker_port}"], "kind": SPOKEN[workers]}]
     return {
         "LOCALREC_REDIS_URL": redis_url,
         "LOCALREC_BUNDLE_ROOT": str(bundle.directory.resolve().parent),

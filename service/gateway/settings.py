@@ -11,6 +11,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from models.contract.errors import ConfigError
 from models.contract.fusion import FusionMethod
 from models.contract.selection import MAX_VOTER_WEIGHT, ServedVoter
+from service.workers.types import WorkerKind
 
 CONFIG_VARIABLE = "LOCALREC_CONFIG"
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]{0,63}$")]
@@ -27,11 +28,15 @@ class PoolSettings(_Table):
 
     name: Name
     urls: tuple[Annotated[str, Field(pattern=r"^https?://[^/]+$")], ...] = Field(min_length=1)
+    kind: WorkerKind = "vllm"
     bundle_root: Path | None = None
+    slots: int = Field(default=32, ge=1, le=10_000)
     in_flight_limit: int = Field(default=64, ge=1, le=10_000)
     probe_interval_ms: int = Field(default=1_000, ge=10, le=60_000)
     failures_to_open: int = Field(default=20, ge=1, le=1_000)
     cooldown_ms: int = Field(default=1_000, ge=10, le=60_000)
+    drain_ms: int = Field(default=10_000, ge=0, le=600_000)
+    hedge: bool = False
 
 
 class FusionOverrides(_Table):

@@ -40,14 +40,17 @@ class Breaker:
         cooling = self._clock() - self._opened_at < self._cooldown_seconds
         return BreakerState.OPEN if cooling else BreakerState.HALF_OPEN
 
-    def acquire(self) -> bool:
+    @property
+    def admits(self) -> bool:
         """Whether a call may be made now. Half-open admits one at a time."""
         state = self.state
-        if state is BreakerState.CLOSED:
-            return True
-        if state is BreakerState.OPEN or self._trial_running:
+        return state is BreakerState.CLOSED or (state is BreakerState.HALF_OPEN and not self._trial_running)
+
+    def acquire(self) -> bool:
+        """Whether this call may be made; if so, it must come to a verdict."""
+        if not self.admits:
             return False
-        self._trial_running = True
+        self._trial_running = self.state is BreakerState.HALF_OPEN
         return True
 
     def succeeded(self) -> None:

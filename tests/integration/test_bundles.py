@@ -161,3 +161,27 @@ def test_worker_that_serves_another_bundle_than_is_in_service_is_a_warning(
             activate(redis, other.id)
             expected = f"worker: local {new.url}: serves {other.id}, in service is {published.id}"
             wait_until(lambda: gateway.get("/readyz").json["warnings"] == [expected])
+
+
+def test_bundles_of_one_base_change_on_the_same_worker_and_back_without_a_failed_request(
+    published: Bundle, stub: StubProcess, configure, redis_url: str
+):
+    """Loaded and proven beside the old adapters, switched, and these unloaded; the same way back."""
+    other = make_bundle(published.directory.parent, seed=9)
+    assert other.base_id == published.base_id
+    users = users_of(other)
+    pool = pool_of(stub.url) | {"drain_ms": 300}
+    with running_gateway(configure(stub.url, pools=[pool])) as gateway, Redis.from_url(redis_url) as redis:
+        gateway.wait_ready()
+        for row, user_id in enumerate(users.ids):
+            redis.mset(user_values(other, user_id, users.histories[row], users.embeddings[row]))
+        bodies = []
+        for target in (other, published):
+            bodies += answers_of_a_switch(gateway, redis, target)
+            names = sorted(target.adapter_name(name) for name in target.manifest.model.adapters)
+            wait_until(lambda names=names: stub.counts()["adapters"] == names)
+            bodies += [gateway.recommend(user_id) for user_id in users.ids[:10]]
+        assert gateway.metric("localrec_adapter_unloads_total") == 10
+        assert gateway.get("/readyz").json["warnings"] == []
+    assert not any(body["degraded"] for body in bodies)
+    assert {body["model_version"] for body in bodies} == {published.id, other.id}

@@ -38,6 +38,13 @@ def test_flags_follow_the_manifest(tmp_path: Path) -> None:
     assert "--enable-lora" in arguments
 
 
+@pytest.mark.parametrize(("max_loras", "cached"), [(2, "6"), (3, "6"), (8, "16")])
+def test_two_bundles_fit_into_the_cpus_memory(tmp_path: Path, max_loras: int, cached: str) -> None:
+    arguments = server_arguments(bundle(tmp_path), device="cpu", port=1, max_loras=max_loras)
+    assert flag(arguments, "--max-loras") == str(max_loras)
+    assert flag(arguments, "--max-cpu-loras") == cached
+
+
 def test_logprobs_never_exceed_the_vocabulary(tmp_path: Path) -> None:
     assert flag(server_arguments(bundle(tmp_path, n_items=60), device="cpu", port=1), "--max-logprobs") == "60"
 
@@ -74,6 +81,8 @@ def test_module_prints_one_argument_a_line(tmp_path: Path) -> None:
     result = run(str(bundle(tmp_path).directory), "--device", "cpu", "--port", "8123", "--dtype", "auto")
     expected = server_arguments(bundle(tmp_path), device="cpu", port=8123, dtype="auto")
     assert result.stdout.splitlines() == expected
+    few = run(str(bundle(tmp_path).directory), "--max-loras", "2").stdout.splitlines()
+    assert flag(few, "--max-loras") == "2"
     assert run("--environment", "--device", "cuda").stdout.splitlines() == [
         f"{name}={value}" for name, value in server_environment("cuda").items()
     ]

@@ -1,0 +1,261 @@
+"""Adapters come and go while requests run; against stubs in the same loop."""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from support.bundles import make_bundle
+from support.pools import ask, expected_items, kinds, make_ready, metric, pool_of, until, worker
+from support.processes import free_port
+
+from models.contract.bundle import Bundle
+from service.gateway.telemetry import Telemetry
+from service.workers.pool import WorkerPool
+from service.workers.roster import names_of
+from service.workers.types import OutcomeKind
+
+ADAPTERS = ["c00", "c01", "c02", "c03"]
+
+
+@pytest.fixture
+def bundles(tmp_path: Path) -> list[Bundle]:
+    """Two bundles with the same base model."""
+    made = [make_bundle(tmp_path, seed=seed) for seed in range(2)]
+    assert made[0].base_id == made[1].base_id
+    return made
+
+
+class Traffic:
+    """Requests for a bundle's adapters, one after the other, until the end of the context."""
+
+    def __init__(self, pool: WorkerPool, bundle: Bundle, pause_seconds: float = 0.002) -> None:
+        self.bundle = bundle
+        self.outcomes: list[str] = []
+        self.wrong = 0
+        self._pool = pool
+        self._pause_seconds = pause_seconds
+
+    async def __aenter__(self) -> "Traffic":
+        self._task = asyncio.create_task(self._run())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _run(self) -> None:
+        while True:
+            bundle = self.bundle
+            for adapter, outcome in zip(ADAPTERS, await ask(self._pool, bundle, *ADAPTERS), strict=True):
+                self.outcomes.append(outcome.kind)
+                right = expected_items(bundle, adapter)
+                self.wrong += outcome.kind is OutcomeKind.OK and outcome.ranking.items.tolist() != right
+            await asyncio.sleep(self._pause_seconds)
+
+
+async def test_bundles_of_one_base_live_side_by_side_and_the_old_goes_when_it_is_drained(bundles: list[Bundle]):
+    old, new = bundles
+    async with worker(old.base_id) as stub, pool_of(stub.url, drain_seconds=0.3) as pool:
+        await make_ready(pool, old)
+        async with Traffic(pool, old) as traffic:
+            await make_ready(pool, old, new)
+            assert sorted(names_of(old) + names_of(new)) == (await stub.counts())["adapters"]
+            traffic.bundle = new
+            pool.expect([new])
+            assert set(await kinds(pool, old, ADAPTERS)) == {"ok"}  # another request, that began before
+            await asyncio.sleep(0.1)
+            assert set(names_of(old)) < set((await stub.counts())["adapters"])
+            await _until_loaded(stub, names_of(new))
+        assert set(await kinds(pool, old, ADAPTERS)) == {"unreachable"}
+    assert (set(traffic.outcomes), traffic.wrong) == ({"ok"}, 0)
+
+
+async def test_request_that_began_on_the_old_bundle_ends_on_it(bundles: list[Bundle]):
+    old, new = bundles
+    async with worker(old.base_id) as stub, pool_of(stub.url, drain_seconds=0.0) as pool:
+        await make_ready(pool, old, new)
+        await stub.order(delay_seconds=0.3, slow_adapters=[old.adapter_name("c00")])
+        request = asyncio.create_task(kinds(pool, old, ADAPTERS))
+        await asyncio.sleep(0.05)
+        pool.expect([new])
+        await asyncio.sleep(0.1)
+        assert set(names_of(old)) < set((await stub.counts())["adapters"])
+        assert set(await request) == {"ok"}
+        await _until_loaded(stub, names_of(new))
+
+
+async def test_roll_back_within_the_drain_loads_nothing(bundles: list[Bundle]):
+    old, new = bundles
+    async with worker(old.base_id) as stub, pool_of(stub.url, drain_seconds=5) as pool:
+        await make_ready(pool, old, new)
+        pool.expect([new])
+        loads = (await stub.counts())["loads"]
+        await make_ready(pool, new, old)
+        pool.expect([old])
+        assert set(await kinds(pool, old, ADAPTERS)) == {"ok"}
+        assert (await stub.counts())["loads"] == loads
+
+
+async def test_when_slots_are_short_the_bundle_in_service_keeps_its_own(bundles: list[Bundle]):
+    old, new = bundles
+    async with worker(old.base_id) as stub, pool_of(stub.url, slots=7, drain_seconds=0.1) as pool:
+        await make_ready(pool, old)
+        async with Traffic(pool, old) as traffic:
+            await make_ready(pool, old, new)
+            loaded = set((await stub.counts())["adapters"])
+            assert (set(names_of(old)) < loaded, len(loaded)) == (True, 7)
+        pool.expect([new, old])
+        await until(lambda: pool.is_ready(new.id))
+        assert set(await kinds(pool, new, ADAPTERS)) == {"ok"}
+    assert set(traffic.outcomes) == {"ok"}
+
+
+async def test_missing_adapter_is_loaded_once_however_many_wait(bundles: list[Bundle]):
+    bundle, telemetry = bundles[0], Telemetry()
+    async with (
+        worker(bundle.base_id) as stub,
+        pool_of(stub.url, telemetry=telemetry, probe_interval_seconds=60) as pool,
+    ):
+        await make_ready(pool, bundle)
+        loads = (await stub.counts())["loads"]
+        await stub.unload(bundle.adapter_name("c01"))
+        await stub.order(load_seconds=0.1)
+        asked = await asyncio.gather(*(kinds(pool, bundle, ADAPTERS) for _ in range(8)))
+        assert {kind for each in asked for kind in each} == {"ok"}
+        assert (await stub.counts())["loads"] == loads + 1
+    assert metric(telemetry, "localrec_adapter_misses_total") >= 1
+
+
+@pytest.mark.parametrize("worker_kind", ["vllm", "engine"])
+async def test_request_that_cannot_wait_for_a_load_has_the_other_lists(bundles: list[Bundle], worker_kind: str):
+    bundle = bundles[0]
+    async with worker(bundle.base_id) as stub, pool_of(stub.url, kind=worker_kind, probe_interval_seconds=60) as pool:
+        await make_ready(pool, bundle)
+        await stub.unload(bundle.adapter_name("c01"))
+        await stub.order(load_seconds=0.4)
+        assert await kinds(pool, bundle, ADAPTERS, seconds=0.2) == ["ok", "timeout", "ok", "ok"]
+        started = time.perf_counter()
+        assert await kinds(pool, bundle, ADAPTERS, seconds=0.1) == ["ok", "not_resident", "ok", "ok"]
+        assert time.perf_counter() - started < 0.08  # it runs longer than loads do: nobody else waits for it
+        await asyncio.sleep(0.3)
+        assert await kinds(pool, bundle, ADAPTERS) == ["ok"] * 4
+
+
+async def test_more_adapters_than_slots_are_loaded_on_demand_in_the_place_of_the_coldest(bundles: list[Bundle]):
+    bundle, telemetry = bundles[0], Telemetry()
+    async with worker(bundle.base_id, slots=3) as stub, pool_of(stub.url, slots=3, telemetry=telemetry) as pool:
+        await make_ready(pool, bundle)
+        assert len((await stub.counts())["adapters"]) == 3
+        for adapter in ADAPTERS[:3]:
+            [outcome] = await ask(pool, bundle, adapter)
+            assert outcome.ranking.items.tolist() == expected_items(bundle, adapter)
+        for _ in range(3):
+            await kinds(pool, bundle, ["c01", "c02", "c03"])
+        assert await kinds(pool, bundle, ["c00"]) == ["not_resident"]
+        assert len((await stub.counts())["adapters"]) == 3
+        await until(lambda: metric(telemetry, "localrec_adapters_resident") == 3)
+    assert metric(telemetry, "localrec_adapter_evictions_total") >= 1
+    assert metric(telemetry, "localrec_adapter_unloads_total") >= 1
+
+
+async def test_adapters_that_no_replica_can_hold_alone_are_shared_out(bundles: list[Bundle]):
+    bundle = bundles[0]
+    async with (
+        worker(bundle.base_id) as one,
+        worker(bundle.base_id) as two,
+        pool_of(one.url, two.url, slots=3, kind="engine") as pool,
+    ):
+        await make_ready(pool, bundle)
+        held = [set((await stub.counts())["adapters"]) for stub in (one, two)]
+        assert [len(each) for each in held] == [3, 3]
+        assert held[0] | held[1] == set(names_of(bundle))
+        assert set(await kinds(pool, bundle, ADAPTERS)) == {"ok"}
+        assert [(await stub.counts())["fanouts"] for stub in (one, two)] == [1, 1]
+
+
+async def test_what_a_dead_replica_held_moves_to_those_that_are_left(bundles: list[Bundle]):
+    bundle = bundles[0]
+    async with worker(bundle.base_id) as one:
+        async with worker(bundle.base_id) as two:
+            pool_context = pool_of(one.url, two.url, slots=5)
+            pool = await pool_context.__aenter__()
+            await make_ready(pool, bundle)
+        await until(lambda: [bool(status.reason) for status in pool.status()] == [False, True])
+        await until(lambda: pool.is_ready(bundle.id))
+        assert set(await kinds(pool, bundle, ADAPTERS)) == {"ok"}
+        await pool_context.__aexit__(None, None, None)
+
+
+async def test_replica_that_starts_again_gets_its_adapters_without_a_word(bundles: list[Bundle]):
+    bundle, port = bundles[0], free_port()
+    async with pool_of(f"http://127.0.0.1:{port}") as pool:
+        async with worker(bundle.base_id, port=port):
+            await make_ready(pool, bundle)
+        await until(lambda: not pool.is_ready(bundle.id))
+        assert set(await kinds(pool, bundle, ADAPTERS)) == {"unreachable"}
+        async with worker(bundle.base_id, port=port) as stub:
+            await until(lambda: pool.is_ready(bundle.id))
+            assert set(await kinds(pool, bundle, ADAPTERS)) == {"ok"}
+            assert (await stub.counts())["adapters"] == sorted(names_of(bundle))
+
+
+async def test_restart_in_the_middle_of_a_switch_ends_right(bundles: list[Bundle]):
+    old, new = bundles
+    port = free_port()
+    async with pool_of(f"http://127.0.0.1:{port}", drain_seconds=0.1) as pool:
+        async with worker(old.base_id, port=port) as stub:
+            await make_ready(pool, old)
+            await stub.order(load_seconds=0.2)
+            pool.expect([old, new])
+            await asyncio.sleep(0.3)  # one of the new adapters is there, another on its way
+        async with worker(old.base_id, port=port) as stub:
+            await until(lambda: pool.is_ready(old.id) and pool.is_ready(new.id), 10)
+            pool.expect([new])
+            await _until_loaded(stub, names_of(new))
+            assert set(await kinds(pool, new, ADAPTERS)) == {"ok"}
+
+
+async def _until_loaded(stub: Any, names: Sequence[str]) -> None:
+    async with asyncio.timeout(5):
+        while (await stub.counts())["adapters"] != sorted(names):
+            pass
+
+
+async def _lists(pool: WorkerPool, bundle: Bundle, seconds: float) -> int:
+    """Lists that 4 callers get, who want 4 adapters each by Zipf's law."""
+    adapters = list(bundle.manifest.model.adapters)
+    rng, weights = np.random.default_rng(), 1 / np.arange(1, len(adapters) + 1)
+    loop = asyncio.get_running_loop()
+    ends, seen = loop.time() + seconds, []
+
+    async def caller() -> None:
+        while loop.time() < ends:
+            chosen = rng.choice(adapters, 4, replace=False, p=weights / weights.sum())
+            seen.extend(await kinds(pool, bundle, chosen.tolist(), seconds=0.2))
+
+    await asyncio.gather(*(caller() for _ in range(4)))
+    return seen.count("ok")
+
+
+async def test_twice_as_many_adapters_as_slots_do_not_thrash(tmp_path: Path):
+    """Loads take 50 ms in which the worker answers nothing, as in vLLM. In turns, as the machine is not ours alone."""
+    bundle = make_bundle(tmp_path, communities=31)
+    async with (
+        worker(bundle.base_id) as one,
+        worker(bundle.base_id) as other,
+        pool_of(one.url, slots=32, probe_interval_seconds=0.2) as roomy,
+        pool_of(other.url, slots=16, probe_interval_seconds=0.2) as tight,
+    ):
+        await make_ready(roomy, bundle)
+        await make_ready(tight, bundle)
+        for stub in (one, other):
+            await stub.order(delay_seconds=0.02, load_seconds=0.05, stalls=True)
+        await _lists(tight, bundle, 2.5)
+        turns = [(await _lists(roomy, bundle, 0.5), await _lists(tight, bundle, 0.5)) for _ in range(4)]
+    all_resident, half_resident = np.sum(turns, axis=0)
+    print(f"lists in 2 s: {all_resident} with slots for all, {half_resident} with half of them")
+    assert half_resident > 0.7 * all_resident
