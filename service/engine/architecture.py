@@ -39,17 +39,21 @@ def check_architecture(config: Any) -> None:
             raise BundleError(f"rope_type {kind} in config.json is not supported")
 
 
-def read_decoder(model: Any, rank: int, table_rank: int) -> tuple[Decoder, dict[str, LoraStack]]:
+def read_decoder(model: Any, rank: int, table_rank: int, dtype: torch.dtype) -> tuple[Decoder, dict[str, LoraStack]]:
     """The decoder of a causal language model, and what adapters can change in it by module name.
 
     Args:
-        model: Hugging Face's; its layers' weights are copied, so that it can be dropped.
+        model: Hugging Face's, in float32; its parts are converted, its layers' weights copied, so that it can be
+            dropped.
         rank: of every adapter on the layers.
         table_rank: of every adapter on input embedding and output head.
+        dtype: of embedding and layers.
     """
+    body = model.base_model
+    for part in (model.get_input_embeddings(), body.layers, body.norm):  # but not the rotary embeddings' frequencies
+        part.to(dtype)
     names = {module: name for name, module in model.named_modules()}
     read = _Reader(names, rank)
-    body = model.base_model
     layers = [read.layer(module, model.config, number) for number, module in enumerate(body.layers)]
     embedding, head = model.get_input_embeddings(), model.get_output_embeddings()
     read.stacks[names[embedding]] = table = _embedding_stack(embedding, table_rank)

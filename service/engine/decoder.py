@@ -47,7 +47,8 @@ class Projection:
         if groups is None:
             return y
         own = x if repeats is None else x[repeats]
-        for columns, stack in zip(y.split([s.target.n_out for s in self.stacks], dim=1), self.stacks, strict=True):
+        sizes = [stack.target.n_out for stack in self.stacks]
+        for columns, stack in zip(torch.split(y, sizes, dim=1), self.stacks, strict=True):
             stack.add(columns, own, groups)
         return y
 
@@ -109,6 +110,10 @@ class Heads:
         """Projected rows (rows, n_shared · size) to rotated keys (rows, n_shared, size)."""
         return self._rotated(rows, self.key_norm, rotations, positions)
 
+    def separate(self, rows: Tensor) -> Tensor:
+        """(rows, heads · size) to (rows, heads, size)."""
+        return rows.view(len(rows), -1, self.size)
+
     def attend(self, queries: Tensor, keys: Tensor, values: Tensor, packed: Packed) -> Tensor:
         """Every row of every sequence: (rows, n · size)."""
         q, k, v = (packed.pad(each).transpose(1, 2) for each in (queries, keys, values))
@@ -121,12 +126,14 @@ class Heads:
     def attend_last(self, queries: Tensor, keys: Tensor, values: Tensor, packed: Packed) -> Tensor:
         """The last row of every sequence: ``queries`` (n_sequences, n, size); returns (n_sequences, n · size)."""
         k, v = (packed.pad(each).transpose(1, 2) for each in (keys, values))
-        q = queries.unflatten(1, (self.n_shared, -1))  # query heads of one key head lie together, as rows of a product
+        q = queries.view(
+            len(queries), self.n_shared, -1, self.size
+        )  # query heads of one key head lie together, as rows of a product
         mask = packed.visible_to_last(self.window)
         return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=self.scaling).flatten(1)
 
     def _rotated(self, rows: Tensor, norm: Rowwise | None, rotations: Rotations, positions: Tensor) -> Tensor:
-        x = rows.unflatten(1, (-1, self.size))
+        x = self.separate(rows)
         if norm is not None:
             x = norm(x)
         cos, sin = (table[positions][:, None] for table in rotations[self.kind])  # (rows, 1, size)
@@ -174,10 +181,10 @@ class Layer:
         """All rows: (input rows, hidden) to (output rows, hidden)."""
         heads, packed, groups = self.heads, stage.outputs, stage.row_groups
         qkv = self.qkv(self.attention_norm(x), groups, stage.rows)
-        q, k, v = qkv.split([heads.n * heads.size, *[heads.n_shared * heads.size] * 2], dim=1)
+        q, k, v = torch.split(qkv, [heads.n * heads.size, *[heads.n_shared * heads.size] * 2], dim=1)
         queries = heads.queries(q, rotations, packed.positions)
         keys = heads.keys(k, rotations, packed.positions)
-        attended = heads.attend(queries, keys, v.unflatten(1, (-1, heads.size)), packed)
+        attended = heads.attend(queries, keys, heads.separate(v), packed)
         return self._finish(x if stage.rows is None else x[stage.rows], attended, groups)
 
     def last(self, x: Tensor, stage: Stage, rotations: Rotations) -> Tensor:
@@ -189,7 +196,7 @@ class Layer:
         k, v = kv.chunk(2, dim=1)
         queries = heads.queries(q, rotations, packed.last_positions)
         keys = heads.keys(k, rotations, packed.positions)
-        attended = heads.attend_last(queries, keys, v.unflatten(1, (-1, heads.size)), packed)
+        attended = heads.attend_last(queries, keys, heads.separate(v), packed)
         x = x[stage.inputs.last]
         return self._finish(x if stage.sequences is None else x[stage.sequences], attended, groups)
 

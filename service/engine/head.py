@@ -77,7 +77,8 @@ def _directions(full: Tensor) -> Tensor:
     """(hidden, width) float64 orthonormal directions in which the rows differ from zero by more than rounding."""
     exact = full.double()
     values, vectors = torch.linalg.eigh(exact.T @ exact)  # ascending squares of the singular values
-    return vectors[:, values > values[-1] * ROUNDING**2]
+    kept: Tensor = vectors[:, values > values[-1] * ROUNDING**2]
+    return kept
 
 
 def rank(logits: Tensor, queries: Sequence[Wanted]) -> list[RankedList]:

@@ -91,7 +91,7 @@ class Groups:
             return
         own = factors[self.first : self.first + len(self.ends)].transpose(1, 2)
         shape = (len(self.ends), self.size, -1)
-        y.unflatten(0, shape[:2]).baddbmm_(x.view(shape), own)
+        y.view(shape).baddbmm_(x.view(shape), own)
 
 
 class LoraStack:

@@ -87,26 +87,24 @@ class LanguageModel:
         self.vocabulary_size = len(weight)
         self.max_tokens = int(model.config.max_position_embeddings)
         self._device = weight.device
-        self._decoder, stacks = read_decoder(model, settings.lora_rank, settings.table_rank)
-        self._head = read_head(weight)
+        self._head = read_head(weight)  # before the model is converted: rounded, the product has no narrow parts
+        dtype = _dtype(settings.dtype, self._device)
+        self._decoder, stacks = read_decoder(model, settings.lora_rank, settings.table_rank, dtype)
         self._tables = next(stack for stack in stacks.values() if stack.level == len(self._decoder.layers))
         self.adapters = AdapterStacks(stacks, settings.adapter_capacity, settings.adapter_budget_bytes)
 
     @classmethod
     def load(cls, directory: Path, settings: ModelSettings) -> Self:
         """Load a Hugging Face checkpoint. Raises BundleError where it cannot be served."""
-        device = _device(settings.device)
         try:
-            model = AutoModelForCausalLM.from_pretrained(
-                directory, dtype=_dtype(settings.dtype, device), local_files_only=True
-            )
+            model = AutoModelForCausalLM.from_pretrained(directory, dtype=torch.float32, local_files_only=True)
             check_architecture(model.config)
         except (OSError, ValueError, KeyError) as exc:
             raise BundleError(f"{directory}: no checkpoint that can be loaded: {exc}") from exc
         except BundleError as exc:
             raise BundleError(f"{directory}: {exc}") from exc
         with torch.inference_mode():
-            return cls(model.to(device).eval(), settings)
+            return cls(model.to(_device(settings.device)).eval(), settings)
 
     @torch.inference_mode()
     def answer(self, queries: Sequence[Query]) -> list[Answer]:

@@ -49,10 +49,10 @@ class Packed:
 
     def pad(self, rows: Tensor) -> Tensor:
         """(rows, …) to (n, longest, …); what pads is zero."""
-        if self._padded is None:
-            return rows.unflatten(0, (len(self), self.longest))
-        padded = rows.new_zeros(len(self) * self.longest, *rows.shape[1:])
-        return padded.index_copy_(0, self._padded, rows).unflatten(0, (len(self), self.longest))
+        if self._padded is not None:
+            padded = rows.new_zeros(len(self) * self.longest, *rows.shape[1:])
+            rows = padded.index_copy_(0, self._padded, rows)
+        return rows.view(len(self), self.longest, *rows.shape[1:])
 
     def unpad(self, padded: Tensor) -> Tensor:
         """(n, longest, …) to (rows, …)."""
@@ -184,4 +184,5 @@ def on_device(values: Array, device: torch.device) -> Tensor:
 
 def _within(lengths: Array) -> Array:
     """0, 1, … for each of the lengths, behind each other."""
-    return np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    places: Array = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    return places

@@ -23,12 +23,13 @@ class ServeOptions:
 
     Args:
         served_model_name: name of the base model; default: the bundle's id, or the checkpoint's directory name.
-        adapter_root: the directory that adapters must lie in; default: the bundle's or checkpoint's own.
+        adapter_root: the directory that adapters must lie in; default: the one that holds the bundle or checkpoint, so
+            that adapters of several bundles can be resident.
         device: a torch device, or ``auto``: CUDA where there is one.
         dtype: ``auto`` is float32 on a CPU and bfloat16 elsewhere.
         threads: of torch; default: one core less than there are, see :func:`default_threads`.
-        max_batch: prompts in one forward pass at most.
-        max_queue: requests that wait at most; more are answered 503 at once.
+        max_batch: calls (a prompt under an adapter) in one forward pass at most.
+        max_queue: calls that wait at most; requests with more are answered 503 at once.
         max_logprobs: upper bound of ``logprobs`` in a request.
         adapter_capacity: adapters that fit before their memory grows.
         adapter_budget_bytes: memory that adapters may take; a load beyond it is refused.
@@ -104,7 +105,7 @@ def _engine_settings(directory: Path, source: _Source, model: LanguageModel, opt
     return EngineSettings(
         model_id=options.served_model_name or source.name,
         checkpoint=source.checkpoint,
-        adapter_root=options.adapter_root or directory,
+        adapter_root=options.adapter_root or directory.resolve().parent,
         max_model_tokens=min(source.max_model_tokens or model.max_tokens, model.max_tokens),
         max_logprobs=options.max_logprobs,
         max_batch=options.max_batch,

@@ -28,9 +28,11 @@ from models.llm.item_token import (
     save_whole_adapter,
 )
 from service.engine.adapter_files import CONFIG, WEIGHTS, read_adapter
+from service.engine.decoder import EMBEDDING_LEVEL, Embedding
 from service.engine.errors import AdapterError
-from service.engine.lora import BatchSlots, LoraFactors, MultiLoRAEmbedding
+from service.engine.lora import LoraFactors, LoraStack, LoraTarget
 from service.engine.model import LanguageModel, ModelSettings, Query
+from service.engine.packing import Batch
 
 SETTINGS = ModelSettings(RANK, TABLE_RANK, adapter_capacity=2, device="cpu", dtype="float32")
 TABLES = ("t00", "t01", "t02")
@@ -201,10 +203,10 @@ def test_embedding_that_is_scaled_scales_what_adapters_add() -> None:
     a, b = torch.arange(14.0).reshape(2, 7), torch.arange(8.0).reshape(4, 2)
     with torch.inference_mode():
         changed.weight.copy_(base.weight + (b @ a).T)
-        slots = BatchSlots()
-        adapted = MultiLoRAEmbedding(base, 2, slots)
-        adapted.stack.reserve(2)
-        adapted.stack.write(1, LoraFactors(a, b))
-        slots.set([1, 0], torch.device("cpu"))
-        tokens = torch.tensor([[3, 5], [3, 5]])
-        torch.testing.assert_close(adapted(tokens), torch.stack([changed(tokens[0]), base(tokens[1])]))
+        stack = LoraStack(LoraTarget(4, 7, 2, is_embedding=True), base.weight, EMBEDDING_LEVEL, gain=3.0)
+        stack.a, stack.b = stack.written(1, LoraFactors(a, b), capacity=2)
+        tokens = item_numbers([3, 5])
+        batch = Batch.of([tokens, tokens], [1, 0], torch.device("cpu"))
+        adapted = Embedding(base, stack)(batch, per_call=True)
+        own = torch.tensor([3, 5])
+        torch.testing.assert_close(adapted, torch.cat([base(own), changed(own)]))  # sorted by slot
