@@ -125,7 +125,7 @@ class LanguageModel:
         for start in range(0, len(queries), step):
             logits = self._head.logits(narrow[start : start + step])
             if own is not None:
-                logits += own[start : start + step]
+                logits[:, : self.vocabulary_size] += own[start : start + step]
             rankings += rank(logits, queries[start : start + step])
         return rankings
 
