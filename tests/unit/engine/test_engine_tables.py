@@ -34,6 +34,8 @@ from service.engine.lora import LoraFactors, LoraStack, LoraTarget
 from service.engine.model import LanguageModel, ModelSettings, Query
 from service.engine.packing import Batch
 
+pytestmark = pytest.mark.engine
+
 SETTINGS = ModelSettings(RANK, TABLE_RANK, adapter_capacity=2, device="cpu", dtype="float32")
 TABLES = ("t00", "t01", "t02")
 TOLERANCE = 1e-4  # as in test_engine_model
@@ -109,6 +111,28 @@ def test_what_training_writes_is_served(tmp_path: Path, projections: tuple[str, 
     for answer, scores in zip(answers, expected, strict=True):
         items = [item for item in answer.ranking.items.tolist() if item != START]
         assert items == np.argsort(-scores, kind="stable")[: len(items)].tolist()
+
+
+def test_fan_out_is_the_single_calls(empty: LanguageModel, files: Path) -> None:
+    """Adapters with tables of their own and without one, in one batch."""
+    for slot, name in enumerate((*TABLES, "plain"), start=1):
+        load(empty, files, slot, name)
+    queries = [Query(item_numbers([START, *history]), slot, LOWEST) for history in histories() for slot in (4, 0, 2, 1)]
+    for query, together in zip(queries, empty.answer(queries), strict=True):
+        alone = empty.answer([query])[0]
+        np.testing.assert_allclose(together.ranking.scores, alone.ranking.scores, atol=TOLERANCE)
+        if query.slot in (1, 2):
+            assert together.ranking.items.tolist() == alone.ranking.items.tolist()
+
+
+def test_bfloat16_ranks_nearly_alike(empty: LanguageModel, files: Path) -> None:
+    settings = ModelSettings(RANK, TABLE_RANK, adapter_capacity=2, device="cpu", dtype="bfloat16")
+    half = LanguageModel.load(files / "checkpoint", settings)
+    for model in (empty, half):
+        load(model, files, 1, "t00")
+    queries = [Query(item_numbers([START, *history]), 1, 10) for history in histories()]
+    for exact, rounded in zip(empty.answer(queries), half.answer(queries), strict=True):
+        assert len(set(exact.ranking.items.tolist()) & set(rounded.ranking.items.tolist())) >= 8
 
 
 def test_adapters_without_a_table_leave_the_vocabulary_alone(empty: LanguageModel, files: Path) -> None:
