@@ -17,6 +17,7 @@ from models.contract.errors import BundleError
 from models.contract.types import Floats, Ints, RankedList
 from service.engine.architecture import check_architecture, read_decoder
 from service.engine.head import LOGITS_AT_ONCE, rank, read_head
+from service.engine.head_index import HeadIndex
 from service.engine.lora import AdapterStacks
 from service.engine.packing import Batch
 
@@ -42,6 +43,8 @@ class ModelSettings:
         adapter_budget_bytes: memory that adapters may take.
         device: a torch device, or ``auto``: CUDA where there is one.
         dtype: of the layers; ``auto`` is float32 on a CPU (exact) and bfloat16 elsewhere.
+        head_index_items: size of a vocabulary from which on it is searched by an index instead of multiplied, on a
+            CPU and where adapters have no tables of their own; see ``service.engine.head_index``.
     """
 
     lora_rank: int
@@ -50,6 +53,7 @@ class ModelSettings:
     adapter_budget_bytes: int = 2 << 30
     device: str = "auto"
     dtype: DType = "auto"
+    head_index_items: int = 200_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +93,7 @@ class LanguageModel:
         self._device = weight.device
         self._head = read_head(weight)  # before the model is converted: rounded, the product has no narrow parts
         dtype = _dtype(settings.dtype, self._device)
+        self._index = self._build_index(settings)
         self._decoder, stacks = read_decoder(model, settings.lora_rank, settings.table_rank, dtype)
         self._tables = next(stack for stack in stacks.values() if stack.level == len(self._decoder.layers))
         self.adapters = AdapterStacks(stacks, settings.adapter_capacity, settings.adapter_budget_bytes)
@@ -115,11 +120,40 @@ class LanguageModel:
         answers = map(Answer, rankings, states.cpu().numpy())
         return [answer for _, answer in sorted(zip(batch.order, answers, strict=True), key=lambda pair: pair[0])]
 
+    @torch.inference_mode()
+    def index_recall(self, queries: Sequence[Query]) -> float:
+        """Share of the exact lists' tokens that are in the lists served; 1 where no index is used."""
+        served = self.answer(queries)
+        index, self._index = self._index, None
+        try:
+            exact = self.answer(queries)
+        finally:
+            self._index = index
+        shared = [np.isin(e.ranking.items, s.ranking.items).mean() for e, s in zip(exact, served, strict=True)]
+        return float(np.mean(shared))
+
+    def _build_index(self, settings: ModelSettings) -> HeadIndex | None:
+        exact = self.vocabulary_size < settings.head_index_items or settings.table_rank or self._device.type != "cpu"
+        if exact or self._head.columns is None:
+            return None
+        return HeadIndex(np.ascontiguousarray(self._head.columns.T[: self.vocabulary_size].numpy()))
+
     def _rankings(self, states: Tensor, batch: Batch, queries: Sequence[Query]) -> list[RankedList]:
         """Rankings of the batch's calls, whose queries are given in their order."""
+        narrow = self._head.narrow(states)
+        if self._index is None:
+            return self._exact(narrow, self._own_logits(states, batch), queries)
+        by_index = [query.n_best > 0 and bool(np.isneginf(query.biases).all()) for query in queries]
+        found = [number for number, searched in enumerate(by_index) if searched]
+        others = [number for number, searched in enumerate(by_index) if not searched]
+        from_index = iter(self._index.ranked(narrow[found].numpy(), [queries[number] for number in found]))
+        from_product = iter(self._exact(narrow[others], None, [queries[number] for number in others]))
+        return [next(from_index if searched else from_product) for searched in by_index]
+
+    def _exact(self, narrow: Tensor, own: Tensor | None, queries: Sequence[Query]) -> list[RankedList]:
+        """Rankings of states (n, width); ``own`` (n, vocabulary) are the logits of adapters with tables."""
         if not any(query.n_best for query in queries):
             return [RankedList(_no_ints(), _no_floats())] * len(queries)
-        narrow, own = self._head.narrow(states), self._own_logits(states, batch)
         step = max(LOGITS_AT_ONCE // self.vocabulary_size, 1)
         rankings: list[RankedList] = []
         for start in range(0, len(queries), step):

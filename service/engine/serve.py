@@ -33,6 +33,7 @@ class ServeOptions:
         max_logprobs: upper bound of ``logprobs`` in a request.
         adapter_capacity: adapters that fit before their memory grows.
         adapter_budget_bytes: memory that adapters may take; a load beyond it is refused.
+        head_index_items: size of a vocabulary from which on an index is searched for the best tokens, on a CPU.
     """
 
     served_model_name: str | None = None
@@ -45,6 +46,7 @@ class ServeOptions:
     max_logprobs: int = 1024
     adapter_capacity: int = 16
     adapter_budget_bytes: int = 2 << 30
+    head_index_items: int = 200_000
 
 
 @dataclass(frozen=True)
@@ -98,6 +100,7 @@ def _model_settings(source: _Source, options: ServeOptions) -> ModelSettings:
         adapter_budget_bytes=options.adapter_budget_bytes,
         device=options.device,
         dtype=options.dtype,
+        head_index_items=options.head_index_items,
     )
 
 

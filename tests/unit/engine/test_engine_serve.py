@@ -14,14 +14,14 @@ from support.tables import write_table_bundle
 from models.contract.errors import BundleError
 from service.engine.serve import serve
 
+pytestmark = pytest.mark.engine
+
 # The model announces its first batch by one file and waits for another, so that a test knows what is in flight.
 SERVE_GATED = """
 import sys, time
 from pathlib import Path
 from service.engine.model import LanguageModel
 from service.engine.serve import serve
-
-pytestmark = pytest.mark.engine
 gate, answer = Path(sys.argv[3]), LanguageModel.answer
 def gated(model, queries):
     (gate / "entered").touch()
