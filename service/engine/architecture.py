@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from models.contract.errors import BundleError
 from service.engine.decoder import EMBEDDING_LEVEL, Decoder, Embedding, Heads, Layer, Projection, Rotations
 from service.engine.lora import LoraStack, LoraTarget
+from service.engine.product import product
 
 FAMILIES = ("llama", "qwen2", "qwen3", "gemma3_text")
 FULL, WINDOWED = "full_attention", "sliding_attention"
@@ -78,7 +79,8 @@ class _Reader:
         before = module.pre_feedforward_layernorm if around else module.post_attention_layernorm
         return Layer(
             heads=_heads(attention, config, number),
-            qkv=self._projection(number, attention.q_proj, attention.k_proj, attention.v_proj),
+            queries=self._projection(number, attention.q_proj),
+            keys_values=self._projection(number, attention.k_proj, attention.v_proj),
             out=self._projection(number, attention.o_proj),
             gate_up=self._projection(number, feedforward.gate_proj, feedforward.up_proj),
             down=self._projection(number, feedforward.down_proj),
@@ -93,7 +95,7 @@ class _Reader:
         stacks = tuple(self._stack(module, level) for module in modules)
         biases = [module.bias.detach() for module in modules if module.bias is not None]
         weight = torch.cat([module.weight.detach() for module in modules])
-        return Projection(weight, torch.cat(biases) if biases else None, stacks)
+        return Projection(product(weight, torch.cat(biases) if biases else None), stacks)
 
     def _stack(self, module: nn.Linear, level: int) -> LoraStack:
         target = LoraTarget(module.out_features, module.in_features, self._rank)

@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from service.engine.lora import Groups, LoraStack
 from service.engine.packing import Batch, Packed, Stage
+from service.engine.product import Product
 
 EMBEDDING_LEVEL = -1
 
@@ -30,18 +31,16 @@ class Projection:
     """Linear layers that read the same input, side by side, and what adapters add to each.
 
     Args:
-        weight: (n_out, n_in).
-        bias: (n_out,), or None.
+        base: the base model's, rows (n, n_in) to (n, n_out).
         stacks: the adapters' factors; their outputs are n_out together.
     """
 
-    weight: Tensor
-    bias: Tensor | None
+    base: Product
     stacks: tuple[LoraStack, ...]
 
     def __call__(self, x: Tensor, groups: Groups | None, repeats: Tensor | None = None) -> Tensor:
         """Rows (rows, n_in) to (rows, n_out). ``repeats``: input rows by output row, where those are more."""
-        y = F.linear(x, self.weight, self.bias)
+        y = self.base(x)
         if repeats is not None:
             y = y[repeats]
         if groups is None:
@@ -51,12 +50,6 @@ class Projection:
         for columns, stack in zip(torch.split(y, sizes, dim=1), self.stacks, strict=True):
             stack.add(columns, own, groups)
         return y
-
-    def part(self, first: int, end: int) -> "Projection":
-        """Some of the layers; the weights are shared."""
-        before, size = (sum(s.target.n_out for s in stacks) for stacks in (self.stacks[:first], self.stacks[first:end]))
-        bias = None if self.bias is None else self.bias[before : before + size]
-        return Projection(self.weight[before : before + size], bias, self.stacks[first:end])
 
 
 @dataclass(frozen=True)
@@ -155,7 +148,8 @@ class Layer:
 
     Args:
         heads: how it attends.
-        qkv: queries, keys and values, side by side.
+        queries: before they are rotated.
+        keys_values: side by side.
         out: of the attention.
         gate_up: gate and input of the feed-forward part, side by side.
         down: its output.
@@ -167,7 +161,8 @@ class Layer:
     """
 
     heads: Heads
-    qkv: Projection
+    queries: Projection
+    keys_values: Projection
     out: Projection
     gate_up: Projection
     down: Projection
@@ -180,9 +175,9 @@ class Layer:
     def __call__(self, x: Tensor, stage: Stage, rotations: Rotations) -> Tensor:
         """All rows: (input rows, hidden) to (output rows, hidden)."""
         heads, packed, groups = self.heads, stage.outputs, stage.row_groups
-        qkv = self.qkv(self.attention_norm(x), groups, stage.rows)
-        q, k, v = torch.split(qkv, [heads.n * heads.size, *[heads.n_shared * heads.size] * 2], dim=1)
-        queries = heads.queries(q, rotations, packed.positions)
+        normed = self.attention_norm(x)
+        k, v = self.keys_values(normed, groups, stage.rows).chunk(2, dim=1)
+        queries = heads.queries(self.queries(normed, groups, stage.rows), rotations, packed.positions)
         keys = heads.keys(k, rotations, packed.positions)
         attended = heads.attend(queries, keys, heads.separate(v), packed)
         return self._finish(x if stage.rows is None else x[stage.rows], attended, groups)
@@ -191,9 +186,8 @@ class Layer:
         """The last row of every sequence only: (input rows, hidden) to (output sequences, hidden)."""
         heads, packed, groups = self.heads, stage.outputs, stage.sequence_groups
         normed = self.attention_norm(x)
-        kv = self.qkv.part(1, 3)(normed, stage.row_groups, stage.rows)
-        q = self.qkv.part(0, 1)(normed[stage.inputs.last], groups, stage.sequences)
-        k, v = kv.chunk(2, dim=1)
+        k, v = self.keys_values(normed, stage.row_groups, stage.rows).chunk(2, dim=1)
+        q = self.queries(normed[stage.inputs.last], groups, stage.sequences)
         queries = heads.queries(q, rotations, packed.last_positions)
         keys = heads.keys(k, rotations, packed.positions)
         attended = heads.attend_last(queries, keys, heads.separate(v), packed)

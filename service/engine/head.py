@@ -7,7 +7,7 @@ the blocks of tokens with the best maxima, which cannot miss one.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, Self
 
 import numpy as np
 import torch
@@ -15,9 +15,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from models.contract.types import Floats, Ints, RankedList
+from service.engine.product import Product, product
 
 LOGITS_AT_ONCE = 1 << 21  # logits ranked together: as many as stay in the processor's cache
-ALIGNMENT = 16  # columns: products whose rows do not begin on a cache line take half as long again
 WORTH_IT = 0.75  # of the full product's multiplications: two narrow ones must be cheaper than that
 ROUNDING = 2e-6  # of float32 products, relative to the largest
 
@@ -36,50 +36,60 @@ class Wanted(Protocol):
 
 
 @dataclass(frozen=True)
+class HeadParts:
+    """A head as a product.
+
+    Args:
+        rows: (vocabulary, width) float32; None where all are zero.
+        projection: (width, hidden) float32; None where the width is the states' own.
+    """
+
+    rows: Tensor | None
+    projection: Tensor | None
+
+
+@dataclass(frozen=True)
 class Head:
     """The base model's head.
 
     Args:
-        columns: (width, columns) float32, one a token, and zeros up to a multiple of the alignment; None where all are
-            zero.
-        projection: (width, hidden) float32; None where the width is the states' own.
+        narrow: states (n, hidden) as the rows want them, (n, width).
+        wide: (n, width) to logits (n, vocabulary); None where all are zero.
         vocabulary_size: number of tokens.
     """
 
-    columns: Tensor | None
-    projection: Tensor | None
+    narrow: Product
+    wide: Product | None
     vocabulary_size: int
 
-    def narrow(self, states: Tensor) -> Tensor:
-        """States (n, hidden) as the columns want them: (n, width)."""
-        return states if self.projection is None else states @ self.projection.T
+    @classmethod
+    def of(cls, parts: HeadParts, vocabulary_size: int) -> Self:
+        """The head of these parts, which are copied."""
+        narrow = _same if parts.projection is None else product(parts.projection)
+        return cls(narrow, None if parts.rows is None else product(parts.rows), vocabulary_size)
 
     def logits(self, narrow: Tensor) -> Tensor:
-        """(n, columns) from (n, width); those of no token are minus infinity."""
-        if self.columns is None:
-            return narrow.new_zeros(len(narrow), self.vocabulary_size)
-        logits = narrow @ self.columns
-        logits[:, self.vocabulary_size :] = -torch.inf
-        return logits
+        """(n, vocabulary) from (n, width)."""
+        return narrow.new_zeros(len(narrow), self.vocabulary_size) if self.wide is None else self.wide(narrow)
 
 
-def read_head(weight: Tensor) -> Head:
-    """A head from its weight (vocabulary, hidden), as a product of narrow parts where that is exact and cheaper."""
+def head_parts(weight: Tensor) -> HeadParts:
+    """The parts of a weight (vocabulary, hidden): narrow ones where their product is exact and cheaper."""
     full = weight.detach().float()
     if not full.any():
-        return Head(None, None, len(full))
+        return HeadParts(None, None)
     directions = _directions(full)
     n_rows, hidden = full.shape
     width = directions.shape[1]
     if width * (n_rows + hidden) < WORTH_IT * n_rows * hidden:
         rows, projection = (full.double() @ directions).float(), directions.T.float().contiguous()
         if float((rows @ projection - full).abs().max()) <= ROUNDING * float(full.abs().max()):
-            return Head(_columns(rows), projection, n_rows)
-    return Head(_columns(full), None, n_rows)
+            return HeadParts(rows, projection)
+    return HeadParts(full, None)
 
 
-def _columns(rows: Tensor) -> Tensor:
-    return F.pad(rows.T, (0, -len(rows) % ALIGNMENT)).contiguous()
+def _same(states: Tensor) -> Tensor:
+    return states
 
 
 def _directions(full: Tensor) -> Tensor:
@@ -91,7 +101,7 @@ def _directions(full: Tensor) -> Tensor:
 
 
 def rank(logits: Tensor, queries: Sequence[Wanted]) -> list[RankedList]:
-    """The best tokens of each row of logits (n, columns), with log-probabilities. The logits are changed.
+    """The best tokens of each row of logits (n, vocabulary), with log-probabilities. The logits are changed.
 
     Tokens whose bias is minus infinity are not ranked, so that a list can be shorter than was asked for.
     """

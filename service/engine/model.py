@@ -16,7 +16,7 @@ from transformers import AutoModelForCausalLM
 from models.contract.errors import BundleError
 from models.contract.types import Floats, Ints, RankedList
 from service.engine.architecture import check_architecture, read_decoder
-from service.engine.head import LOGITS_AT_ONCE, rank, read_head
+from service.engine.head import LOGITS_AT_ONCE, Head, HeadParts, head_parts, rank
 from service.engine.head_index import HeadIndex
 from service.engine.lora import AdapterStacks
 from service.engine.packing import Batch
@@ -91,9 +91,10 @@ class LanguageModel:
         self.vocabulary_size = len(weight)
         self.max_tokens = int(model.config.max_position_embeddings)
         self._device = weight.device
-        self._head = read_head(weight)  # before the model is converted: rounded, the product has no narrow parts
+        parts = head_parts(weight)  # before the model is converted: rounded, the product has no narrow parts
+        self._head = Head.of(parts, self.vocabulary_size)
+        self._index = _index(parts, settings)
         dtype = _dtype(settings.dtype, self._device)
-        self._index = self._build_index(settings)
         self._decoder, stacks = read_decoder(model, settings.lora_rank, settings.table_rank, dtype)
         self._tables = next(stack for stack in stacks.values() if stack.level == len(self._decoder.layers))
         self.adapters = AdapterStacks(stacks, settings.adapter_capacity, settings.adapter_budget_bytes)
@@ -132,12 +133,6 @@ class LanguageModel:
         shared = [np.isin(e.ranking.items, s.ranking.items).mean() for e, s in zip(exact, served, strict=True)]
         return float(np.mean(shared))
 
-    def _build_index(self, settings: ModelSettings) -> HeadIndex | None:
-        exact = self.vocabulary_size < settings.head_index_items or settings.table_rank or self._device.type != "cpu"
-        if exact or self._head.columns is None:
-            return None
-        return HeadIndex(np.ascontiguousarray(self._head.columns.T[: self.vocabulary_size].numpy()))
-
     def _rankings(self, states: Tensor, batch: Batch, queries: Sequence[Query]) -> list[RankedList]:
         """Rankings of the batch's calls, whose queries are given in their order."""
         narrow = self._head.narrow(states)
@@ -159,7 +154,7 @@ class LanguageModel:
         for start in range(0, len(queries), step):
             logits = self._head.logits(narrow[start : start + step])
             if own is not None:
-                logits[:, : self.vocabulary_size] += own[start : start + step]
+                logits += own[start : start + step]
             rankings += rank(logits, queries[start : start + step])
         return rankings
 
@@ -169,6 +164,13 @@ class LanguageModel:
         if groups is None or not len(self._tables):
             return None
         return groups.multiply(groups.multiply(states, self._tables.a), self._tables.b)
+
+
+def _index(head: HeadParts, settings: ModelSettings) -> HeadIndex | None:
+    rows = head.rows
+    if rows is None or len(rows) < settings.head_index_items or settings.table_rank or rows.device.type != "cpu":
+        return None
+    return HeadIndex(rows.numpy())
 
 
 def _device(name: str) -> torch.device:

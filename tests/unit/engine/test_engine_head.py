@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from models.contract.types import Floats, Ints, item_numbers
-from service.engine.head import rank, read_head, top_k
+from service.engine.head import Head, HeadParts, head_parts, rank, top_k
 
 pytestmark = pytest.mark.engine
 
@@ -23,6 +23,11 @@ class Asked:
 
 def random(*shape: int, seed: int = 0) -> torch.Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def logits(parts: HeadParts, states: torch.Tensor) -> torch.Tensor:
+    head = Head.of(parts, 300)
+    return head.logits(head.narrow(states))
 
 
 @pytest.mark.parametrize("width", [1, 50, 97, 1000, 12_001])
@@ -48,29 +53,27 @@ def test_top_k_among_equals_and_excluded() -> None:
 
 def test_product_of_narrow_parts_is_found() -> None:
     weight = random(300, 8) @ random(8, 64, seed=1)
-    head = read_head(weight)
-    assert head.projection is not None
-    assert head.projection.shape == (8, 64)
+    parts = head_parts(weight)
+    assert parts.projection is not None
+    assert parts.projection.shape == (8, 64)
     states = random(5, 64, seed=2)
-    logits = head.logits(head.narrow(states))
-    torch.testing.assert_close(logits[:, :300], states @ weight.T, atol=1e-4, rtol=1e-5)
-    assert (logits[:, 300:] == -torch.inf).all()
+    torch.testing.assert_close(logits(parts, states), states @ weight.T, atol=1e-4, rtol=1e-5)
 
 
 def test_narrow_but_for_rounding_is_narrow_and_nearly_narrow_is_not() -> None:
     narrow = random(300, 8) @ random(8, 64, seed=1)
-    assert read_head(narrow + 1e-8 * random(300, 64, seed=3)).projection is not None
+    assert head_parts(narrow + 1e-8 * random(300, 64, seed=3)).projection is not None
     nearly = narrow.clone()
     nearly[17] += 1e-3 * random(64, seed=3)  # one token that differs
-    head, states = read_head(nearly), random(5, 64, seed=2)
-    torch.testing.assert_close(head.logits(head.narrow(states))[:, :300], states @ nearly.T, atol=1e-4, rtol=1e-5)
-    assert read_head(random(300, 64)).projection is None
+    states = random(5, 64, seed=2)
+    torch.testing.assert_close(logits(head_parts(nearly), states), states @ nearly.T, atol=1e-4, rtol=1e-5)
+    assert head_parts(random(300, 64)).projection is None
 
 
 def test_empty_head_is_no_product() -> None:
-    head = read_head(torch.zeros(300, 64))
-    assert head.columns is None
-    assert (head.logits(head.narrow(random(2, 64))) == torch.zeros(2, 300)).all()
+    parts = head_parts(torch.zeros(300, 64))
+    assert parts.rows is None
+    assert (logits(parts, random(2, 64)) == torch.zeros(2, 300)).all()
 
 
 def test_excluded_tokens_have_no_probability() -> None:
