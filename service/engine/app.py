@@ -1,11 +1,15 @@
 """The engine's HTTP side: the OpenAI/vLLM contract on Starlette."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
+from time import monotonic
+from typing import TypeVar
 
+import msgspec
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -23,7 +27,7 @@ from service.engine.errors import (
     TooLargeError,
 )
 from service.engine.model import Answer, LanguageModel, Query
-from service.engine.registry import AdapterRegistry
+from service.engine.registry import AdapterRegistry, unknown_model
 from service.engine.schemas import (
     CompletionRequest,
     EmbeddingRequest,
@@ -31,14 +35,20 @@ from service.engine.schemas import (
     LoadAdapterRequest,
     UnloadAdapterRequest,
     biases,
+    check_fanout,
     completion_response,
     decode,
     embedding_response,
+    exclusions,
+    fanout_error,
     model_card,
     token_ids,
 )
 from service.engine.telemetry import Telemetry
 from service.json_response import json_response
+from service.wire import FanoutRequest, FanoutResponse, encode_ranking
+
+T = TypeVar("T")
 
 MAX_BODY_BYTES = 1 << 20
 RETRY_AFTER_SECONDS = 1
@@ -56,8 +66,8 @@ class EngineSettings:
         adapter_root: the directory that adapters must lie in.
         max_model_tokens: prompt and generated token together.
         max_logprobs: upper bound of ``logprobs``.
-        max_batch: prompts in one forward pass at most.
-        max_queue: requests that wait at most; more are answered 503 at once.
+        max_batch: calls (a prompt under an adapter) in one forward pass at most.
+        max_queue: calls that wait at most; requests with more are answered 503 at once.
     """
 
     model_id: str
@@ -82,6 +92,7 @@ def create_app(model: LanguageModel, settings: EngineSettings) -> Starlette:
     posts: dict[str, Handler] = {
         "completions": engine.completions,
         "embeddings": engine.embeddings,
+        "fanout": engine.fanout,
         "load_lora_adapter": engine.load_adapter,
         "unload_lora_adapter": engine.unload_adapter,
     }
@@ -102,13 +113,14 @@ class Engine:
 
     def __init__(self, model: LanguageModel, settings: EngineSettings) -> None:
         self.telemetry = Telemetry()
+        self._model = model
         self.batcher: Batcher[Query, Answer] = Batcher(
-            model.answer, settings.max_batch, settings.max_queue, self.telemetry
+            self._run, settings.max_batch, settings.max_queue, self.telemetry
         )
         self._settings = settings
         self._limits = Limits(model.vocabulary_size, settings.max_model_tokens - 1, settings.max_logprobs)
         self._adapters = AdapterRegistry(settings.model_id, settings.adapter_root, model.adapters, self.batcher)
-        self.telemetry.watch(lambda: len(self.batcher), lambda: len(self._adapters))
+        self.telemetry.watch(lambda: len(self.batcher), lambda: len(self._adapters), lambda: model.adapters.size_bytes)
 
     async def health(self, _: Request) -> Response:
         """``GET /health``: the model is loaded and the loop turns."""
@@ -133,7 +145,7 @@ class Engine:
         biased_tokens, added = biases(body.logit_bias, self._limits)
         with self._adapters.use(body.model) as slot:
             query = Query(tokens, slot, body.n_best(self._limits), biased_tokens, added)
-            answer = await self._answer(query, request)
+            answer = await _unless_gone(request, self.batcher.submit(query))
         return json_response(completion_response(body.model, len(tokens), answer.ranking, body.logprobs))
 
     async def embeddings(self, request: Request) -> Response:
@@ -141,8 +153,31 @@ class Engine:
         body = decode(await _body(request), EmbeddingRequest)
         tokens = token_ids(body.input, "input", self._limits)
         with self._adapters.use(body.model) as slot:
-            answer = await self._answer(Query(tokens, slot), request)
+            answer = await _unless_gone(request, self.batcher.submit(Query(tokens, slot)))
         return json_response(embedding_response(body.model, len(tokens), answer.state, body))
+
+    async def fanout(self, request: Request) -> Response:
+        """``POST /v1/fanout``: one history under many adapters, a ranked list for each; see ``service.wire``."""
+        arrived = monotonic()
+        body = decode(await _body(request), FanoutRequest)
+        check_fanout(body, self._limits)
+        tokens = token_ids(body.prompt, "prompt", self._limits)
+        excluded = exclusions(body.exclude, self._limits)
+        n_best = min(body.n, self._limits.vocabulary_size)
+        deadline = inf if body.timeout_ms is None else arrived + body.timeout_ms / 1000
+        with self._adapters.use_all(body.models) as slots:
+            if not slots:
+                raise NotFoundError(f"None of the models exists: {', '.join(body.models)}", "models")
+            queries = [Query(tokens, slot, n_best, *excluded) for slot in slots.values()]
+            answers = await _unless_gone(request, self.batcher.submit_all(queries, deadline))
+        rankings = {name: answer.ranking for name, answer in zip(slots, answers, strict=True)}
+        results = [
+            encode_ranking(name, rankings[name], body.encoding_format)
+            if name in rankings
+            else fanout_error(name, unknown_model(name))
+            for name in body.models
+        ]
+        return Response(msgspec.json.encode(FanoutResponse(results)), media_type="application/json")
 
     async def load_adapter(self, request: Request) -> Response:
         """``POST /v1/load_lora_adapter``."""
@@ -158,13 +193,9 @@ class Engine:
         self._adapters.unload(body.lora_name)
         return Response(f"Success: LoRA adapter '{body.lora_name}' removed successfully.")
 
-    async def _answer(self, query: Query, request: Request) -> Answer:
-        future = self.batcher.submit(query)
-        watch = asyncio.create_task(_give_up_when_gone(request, future))
-        try:
-            return await future
-        finally:
-            watch.cancel()
+    def _run(self, queries: Sequence[Query]) -> Sequence[Answer]:
+        self.telemetry.batch_formed(len({query.tokens.tobytes() for query in queries}))
+        return self._model.answer(queries)
 
 
 def _counted(endpoint: str, handler: Handler, telemetry: Telemetry) -> Handler:
@@ -186,7 +217,16 @@ def _counted(endpoint: str, handler: Handler, telemetry: Telemetry) -> Handler:
     return counted
 
 
-async def _give_up_when_gone(request: Request, future: asyncio.Future[Answer]) -> None:
+async def _unless_gone(request: Request, future: asyncio.Future[T]) -> T:
+    """What the future gives. Raises ClientGoneError where the client leaves before."""
+    watch = asyncio.create_task(_give_up_when_gone(request, future))
+    try:
+        return await future
+    finally:
+        watch.cancel()
+
+
+async def _give_up_when_gone(request: Request, future: asyncio.Future[T]) -> None:
     """The body has been read, so the next message says that the client has left."""
     while (await request.receive())["type"] != "http.disconnect":
         pass

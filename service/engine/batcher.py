@@ -1,20 +1,24 @@
 """Dynamic batching: whatever waits when the model is free goes into one batch, whoever's user or adapter it is.
 
-The model runs in one thread of its own. Work that must not meet a running batch (changing adapters) goes through the
+The model runs in one thread of its own. Work that must not meet a running batch (publishing adapters) goes through the
 same thread. Everything else here lives on the event loop.
 """
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from time import perf_counter
-from typing import Generic, Protocol, TypeVar
+from dataclasses import dataclass
+from time import monotonic, perf_counter
+from typing import Any, Generic, Protocol, TypeVar
 
-from service.engine.errors import OverloadedError
+from service.engine.batch_time import BatchTime
+from service.engine.errors import DeadlineError, OverloadedError
 
 Q = TypeVar("Q")
 A = TypeVar("A")
+R = TypeVar("R")
 T = TypeVar("T")
 
 
@@ -22,8 +26,18 @@ class BatchObserver(Protocol):
     """Told about every batch that ran."""
 
     def batch_done(self, size: int, seconds: float) -> None:
-        """``seconds`` is the time in the model's thread."""
+        """``size`` queries took ``seconds`` in the model's thread."""
         ...
+
+
+@dataclass(frozen=True)
+class _Entry(Generic[Q, A]):
+    """Queries of one request, which are answered together, and what its future is told."""
+
+    queries: Sequence[Q]
+    future: asyncio.Future[Any]
+    deadline: float
+    result: Callable[[Sequence[A]], Any]
 
 
 class Batcher(Generic[Q, A]):
@@ -31,24 +45,36 @@ class Batcher(Generic[Q, A]):
 
     Args:
         run: answers a batch, in its order; called in the model's thread.
-        max_batch: queries in one batch at most.
+        max_batch: queries in one batch at most; a request with more has a batch to itself.
         max_queue: queries that wait at most; more are refused.
         observer: told about every batch.
+        clock: tells the time of deadlines, in seconds.
     """
 
     def __init__(
-        self, run: Callable[[Sequence[Q]], Sequence[A]], max_batch: int, max_queue: int, observer: BatchObserver
+        self,
+        run: Callable[[Sequence[Q]], Sequence[A]],
+        max_batch: int,
+        max_queue: int,
+        observer: BatchObserver,
+        clock: Callable[[], float] = monotonic,
     ) -> None:
         self._run = run
         self._max_batch = max_batch
+        self._max_queue = max_queue
         self._observer = observer
-        self._queue: asyncio.Queue[tuple[Q, asyncio.Future[A]]] = asyncio.Queue(max_queue)
+        self._clock = clock
+        self._time = BatchTime()
+        self._queue: deque[_Entry[Q, A]] = deque()
+        self._waiting = 0  # queries of the queue
+        self._filled, self._idle = asyncio.Event(), asyncio.Event()
+        self._idle.set()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="model")
         self._worker: asyncio.Task[None] | None = None
 
     def __len__(self) -> int:
-        """Queries that wait."""
-        return self._queue.qsize()
+        """Requests that wait."""
+        return len(self._queue)
 
     def start(self) -> None:
         """Begin to take batches off the queue."""
@@ -57,51 +83,98 @@ class Batcher(Generic[Q, A]):
     async def close(self) -> None:
         """Answer what waits, then end the thread."""
         if self._worker is not None:
-            await self._queue.join()
+            await self._idle.wait()
             self._worker.cancel()
             with suppress(asyncio.CancelledError):
                 await self._worker
         self._thread.shutdown()
 
-    def submit(self, query: Q) -> asyncio.Future[A]:
-        """Queue a query. A future that is done before its batch is formed costs nothing. Raises OverloadedError."""
-        future: asyncio.Future[A] = asyncio.get_running_loop().create_future()
-        try:
-            self._queue.put_nowait((query, future))
-        except asyncio.QueueFull as exc:
-            raise OverloadedError(f"the queue is full: {self._queue.maxsize} requests wait") from exc
-        return future
+    def submit(self, query: Q, deadline: float = float("inf")) -> asyncio.Future[A]:
+        """Queue one query, see :meth:`submit_all`."""
+        return self._submit([query], deadline, lambda answers: answers[0])
+
+    def submit_all(self, queries: Sequence[Q], deadline: float = float("inf")) -> asyncio.Future[Sequence[A]]:
+        """Queue queries that are answered together. A future that is done before its batch is formed costs nothing.
+
+        Where the batch could not end before ``deadline``, an instant of the clock, the future raises DeadlineError.
+        Raises OverloadedError where the queue is full.
+        """
+        return self._submit(queries, deadline, lambda answers: answers)
 
     async def between_batches(self, work: Callable[[], T]) -> T:
         """Run ``work`` in the model's thread while no batch runs."""
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
 
+    def _submit(self, queries: Sequence[Q], deadline: float, result: Callable[[Sequence[A]], R]) -> "asyncio.Future[R]":
+        if self._waiting + len(queries) > self._max_queue:
+            raise OverloadedError(f"the queue is full: {len(self._queue)} requests wait")
+        future: asyncio.Future[R] = asyncio.get_running_loop().create_future()
+        self._queue.append(_Entry(queries, future, deadline, result))
+        self._waiting += len(queries)
+        self._filled.set()
+        self._idle.clear()
+        return future
+
     async def _work(self) -> None:
         while True:
-            entries = [await self._queue.get()]
-            while not self._queue.empty() and len(entries) < self._max_batch:
-                entries.append(self._queue.get_nowait())
-            wanted = [(query, future) for query, future in entries if not future.done()]
-            if wanted:
-                await self._answer([query for query, _ in wanted], [future for _, future in wanted])
-            for _ in entries:
-                self._queue.task_done()
+            await self._filled.wait()
+            entries = self._take()
+            if entries:
+                await self._answer(entries)
+            if not self._queue:
+                self._filled.clear()
+                self._idle.set()
 
-    async def _answer(self, queries: list[Q], futures: list[asyncio.Future[A]]) -> None:
+    def _take(self) -> list[_Entry[Q, A]]:
+        """The next batch, in the order of the queue. What cannot make its deadline is told so and left out.
+
+        A batch ends for all its queries at once: it takes no more of them than its nearest deadline allows.
+        """
+        taken: list[_Entry[Q, A]] = []
+        size, nearest, now = 0, float("inf"), self._clock()
+        while self._queue:
+            entry = self._queue[0]
+            grown = size + len(entry.queries)
+            end = now + self._time.expected(grown)
+            if not entry.future.done() and taken and (grown > self._max_batch or end > nearest):
+                break
+            self._queue.popleft()
+            self._waiting -= len(entry.queries)
+            if entry.future.done():
+                continue
+            if end > entry.deadline or now >= entry.deadline:
+                self._drop(entry, now)
+                continue
+            taken.append(entry)
+            size, nearest = grown, min(nearest, entry.deadline)
+        return taken
+
+    def _drop(self, entry: _Entry[Q, A], now: float) -> None:
+        if now < entry.deadline:
+            self._time.doubt()
+        entry.future.set_exception(DeadlineError("the deadline is nearer than the answer"))
+
+    async def _answer(self, entries: Sequence[_Entry[Q, A]]) -> None:
+        queries = [query for entry in entries for query in entry.queries]
         try:
             answers = await self.between_batches(lambda: self._timed(queries))
         except Exception as exc:
-            for future in futures:
-                if not future.done():
-                    future.set_exception(exc)
+            for entry in entries:
+                if not entry.future.done():
+                    entry.future.set_exception(exc)
             return
-        for future, answer in zip(futures, answers, strict=True):
-            if not future.done():
-                future.set_result(answer)
+        start = 0
+        for entry in entries:
+            end = start + len(entry.queries)
+            if not entry.future.done():
+                entry.future.set_result(entry.result(answers[start:end]))
+            start = end
 
     def _timed(self, queries: list[Q]) -> Sequence[A]:
         started = perf_counter()
         try:
             return self._run(queries)
         finally:
-            self._observer.batch_done(len(queries), perf_counter() - started)
+            seconds = perf_counter() - started
+            self._time.observe(len(queries), seconds)
+            self._observer.batch_done(len(queries), seconds)

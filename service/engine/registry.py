@@ -5,7 +5,7 @@ a request never sees another adapter than the one that it named.
 """
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import count
@@ -14,7 +14,7 @@ from typing import Protocol, TypeVar
 
 from service.engine.adapter_files import read_adapter, resolve_adapter
 from service.engine.errors import BadRequestError, NotFoundError
-from service.engine.lora import BASE_SLOT, AdapterStacks
+from service.engine.lora import BASE_SLOT, AdapterStacks, PreparedAdapter
 
 T = TypeVar("T")
 
@@ -67,14 +67,22 @@ class AdapterRegistry:
     @contextmanager
     def use(self, name: str) -> Iterator[int]:
         """The slot of a model; it stays that model's while the context is open. Raises NotFoundError."""
-        resident = self._base if name == self._base.name else self._published.get(name)
-        if resident is None:
-            raise NotFoundError(f"The model `{name}` does not exist.", "model")
-        resident.users += 1
+        with self.use_all([name]) as slots:
+            if name not in slots:
+                raise unknown_model(name)
+            yield slots[name]
+
+    @contextmanager
+    def use_all(self, names: Sequence[str]) -> Iterator[dict[str, int]]:
+        """Slots by name, of those models that are there; they stay theirs while the context is open."""
+        found = [resident for resident in map(self._find, names) if resident is not None]
+        for resident in found:
+            resident.users += 1
         try:
-            yield resident.slot
+            yield {resident.name: resident.slot for resident in found}
         finally:
-            resident.users -= 1
+            for resident in found:
+                resident.users -= 1
 
     async def load(self, name: str, path: str) -> None:
         """Read, check and publish an adapter. Raises an EngineError, and then nothing has changed."""
@@ -86,10 +94,9 @@ class AdapterRegistry:
             if name in self._published:
                 raise BadRequestError(f"The lora adapter '{name}' has already been loaded.", "lora_name")
             directory = resolve_adapter(path, self._root)
-            weights = await asyncio.to_thread(read_adapter, directory, self._stacks.targets())
-            slot = self._free_slot()
-            await self._thread.between_batches(lambda: self._stacks.write(slot, weights))
-            self._published[name] = Resident(name, directory, slot)
+            prepared = await asyncio.to_thread(self._prepare, directory, self._free_slot())
+            await self._thread.between_batches(lambda: self._stacks.publish(prepared))
+            self._published[name] = Resident(name, directory, prepared.slot)
 
     def unload(self, name: str) -> None:
         """Take an adapter's name away; requests that use it end as they began. Raises NotFoundError."""
@@ -98,7 +105,19 @@ class AdapterRegistry:
             raise NotFoundError(f"The lora adapter '{name}' cannot be found.", "lora_name")
         self._retired.append(resident)
 
+    def _find(self, name: str) -> Resident | None:
+        return self._base if name == self._base.name else self._published.get(name)
+
+    def _prepare(self, directory: Path, slot: int) -> PreparedAdapter:
+        """Beside the batches that run: the slot is nobody's."""
+        return self._stacks.prepare(slot, read_adapter(directory, self._stacks.targets()))
+
     def _free_slot(self) -> int:
         self._retired = [resident for resident in self._retired if resident.users]
         taken = {resident.slot for resident in (*self._published.values(), *self._retired)}
         return next(slot for slot in count(BASE_SLOT + 1) if slot not in taken)
+
+
+def unknown_model(name: str) -> NotFoundError:
+    """What is said about a model that is not loaded."""
+    return NotFoundError(f"The model `{name}` does not exist.", "model")

@@ -23,15 +23,17 @@ class ServeOptions:
 
     Args:
         served_model_name: name of the base model; default: the bundle's id, or the checkpoint's directory name.
-        adapter_root: the directory that adapters must lie in; default: the bundle's or checkpoint's own.
+        adapter_root: the directory that adapters must lie in; default: the one that holds the bundle or checkpoint, so
+            that adapters of several bundles can be resident.
         device: a torch device, or ``auto``: CUDA where there is one.
         dtype: ``auto`` is float32 on a CPU and bfloat16 elsewhere.
         threads: of torch; default: one core less than there are, see :func:`default_threads`.
-        max_batch: prompts in one forward pass at most.
-        max_queue: requests that wait at most; more are answered 503 at once.
+        max_batch: calls (a prompt under an adapter) in one forward pass at most.
+        max_queue: calls that wait at most; requests with more are answered 503 at once.
         max_logprobs: upper bound of ``logprobs`` in a request.
         adapter_capacity: adapters that fit before their memory grows.
         adapter_budget_bytes: memory that adapters may take; a load beyond it is refused.
+        head_index_items: size of a vocabulary from which on an index is searched for the best tokens, on a CPU.
     """
 
     served_model_name: str | None = None
@@ -44,6 +46,7 @@ class ServeOptions:
     max_logprobs: int = 1024
     adapter_capacity: int = 16
     adapter_budget_bytes: int = 2 << 30
+    head_index_items: int = 200_000
 
 
 @dataclass(frozen=True)
@@ -97,6 +100,7 @@ def _model_settings(source: _Source, options: ServeOptions) -> ModelSettings:
         adapter_budget_bytes=options.adapter_budget_bytes,
         device=options.device,
         dtype=options.dtype,
+        head_index_items=options.head_index_items,
     )
 
 

@@ -16,6 +16,8 @@ from service.engine.adapter_files import CONFIG, WEIGHTS, read_adapter, resolve_
 from service.engine.errors import AdapterError, NotFoundError
 from service.engine.lora import LoraTarget
 
+pytestmark = pytest.mark.engine
+
 Targets = dict[str, LoraTarget]
 A_TENSOR = "base_model.model.model.layers.0.mlp.up_proj.lora_A.weight"
 

@@ -6,8 +6,11 @@ from collections.abc import AsyncIterator, Sequence
 
 import pytest
 
+from service.engine.batch_time import BatchTime
 from service.engine.batcher import Batcher
-from service.engine.errors import OverloadedError
+from service.engine.errors import DeadlineError, OverloadedError
+
+pytestmark = pytest.mark.engine
 
 
 class Gated:
@@ -32,14 +35,28 @@ class Gated:
         self.observed.append(size)
 
 
+class Clock:
+    """Stands still until it is put on."""
+
+    now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
 @pytest.fixture
 def gated() -> Gated:
     return Gated()
 
 
 @pytest.fixture
-async def batcher(gated: Gated) -> AsyncIterator[Batcher[int, int]]:
-    batcher: Batcher[int, int] = Batcher(gated.run, max_batch=4, max_queue=6, observer=gated)
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+async def batcher(gated: Gated, clock: Clock) -> AsyncIterator[Batcher[int, int]]:
+    batcher: Batcher[int, int] = Batcher(gated.run, max_batch=4, max_queue=6, observer=gated, clock=clock)
     batcher.start()
     yield batcher
     gated.gate.set()
@@ -114,3 +131,97 @@ async def test_close_answers_what_waits(gated: Gated) -> None:
     gated.gate.set()
     await closing
     assert [future.result() for future in futures] == [200, 2]
+
+
+async def test_queries_of_one_request_are_answered_together(batcher: Batcher[int, int], gated: Gated) -> None:
+    first = await busy(batcher, gated)
+    requests = [batcher.submit_all([1, 2]), batcher.submit_all([3, 4, 5]), batcher.submit(6)]
+    gated.gate.set()
+    assert await asyncio.gather(first, *requests) == [200, [2, 4], [6, 8, 10], 12]
+    assert gated.batches == [[100], [1, 2], [3, 4, 5, 6]]  # four at most, and a request is never split
+
+
+async def test_request_larger_than_a_batch_has_one_to_itself(batcher: Batcher[int, int], gated: Gated) -> None:
+    first = await busy(batcher, gated)
+    large, small = batcher.submit_all([1, 2, 3, 4, 5]), batcher.submit(6)
+    gated.gate.set()
+    assert await asyncio.gather(first, large, small) == [200, [2, 4, 6, 8, 10], 12]
+    assert gated.batches == [[100], [1, 2, 3, 4, 5], [6]]
+
+
+async def test_queue_is_bounded_in_queries(batcher: Batcher[int, int], gated: Gated) -> None:
+    first = await busy(batcher, gated)
+    waiting = batcher.submit_all([1, 2, 3, 4])
+    with pytest.raises(OverloadedError, match="1 requests wait"):
+        batcher.submit_all([5, 6, 7])
+    fits = batcher.submit_all([5, 6])
+    gated.gate.set()
+    await asyncio.gather(first, waiting, fits)
+    assert await batcher.submit_all([1] * 6) == [2] * 6
+
+
+async def test_what_is_past_its_deadline_never_reaches_the_model(
+    batcher: Batcher[int, int], gated: Gated, clock: Clock
+) -> None:
+    first = await busy(batcher, gated)
+    late, in_time = batcher.submit(1, clock.now + 1), batcher.submit(2, clock.now + 5)
+    clock.now += 1
+    gated.gate.set()
+    assert await in_time == 4
+    with pytest.raises(DeadlineError):
+        await late
+    await first
+    assert gated.batches == [[100], [2]]
+
+
+async def measured(batcher: Batcher[int, int], gated: Gated, seconds: float) -> None:
+    """Let the batcher believe that a query takes so long."""
+    gated.gate.set()
+    await batcher.submit(1)
+    batcher._time = BatchTime()
+    batcher._time.observe(1, seconds)
+    gated.batches.clear()
+    gated.entered.clear()
+    gated.gate.clear()
+
+
+async def test_what_cannot_be_ready_in_time_is_dropped_before_it_costs(
+    batcher: Batcher[int, int], gated: Gated, clock: Clock
+) -> None:
+    await measured(batcher, gated, seconds=1.0)
+    first = await busy(batcher, gated)
+    hopeless, hopeful = batcher.submit(1, clock.now + 0.5), batcher.submit(2, clock.now + 2)
+    batcher._time.observe = lambda size, seconds: None  # type: ignore[method-assign]  # the gate's time is no model's
+    gated.gate.set()
+    assert await hopeful == 4
+    with pytest.raises(DeadlineError):
+        await hopeless
+    await first
+
+
+async def test_batch_takes_no_more_than_its_nearest_deadline_allows(
+    batcher: Batcher[int, int], gated: Gated, clock: Clock
+) -> None:
+    await measured(batcher, gated, seconds=1.0)
+    first = await busy(batcher, gated)
+    batcher._time.observe = lambda size, seconds: None  # type: ignore[method-assign]
+    hurried, second, third = (
+        batcher.submit(number, clock.now + seconds) for number, seconds in ((1, 2.5), (2, 9), (3, 9))
+    )
+    gated.gate.set()
+    assert await asyncio.gather(first, hurried, second, third) == [200, 2, 4, 6]
+    assert gated.batches == [[100], [1, 2], [3]]
+
+
+async def test_estimate_that_lets_nothing_through_gives_way(
+    batcher: Batcher[int, int], gated: Gated, clock: Clock
+) -> None:
+    await measured(batcher, gated, seconds=10.0)
+    gated.gate.set()
+    for _ in range(50):
+        try:
+            assert await batcher.submit(1, clock.now + 1) == 2
+        except DeadlineError:
+            continue
+        return
+    pytest.fail("every request was dropped")

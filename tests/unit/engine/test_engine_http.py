@@ -17,6 +17,8 @@ from support.engine import ADAPTERS, N_ITEMS, START, Client, Start, completion
 
 from service.engine.model import Answer, LanguageModel, Query
 
+pytestmark = pytest.mark.engine
+
 PROMPT = [START, 1, 2, 3]
 
 

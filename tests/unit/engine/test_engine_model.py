@@ -17,6 +17,8 @@ from service.engine.adapter_files import read_adapter
 from service.engine.errors import AdapterError
 from service.engine.model import LanguageModel, ModelSettings, Query
 
+pytestmark = pytest.mark.engine
+
 TOLERANCE = 1e-4  # log-probabilities of this checkpoint differ by up to 1e-5 between batch shapes
 
 
