@@ -80,7 +80,7 @@ def running_worker(
 ) -> Iterator["subprocess.Popen[bytes]"]:
     """A worker for a bundle while the context lasts. Its log is ``worker.log`` in ``directory``."""
     if workers == "vllm":
-        command = [str(ROOT / "scripts" / "vllm-cpu"), str(bundle.directory), "--port", str(port)]
+        command = [str(ROOT / "scripts" / "vllm"), str(bundle.directory), "--port", str(port)]
     else:
         command = [sys.executable, "-m", "localrec", "serve", "engine"]
         command += ["--bundle", str(bundle.directory), "--port", str(port)]

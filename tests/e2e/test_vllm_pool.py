@@ -44,7 +44,7 @@ class Server:
     def __init__(self, bundle: Bundle, log: Path) -> None:
         self._port = free_port()
         self.url = f"http://127.0.0.1:{self._port}"
-        self._command = [ROOT / "scripts/vllm-cpu", bundle.directory, "--port", str(self._port), "--max-loras", "4"]
+        self._command = [ROOT / "scripts/vllm", bundle.directory, "--port", str(self._port), "--max-loras", "4"]
         self._log = log
 
     def start(self) -> None:

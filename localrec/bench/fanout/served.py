@@ -127,7 +127,7 @@ def worker(
     port = free_port()
     command = {
         "engine": [sys.executable, "-m", "localrec", "serve", "engine", "--bundle", str(bundle.directory)],
-        "vllm": [str(ROOT / "scripts" / "vllm-cpu"), str(bundle.directory)],
+        "vllm": [str(ROOT / "scripts" / "vllm"), str(bundle.directory)],
     }[kind]
     command += ["--port", str(port), "--dtype", options.dtype]
     log = bundle.directory.parent / f"{kind}.log"
