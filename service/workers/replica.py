@@ -185,7 +185,8 @@ class Replica:
         bases = frozenset(bundle.base_id for bundle in expected)
         if self.bases & bases:
             return "adapters are being loaded"
-        return f"serves {_names(self.bases)}, expected {_names(bases)}"
+        wanted = ", ".join(f"{bundle.base_id} (of {bundle.id})" for bundle in expected)
+        return f"serves {_names(self.bases)}, expected {wanted or 'nothing'}"
 
 
 def _verdict(outcomes: Sequence[Outcome]) -> OutcomeKind:

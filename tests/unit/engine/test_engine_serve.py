@@ -43,7 +43,7 @@ def test_process_serves_a_bundle_and_answers_what_is_in_flight_before_it_ends(tm
     command = [sys.executable, "-c", SERVE_GATED, str(bundle.directory), str(port), str(tmp_path)]
     with server(command, url, tmp_path / "log", start_seconds=60) as process, ThreadPoolExecutor(N_USERS) as users:
         card = request(port, "GET", "/v1/models").json["data"][0]
-        assert (card["id"], card["max_model_len"]) == ("b-1", 22)
+        assert (card["id"], card["max_model_len"]) == (bundle.base_id, 22)
         adapter = {"lora_name": "b-1-c00", "lora_path": str(bundle.adapter_path("c00"))}
         assert "added" in post(f"{url}/v1/load_lora_adapter", adapter)
         neighbour = {"lora_name": "b-2-c00", "lora_path": str(other.adapter_path("c00"))}

@@ -119,7 +119,8 @@ async def test_bundle_in_service_stays_while_another_is_prepared_and_goes_when_n
         assert await kind(pool, bundle) == "ok"
         pool.expect([other])
         await until(lambda: not pool.is_ready(bundle.id))
-        assert f"serves {bundle.base_id}, expected {other.base_id}" in [status.reason for status in pool.status()]
+        mismatch = f"serves {bundle.base_id}, expected {other.base_id} (of {other.id})"
+        assert mismatch in [status.reason for status in pool.status()]
 
 
 async def test_new_expectation_is_probed_at_once(bundle: Bundle, tmp_path: Path):
