@@ -24,7 +24,6 @@ WORKER_SECONDS = 900.0  # vLLM is installed on the way, the first time
 ADAPTERS_SECONDS = 180.0
 
 WorkerKind = Literal["engine", "vllm"]
-SPOKEN: dict[WorkerKind, WorkerKind] = {"engine": "vllm", "vllm": "vllm"}  # kinds of pools
 
 
 @dataclass(frozen=True)
@@ -91,7 +90,7 @@ def running_worker(
 
 def gateway_environment(bundle: Bundle, redis_url: str, worker_port: int, workers: WorkerKind) -> dict[str, str]:
     """What differs from deploy/gateway.toml: where Redis, bundles and the worker are, and what the worker is."""
-    pools = [{"name": "local", "urls": [f"http://127.0.0.1:{worker_port}"], "kind": SPOKEN[workers]}]
+    pools = [{"name": "local", "urls": [f"http://127.0.0.1:{worker_port}"], "kind": workers}]
     return {
         "LOCALREC_REDIS_URL": redis_url,
         "LOCALREC_BUNDLE_ROOT": str(bundle.directory.resolve().parent),
