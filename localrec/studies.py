@@ -152,7 +152,8 @@ def fusion(directory: Path, bandwidths: Sequence[float], on_test: bool, out: Pat
     multiple=True,
     required=True,
     metavar="SECTION.KEY=v1,v2,…",
-    help="A key of run.json and its values, such as communities.bandwidth=0.8,1.0. May be given again.",
+    help="A key of run.json and its values, such as communities.bandwidth=0.8,1.0; between values that are lists,"
+    " semicolons. May be given again.",
 )
 @click.option("--grid", is_flag=True, help="Every combination of values. Default: one key at a time.")
 @TEST

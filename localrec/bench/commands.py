@@ -67,6 +67,18 @@ def fanout(
 
 
 @bench.command()
+@click.argument("trials", type=click.Path(path_type=Path, file_okay=False, exists=True), nargs=-1, required=True)
+@click.option("--rounds", type=click.IntRange(2), default=30, show_default=True, help="Of each model.")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Table and picture, without a suffix.")
+@JSON
+def tradeoff(trials: tuple[Path, ...], rounds: int, out: Path, json_file: Path | None) -> None:
+    """Quality against fan-out cost of TRIALS, run directories that a training sweep has measured (extra: train)."""
+    from localrec.bench.fanout.tradeoff import run
+
+    _keep(run(trials, rounds, out), json_file)
+
+
+@bench.command()
 @click.option("--seconds", type=click.FloatRange(1), default=600.0, show_default=True, help="How long.")
 @click.option("--swap-seconds", type=click.FloatRange(0.1), default=20.0, show_default=True, help="Turn of a bundle.")
 @click.option("--rate", type=click.FloatRange(0.1), default=20.0, show_default=True, help="Requests per second.")

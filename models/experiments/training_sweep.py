@@ -67,18 +67,19 @@ class Trial:
 
 
 def parse(text: str) -> Varied:
-    """``SECTION.KEY=v1,v2,…``.
+    """``SECTION.KEY=v1,v2,…``; where a value is a list itself, semicolons stand between the values: ``…=a,b;a,b,c``.
 
     Raises:
         ConfigError: it is not of this form, or there is no such key.
     """
     name, equals, values = text.partition("=")
     section, dot, key = name.partition(".")
-    if not (equals and dot and all(value.strip() for value in values.split(","))):
+    listed = [value.strip() for value in values.split(";" if ";" in values else ",")]
+    if not (equals and dot and all(listed)):
         raise ConfigError(f"vary: {text!r}; expected SECTION.KEY=v1,v2,…")
     if section not in SECTIONS:
         raise ConfigError(f"vary: {name}: unknown section; expected one of {', '.join(SECTIONS)}")
-    return Varied(section, key, tuple(value.strip() for value in values.split(",")))
+    return Varied(section, key, tuple(listed))
 
 
 def trials(base: RunConfig, varied: Sequence[Varied], *, grid: bool) -> list[Trial]:
@@ -124,9 +125,12 @@ def sweep_training(
 
 
 def _trial(base: RunConfig, varied: Sequence[Varied], values: Sequence[str]) -> Trial:
-    config = base
+    flags: dict[str, dict[str, str]] = {}  # a section's values together: alone, one may not go with the base run's
     for one, value in zip(varied, values, strict=True):
-        config = with_flags(config, one.section, {one.key: value})
+        flags.setdefault(one.section, {})[one.key] = value
+    config = base
+    for section, of_section in flags.items():
+        config = with_flags(config, section, of_section)
     return Trial(", ".join(one.name for one in varied), ", ".join(values), config)
 
 

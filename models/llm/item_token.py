@@ -14,7 +14,7 @@ item table of its own, and models that share nothing but the backbone's layers a
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, Self
@@ -187,10 +187,24 @@ class Vocabulary:
     head_projection: Tensor
 
 
-def lora_config(rank: int, alpha: float, dropout: float, targets: Sequence[str] = LORA_TARGETS) -> LoraConfig:
-    """Standard LoRA on the ``targets`` among a layer's seven projections, as vLLM serves it."""
+def lora_config(
+    rank: int,
+    alpha: float,
+    dropout: float,
+    targets: Sequence[str] = LORA_TARGETS,
+    layers: Sequence[int] | None = None,
+) -> LoraConfig:
+    """Standard LoRA on the ``targets`` among a layer's seven projections, as vLLM serves it.
+
+    ``layers`` are the numbers, in the model that is adapted, of those that carry it; None: all of them.
+    """
     return LoraConfig(
-        r=rank, lora_alpha=alpha, lora_dropout=dropout, target_modules=list(targets), task_type="CAUSAL_LM"
+        r=rank,
+        lora_alpha=alpha,
+        lora_dropout=dropout,
+        target_modules=list(targets),
+        layers_to_transform=None if layers is None else list(layers),
+        task_type="CAUSAL_LM",
     )
 
 
@@ -210,13 +224,16 @@ def save_whole_adapter(model: ItemTokenModel, directory: Path) -> None:
     """Write the adapter with the model's item table in it, as LoRA of rank d on a vocabulary of zeros.
 
     ``r`` and ``lora_alpha`` are those of the table, ``rank_pattern`` and ``alpha_pattern`` give the layers theirs; the
-    scale α / r is one number for all, because not every server knows the patterns.
+    scale α / r is one number for all, because not every server knows the patterns. Where some layers only are adapted,
+    their modules are named in full: ``layers_to_transform`` asks every target for its layer, and the vocabulary has
+    none.
     """
     save_adapter(model.language_model, directory)
     config = json.loads((directory / ADAPTER_CONFIG).read_text())
-    vocabulary, layers = model.vocabulary(), config["target_modules"]
+    vocabulary, projections = model.vocabulary(), config["target_modules"]
     rank, scale = int(vocabulary.head_rows.shape[1]), config["lora_alpha"] / config["r"]
-    tensors = load_file(directory / ADAPTER_WEIGHTS) | {
+    of_layers = load_file(directory / ADAPTER_WEIGHTS)
+    tensors = of_layers | {
         f"base_model.model.model.{EMBEDDING}.lora_embedding_A": vocabulary.input_rows.T,
         f"base_model.model.model.{EMBEDDING}.lora_embedding_B": vocabulary.input_projection / scale,
         f"base_model.model.{HEAD}.lora_A.weight": vocabulary.head_projection,
@@ -224,10 +241,16 @@ def save_whole_adapter(model: ItemTokenModel, directory: Path) -> None:
     }
     save_file({name: value.contiguous() for name, value in tensors.items()}, directory / ADAPTER_WEIGHTS)
     patterns = {
-        "rank_pattern": dict.fromkeys(layers, config["r"]),
-        "alpha_pattern": dict.fromkeys(layers, config["lora_alpha"]),
+        "rank_pattern": dict.fromkeys(projections, config["r"]),
+        "alpha_pattern": dict.fromkeys(projections, config["lora_alpha"]),
     }
-    whole = {"r": rank, "lora_alpha": rank * scale, "target_modules": sorted([*layers, EMBEDDING, HEAD])}
+    modules = projections if config["layers_to_transform"] is None else _modules(of_layers)
+    whole = {
+        "r": rank,
+        "lora_alpha": rank * scale,
+        "target_modules": sorted([*modules, EMBEDDING, HEAD]),
+        "layers_to_transform": None,
+    }
     _write_config(directory, config | patterns | whole)
 
 
@@ -240,6 +263,11 @@ def prompt_batch(histories: Sequence[Ints], n_items: int, history_length: int) -
         tokens[row, : len(prompt)] = torch.tensor(prompt)
         ends[row, len(prompt) - 1] = True
     return tokens, ends
+
+
+def _modules(tensors: Iterable[str]) -> set[str]:
+    """Full names of the modules that an adapter's tensors belong to: ``model.layers.2.mlp.up_proj``."""
+    return {name.removeprefix("base_model.model.").partition(".lora_")[0] for name in tensors}
 
 
 def _write_config(directory: Path, config: dict[str, Any]) -> None:

@@ -28,7 +28,7 @@ from models.contract.catalogue import Item
 from models.contract.prompts import TitleTokens
 from models.contract.types import Array
 from models.llm.backbone import Backbone, top_model
-from models.llm.item_token import LORA_TARGETS
+from models.llm.item_token import LORA_TARGETS, lora_config
 from models.llm.items import item_text
 
 SEPARATOR = "\n"
@@ -65,17 +65,10 @@ def full_model(backbone: Backbone, depth: int, titles: TitleTokens) -> Any:
 
 
 def title_lora(
-    trunk_layers: int, depth: int, rank: int, alpha: float, dropout: float, targets: Sequence[str] = LORA_TARGETS
+    first: int, depth: int, rank: int, alpha: float, dropout: float, targets: Sequence[str] = LORA_TARGETS
 ) -> LoraConfig:
-    """Standard LoRA on the ``targets`` among the seven projections of the layers above the trunk."""
-    return LoraConfig(
-        r=rank,
-        lora_alpha=alpha,
-        lora_dropout=dropout,
-        target_modules=list(targets),
-        layers_to_transform=list(range(trunk_layers, depth)),
-        task_type="CAUSAL_LM",
-    )
+    """Standard LoRA on the ``targets`` among the seven projections of the layers ``first`` … ``depth - 1``."""
+    return lora_config(rank, alpha, dropout, targets, range(first, depth))
 
 
 class ItemHead(nn.Module):

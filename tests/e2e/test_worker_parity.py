@@ -61,7 +61,8 @@ class Worker:
 
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    return write_bundle(tmp_path_factory.mktemp("parity") / "b-1", N_ITEMS, ADAPTERS, rank=8, hidden=128)
+    directory = tmp_path_factory.mktemp("parity") / "b-1"
+    return write_bundle(directory, N_ITEMS, ADAPTERS, rank=8, hidden=128, last_only=("c02",))
 
 
 @pytest.fixture(scope="module")

@@ -49,9 +49,17 @@ def write_checkpoint(directory: Path, n_items: int, hidden: int = 64, layers: in
     return directory
 
 
-def write_adapter(directory: Path, checkpoint: Path, seed: int, rank: int = 4, scale: float = 0.1) -> Path:
-    """A PEFT LoRA adapter on every projection of every layer; ``scale`` is the standard deviation of both factors."""
-    shapes = projection_shapes(checkpoint)
+def write_adapter(
+    directory: Path, checkpoint: Path, seed: int, rank: int = 4, scale: float = 0.1, first_layer: int = 0
+) -> Path:
+    """A PEFT LoRA adapter on every projection of the layers from ``first_layer`` on.
+
+    ``scale`` is the standard deviation of both factors.
+    """
+    config, shapes = adapter_config(checkpoint, rank), projection_shapes(checkpoint)
+    if first_layer:
+        shapes = {module: shape for module, shape in shapes.items() if int(module.split(".")[2]) >= first_layer}
+        config["layers_to_transform"] = sorted({int(module.split(".")[2]) for module in shapes})
     generator = torch.Generator().manual_seed(seed)
     tensors = {}
     for module, (n_out, n_in) in shapes.items():
@@ -60,15 +68,20 @@ def write_adapter(directory: Path, checkpoint: Path, seed: int, rank: int = 4, s
         tensors[f"{prefix}.lora_B.weight"] = torch.randn(n_out, rank, generator=generator) * scale
     directory.mkdir(parents=True, exist_ok=True)
     save_file(tensors, directory / "adapter_model.safetensors")
-    (directory / "adapter_config.json").write_text(json.dumps(adapter_config(checkpoint, rank)))
+    (directory / "adapter_config.json").write_text(json.dumps(config))
     return directory
 
 
-def write_bundle(directory: Path, n_items: int, adapters: Sequence[str], rank: int, hidden: int = 64) -> Bundle:
-    """A bundle that holds what workers need and nothing else: checkpoint, adapters, manifest."""
+def write_bundle(
+    directory: Path, n_items: int, adapters: Sequence[str], rank: int, hidden: int = 64, last_only: Sequence[str] = ()
+) -> Bundle:
+    """A bundle that holds what workers need and nothing else: checkpoint, adapters, manifest.
+
+    Adapters in ``last_only`` are on the second of the two layers alone.
+    """
     checkpoint = write_checkpoint(directory / "checkpoint", n_items, hidden)
     for seed, name in enumerate(adapters, start=1):
-        write_adapter(directory / "adapters" / name, checkpoint, seed, rank)
+        write_adapter(directory / "adapters" / name, checkpoint, seed, rank, first_layer=int(name in last_only))
     return worker_bundle(directory, ModelSpec("item-token", 20, n_items, rank, tuple(adapters), "random"))
 
 

@@ -23,13 +23,18 @@ def write_empty_checkpoint(directory: Path, n_items: int, hidden: int = 64) -> P
     return directory
 
 
-def write_table_adapter(directory: Path, checkpoint: Path, seed: int) -> Path:
-    """An adapter of rank ``RANK`` on the projections and ``TABLE_RANK`` on the vocabulary, a random table in it."""
-    write_adapter(directory, checkpoint, seed, RANK)
+def write_table_adapter(directory: Path, checkpoint: Path, seed: int, first_layer: int = 0) -> Path:
+    """An adapter of rank ``RANK`` on the projections and ``TABLE_RANK`` on the vocabulary, a random table in it.
+
+    Where layers below ``first_layer`` have none, the others' modules are named in full, as training writes them.
+    """
+    write_adapter(directory, checkpoint, seed, RANK, first_layer=first_layer)
     weights = directory / "adapter_model.safetensors"
-    save_file(load_file(weights) | _table(checkpoint, seed), weights)
+    of_layers = load_file(weights)
+    save_file(of_layers | _table(checkpoint, seed), weights)
+    modules = sorted({name.removeprefix("base_model.model.").partition(".lora_")[0] for name in of_layers})
     config = adapter_config(checkpoint, TABLE_RANK) | {
-        "target_modules": [*PROJECTIONS, "embed_tokens", "lm_head"],
+        "target_modules": [*(modules if first_layer else PROJECTIONS), "embed_tokens", "lm_head"],
         "rank_pattern": dict.fromkeys(PROJECTIONS, RANK),
         "alpha_pattern": dict.fromkeys(PROJECTIONS, SCALE * RANK),
     }
@@ -37,13 +42,15 @@ def write_table_adapter(directory: Path, checkpoint: Path, seed: int) -> Path:
     return directory
 
 
-def write_table_bundle(directory: Path, n_items: int, adapters: Sequence[str], hidden: int = 64) -> Bundle:
-    """A bundle of such a checkpoint and such adapters that holds what workers need and nothing else."""
+def write_table_bundle(
+    directory: Path, n_items: int, adapters: Sequence[str], hidden: int = 64, last_only: Sequence[str] = ()
+) -> Bundle:
+    """A bundle of such a checkpoint and such adapters; see ``checkpoints.write_bundle``."""
     bundle = write_bundle(directory, n_items, (), RANK, hidden)
     checkpoint = directory / "checkpoint"
     _empty_vocabulary(checkpoint / "model.safetensors")
     for seed, name in enumerate(adapters, start=1):
-        write_table_adapter(bundle.adapter_path(name), checkpoint, seed)
+        write_table_adapter(bundle.adapter_path(name), checkpoint, seed, first_layer=int(name in last_only))
     model = msgspec.structs.replace(bundle.manifest.model, adapters=tuple(adapters), table_rank=TABLE_RANK)
     return write_manifest(directory, msgspec.structs.replace(bundle.manifest, model=model, files=hash_files(directory)))
 

@@ -79,6 +79,7 @@ def test_a_run_from_before_a_setting_existed_is_reused_until_somebody_sets_it(
         document = json.loads(record.read_text())
         for config in (document["config"], document["config"].get("local", {})):
             config.pop("lora_targets", None)
+            config.pop("adapted_layers", None)
         record.write_text(json.dumps(document))
     assert run(directory, finished_run.config)[0] == []
     pipeline = Pipeline(directory, with_local(finished_run.config, lora_targets=("q_proj",)), lambda line: None)

@@ -87,6 +87,11 @@ def test_a_file_that_is_not_there(tmp_path: Path) -> None:
         ),
         ("local", {"lora_targets": ""}, "local.lora_targets: ('',); expected one or more of q_proj, k_proj"),
         ("local", {"lora_targets": []}, "local.lora_targets: (); expected one or more of q_proj, k_proj"),
+        (
+            "local",
+            {"top_layers": 2, "adapted_layers": 3},
+            "local.adapted_layers: 3 is out of range; expected at most top_layers, 2",
+        ),
         ("data", {"split": "time", "test_from": 0.8}, "data.valid_from: 0.8; expected less than test_from, 0.8"),
     ],
 )

@@ -7,6 +7,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import cycle
 from pathlib import Path
 from statistics import median
 
@@ -21,6 +22,7 @@ from service.engine.adapter_files import read_adapter
 from service.engine.model import DType, LanguageModel, ModelSettings, Query
 
 ADAPTERS = tuple(f"c{number:02d}" for number in range(9))
+SLOTS = range(1, 10)
 N_BEST = 100
 HISTORY = 20  # items
 USERS = 32  # of the larger batch
@@ -49,13 +51,13 @@ def measure(n_items: int, rounds: int, threads: int, seed: int) -> dict[str, flo
 
 
 def _item_token(model: LanguageModel, shape: Shape, rounds: int, seed: int) -> dict[str, float]:
-    prompts = _prompts(shape, USERS, seed)
-    one, nine = _queries(prompts[:1], (1,)), _queries(prompts[:1], range(1, 10))
-    taken = _in_turn(
+    prompts = item_prompts(shape.n_items, USERS, seed)
+    one, nine, batch = queries(prompts[:1], (1,)), queries(prompts[:1], SLOTS), queries(prompts, SLOTS)
+    taken = in_turn(
         {
             "one": lambda: model.answer(one),
             "nine": lambda: model.answer(nine),
-            "batch": lambda: model.answer(_queries(prompts, range(1, 10))),
+            "batch": lambda: model.answer(batch),
         },
         rounds,
     )
@@ -73,11 +75,11 @@ def _title(n_items: int, seed: int) -> dict[str, float]:
     with tempfile.TemporaryDirectory(prefix="lr-") as temporary:
         directory = Path(temporary)
         titles = write_title_model(directory, shape, ADAPTERS, seed=seed)
-        model = _loaded(directory, ModelSettings(shape.lora_rank))
+        model = load_model(directory / CHECKPOINT, _adapters(directory), ModelSettings(shape.lora_rank))
     history = item_numbers(np.random.default_rng(seed).choice(n_items, HISTORY, replace=False))
     prompt = item_numbers(titles.prompt(history))
-    nine = _queries([prompt], range(1, 10))
-    taken = _in_turn(
+    nine = queries([prompt], SLOTS)
+    taken = in_turn(
         {"nine": lambda: model.answer(nine), "single": lambda: [model.answer([query]) for query in nine]}, TITLE_ROUNDS
     )
     return {
@@ -91,28 +93,35 @@ def _title(n_items: int, seed: int) -> dict[str, float]:
 def _item_token_model(shape: Shape, dtype: DType, seed: int) -> Iterator[LanguageModel]:
     with tempfile.TemporaryDirectory(prefix="lr-") as temporary:
         spec = write_item_token_model(Path(temporary), shape, ADAPTERS, seed=seed)
-        yield _loaded(Path(temporary), ModelSettings(spec.lora_rank, spec.table_rank, dtype=dtype))
+        settings = ModelSettings(spec.lora_rank, spec.table_rank, dtype=dtype)
+        yield load_model(Path(temporary) / CHECKPOINT, _adapters(Path(temporary)), settings)
 
 
-def _loaded(directory: Path, settings: ModelSettings) -> LanguageModel:
-    """The checkpoint with its adapters in slots 1 to 9."""
-    model = LanguageModel.load(directory / CHECKPOINT, settings)
-    for slot, name in enumerate(ADAPTERS, 1):
-        model.adapters.write(slot, read_adapter(directory / "adapters" / name, model.adapters.targets()))
+def _adapters(directory: Path) -> list[Path]:
+    return [directory / "adapters" / name for name in ADAPTERS]
+
+
+def load_model(checkpoint: Path, adapters: Sequence[Path], settings: ModelSettings) -> LanguageModel:
+    """The engine's model with nine adapters in ``SLOTS``: those given, in turn."""
+    model = LanguageModel.load(checkpoint, settings)
+    for slot, adapter in zip(SLOTS, cycle(adapters), strict=False):
+        model.adapters.write(slot, read_adapter(adapter, model.adapters.targets()))
     return model
 
 
-def _prompts(shape: Shape, n: int, seed: int) -> list[Ints]:
-    rng, prompts = np.random.default_rng(seed), ItemPrompts(shape.n_items, HISTORY)
-    histories = [item_numbers(rng.choice(shape.n_items, HISTORY, replace=False)) for _ in range(n)]
+def item_prompts(n_items: int, n: int, seed: int) -> list[Ints]:
+    """Random histories as prompts of the item-token form."""
+    rng, prompts = np.random.default_rng(seed), ItemPrompts(n_items, HISTORY)
+    histories = [item_numbers(rng.choice(n_items, HISTORY, replace=False)) for _ in range(n)]
     return [item_numbers(prompts.prompt(history)) for history in histories]
 
 
-def _queries(prompts: Sequence[Ints], slots: Sequence[int]) -> list[Query]:
+def queries(prompts: Sequence[Ints], slots: Sequence[int]) -> list[Query]:
+    """Every prompt under every slot's adapter."""
     return [Query(prompt, slot, N_BEST) for prompt in prompts for slot in slots]
 
 
-def _in_turn(works: Mapping[str, Work], rounds: int) -> dict[str, list[float]]:
+def in_turn(works: Mapping[str, Work], rounds: int) -> dict[str, list[float]]:
     """Milliseconds of each work in each round; two rounds more warm up."""
     taken: dict[str, list[float]] = {name: [] for name in works}
     for _ in range(rounds + 2):

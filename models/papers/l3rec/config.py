@@ -16,7 +16,8 @@ class L3RecConfig:
     """How the local models are built and trained. Defaults were chosen on ml-100k's validation items (docs/LOG.md).
 
     Raises:
-        ConfigError: ``lora_targets`` names what is no projection, or nothing.
+        ConfigError: ``lora_targets`` names what is no projection, or nothing; or more layers are ``adapted_layers``
+            than there are.
     """
 
     form: Form = option(
@@ -30,6 +31,12 @@ class L3RecConfig:
     )
     trunk_layers: int = option(9, "Shallow layers, which read each item alone.", low=1)
     top_layers: int = option(1, "Layers after those, which read the history and carry the adapters.", low=1)
+    adapted_layers: int | None = option(
+        None,
+        "How many of the top layers, the last ones, carry adapters; the others keep the backbone's weights, and what"
+        " comes out of them is the same for all adapters. Unset: all of them.",
+        low=1,
+    )
     title_tokens: int = option(48, "Tokens of an item's text that are read, at most.", low=1)
     text_size: int = option(128, "Directions of the item text that are kept, whitened.", low=1)
     embedding_size: int = option(128, "Width of the item table.", low=1)
@@ -67,11 +74,20 @@ class L3RecConfig:
     def __post_init__(self) -> None:
         if not self.adapted or not set(self.adapted) <= set(LORA_TARGETS):
             raise ConfigError(f"lora_targets: {self.lora_targets}; expected one or more of {', '.join(LORA_TARGETS)}")
+        if self.adapted_layers is not None and self.adapted_layers > self.top_layers:
+            raise ConfigError(
+                f"adapted_layers: {self.adapted_layers} is out of range; expected at most top_layers, {self.top_layers}"
+            )
 
     @property
     def adapted(self) -> tuple[str, ...]:
         """The projections that have adapters."""
         return LORA_TARGETS if self.lora_targets is None else self.lora_targets
+
+    @property
+    def unadapted_layers(self) -> int:
+        """How many of the top layers, the first ones, carry no adapters."""
+        return 0 if self.adapted_layers is None else self.top_layers - self.adapted_layers
 
 
 def check_backbone(config: L3RecConfig) -> None:

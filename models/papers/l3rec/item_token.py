@@ -111,7 +111,8 @@ def _train_whole(
 def _new_model(config: L3RecConfig, text: Tensor) -> ItemTokenModel:
     last = config.trunk_layers + config.top_layers
     top = top_model(load_backbone(config.backbone), config.trunk_layers, last, vocab_size=len(text) + 1)
-    lora = lora_config(config.lora_rank, config.lora_alpha, config.lora_dropout, config.adapted)
+    adapted = None if config.adapted_layers is None else range(config.unadapted_layers, config.top_layers)
+    lora = lora_config(config.lora_rank, config.lora_alpha, config.lora_dropout, config.adapted, adapted)
     return ItemTokenModel(top, text, config.embedding_size, config.item_dropout, lora)
 
 

@@ -82,7 +82,8 @@ def train_global(
     backbone, inputs = load_backbone(config.backbone), _Inputs.open(config, dataset, cached)
     depth = config.trunk_layers + config.top_layers
     rank, alpha, dropout = config.lora_rank, config.lora_alpha, config.lora_dropout
-    lora = title_lora(config.trunk_layers, depth, rank, alpha, dropout, config.adapted)
+    first = config.trunk_layers + config.unadapted_layers
+    lora = title_lora(first, depth, rank, alpha, dropout, config.adapted)
     language_model = get_peft_model(full_model(backbone, depth, inputs.train.titles), lora)
     head = ItemHead(load_file(items / ITEM_VECTORS)["text"], config.embedding_size, backbone.hidden_size)
     model = CachedTitleModel(language_model, config.trunk_layers, head, config.item_dropout)

@@ -117,6 +117,8 @@ class TestSettings:
             ["train", "local", "--lora-targets", "q_proj,head"],
             "local.lora_targets: ('q_proj', 'head'); expected one or",
         ),
+        (["train", "local", "--adapted-layers", "0"], "local.adapted_layers: 0 is out of range; expected at least 1"),
+        (["train", "local", "--adapted-layers", "2"], "local.adapted_layers: 2 is out of range; expected at most top_"),
         (["communities", "build", "--bandwidth", "3"], "communities.bandwidth: 3.0 is out of range"),
         (["bundle", "build", "--candidates", "5"], "serving.candidates: 5 is out of range; expected at least 10"),
         (["data", "prepare", "--window", "1"], "data.window: 1 is out of range; expected at least 2"),

@@ -90,20 +90,25 @@ def test_mixed_batch_equals_peft_for_every_adapter(empty: LanguageModel, files: 
             np.testing.assert_allclose(served - served[0], (expected - expected.max())[items], atol=TOLERANCE)
 
 
-@pytest.mark.parametrize("projections", [LORA_TARGETS, ("v_proj", "down_proj")])
-def test_what_training_writes_is_served(tmp_path: Path, projections: tuple[str, ...]) -> None:
+@pytest.mark.parametrize(
+    ("projections", "layers"), [(LORA_TARGETS, None), (("v_proj", "down_proj"), None), (("v_proj", "down_proj"), (1,))]
+)
+def test_what_training_writes_is_served(
+    tmp_path: Path, projections: tuple[str, ...], layers: tuple[int, ...] | None
+) -> None:
     """A trainable model, exported with its table in the adapter, ranks on the engine as before the export."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         top = top_model(load_backbone(str(write_backbone(tmp_path / "backbone"))), 2, 4, vocab_size=N_ITEMS + 1)
-        lora = lora_config(RANK, 8.0, 0.0, projections)
+        lora = lora_config(RANK, 8.0, 0.0, projections, layers)
         model = ItemTokenModel(top, torch.randn(N_ITEMS, 8), TABLE_RANK, 0.0, lora).eval()
         for parameter in (*model.adapter_parameters(), *model.item_parameters()):
             nn.init.normal_(parameter, std=0.2)
     expected = [offline_scores(model, history) for history in histories()]
     save_whole_adapter(model, tmp_path / "adapter")
-    adapted = {name.split(".")[-3] for name in load_file(tmp_path / "adapter" / WEIGHTS) if ".layers." in name}
-    assert adapted == set(projections)
+    adapted = [name.split(".") for name in load_file(tmp_path / "adapter" / WEIGHTS) if ".layers." in name]
+    assert {parts[-3] for parts in adapted} == set(projections)
+    assert {int(parts[4]) for parts in adapted} == set(layers or (0, 1))
     model.language_model.unload().save_pretrained(str(tmp_path / "checkpoint"))
     engine = LanguageModel.load(tmp_path / "checkpoint", SETTINGS)
     load(engine, tmp_path, 1, "adapter")

@@ -44,11 +44,24 @@ class TestPlan:
         assert planned[1].name == "local.top_layers=2,communities.kernel=uniform"
         assert (planned[1].config.local.top_layers, planned[1].config.communities.kernel) == (2, "uniform")
 
+    def test_values_of_one_section_are_taken_together(self, config: RunConfig) -> None:
+        planned = trials(config, [parse("local.adapted_layers=1,2"), parse("local.top_layers=2")], grid=True)
+
+        assert [(t.config.local.adapted_layers, t.config.local.top_layers) for t in planned] == [(1, 2), (2, 2)]
+
+    def test_lists_have_semicolons_between_them(self, config: RunConfig) -> None:
+        planned = trials(config, [parse("local.lora_targets=q_proj,v_proj; q_proj")], grid=False)
+
+        assert [trial.config.local.lora_targets for trial in planned] == [("q_proj", "v_proj"), ("q_proj",)]
+        assert [trial.name for trial in planned] == ["local.lora_targets=q_proj,v_proj", "local.lora_targets=q_proj"]
+
     def test_a_path_makes_one_directory(self, config: RunConfig) -> None:
         (trial,) = trials(config, [parse(f"local.backbone={config.local.backbone}")], grid=False)
         assert "/" not in trial.name
 
-    @pytest.mark.parametrize("text", ["local.top_layers", "top_layers=2", "local.top_layers=", "local.top_layers=1,,2"])
+    @pytest.mark.parametrize(
+        "text", ["local.top_layers", "top_layers=2", "local.top_layers=", "local.top_layers=1,,2", "a.b=1;"]
+    )
     def test_what_is_no_key_with_values(self, text: str) -> None:
         with pytest.raises(ConfigError, match=rf"vary: '{text}'; expected SECTION\.KEY=v1,v2"):
             parse(text)

@@ -1,4 +1,5 @@
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,13 +22,13 @@ RANK = 4
 HISTORIES = [[], [3], [3, 1, 4], [8, 0, 5, 2, 7]]
 
 
-def new_model(backbone: Backbone, seed: int = 0) -> ItemTokenModel:
+def new_model(backbone: Backbone, seed: int = 0, layers: Sequence[int] | None = None) -> ItemTokenModel:
     """A model in which every part matters: LoRA's B, zero at first, is drawn too."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         text = torch.randn(N_ITEMS, 6)
         top = top_model(backbone, 2, 4, N_ITEMS + 1)
-        model = ItemTokenModel(top, text, 8, dropout=0.3, lora=lora_config(RANK, 8.0, 0.1))
+        model = ItemTokenModel(top, text, 8, dropout=0.3, lora=lora_config(RANK, 8.0, 0.1, layers=layers))
         randomize(model.language_model)
     return model.eval()
 
@@ -132,6 +133,17 @@ def test_trainable_are_adapter_and_item_table_and_nothing_twice(model: ItemToken
     assert len(adapter) + len(items) == len(trainable)
     assert len(adapter) == 2 * len(LORA_TARGETS) * 2  # A and B, two layers
     assert all(RANK in p.shape for p in adapter)
+
+
+@torch.inference_mode()
+def test_layers_below_the_adapted_ones_give_the_same_whatever_the_adapter(backbone: Backbone) -> None:
+    inputs = torch.randn(2, 5, 64)
+    first, second = (
+        new_model(backbone, seed, layers=(1,)).language_model(inputs_embeds=inputs, output_hidden_states=True)
+        for seed in (0, 1)
+    )
+    assert torch.equal(first.hidden_states[1], second.hidden_states[1])
+    assert not torch.allclose(first.hidden_states[2], second.hidden_states[2], atol=1e-2)
 
 
 def test_dropout_works_in_training_only(model: ItemTokenModel) -> None:

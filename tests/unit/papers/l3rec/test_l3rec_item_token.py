@@ -1,6 +1,7 @@
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +14,8 @@ from models.contract.errors import ConfigError
 from models.contract.types import Floats
 from models.data.dataset import Dataset
 from models.evaluation.metrics import mean_ndcg
-from models.llm.item_token import CatalogueModel
+from models.llm.backbone import load_backbone
+from models.llm.item_token import LORA_TARGETS, CatalogueModel
 from models.llm.next_item import NextItemScorer
 from models.llm.training import FitState
 from models.papers.l3rec.config import L3RecConfig
@@ -74,6 +76,11 @@ def local_tensors(
 
 def adapter_tensors(directory: Path) -> dict[str, Tensor]:
     return load_file(directory / ADAPTER / "adapter_model.safetensors")
+
+
+def adapter_settings(directory: Path) -> dict[str, Any]:
+    settings: dict[str, Any] = json.loads((directory / ADAPTER / "adapter_config.json").read_text())
+    return settings
 
 
 def checkpoint_tensors(directory: Path) -> dict[str, Tensor]:
@@ -138,6 +145,42 @@ def test_adapters_are_on_the_projections_that_are_asked_for(trained: Trained, tm
     assert {name.split(".")[-3] for name in local} == {"q_proj", "v_proj"}
 
 
+@pytest.fixture(scope="module")
+def last_only(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    """A global model with adapters in the last of its two layers."""
+    config = replace(trained.config, adapted_layers=1)
+    return train(config, trained.dataset, tmp_path_factory.mktemp("last_only"))
+
+
+def test_adapters_are_in_the_last_layers_that_are_asked_for(last_only: Trained, tmp_path: Path) -> None:
+    local = local_tensors(last_only, RED, tmp_path / "red")
+    assert local.keys() == adapter_tensors(last_only.directory).keys()
+    assert len(local) == 2 * len(LORA_TARGETS)
+    assert all(name.startswith("base_model.model.model.layers.1.") for name in local)
+    for directory in (last_only.directory, tmp_path / "red"):
+        assert adapter_settings(directory)["layers_to_transform"] == [1]
+
+
+def test_the_layers_below_keep_the_backbones_weights(last_only: Trained) -> None:
+    kept, backbone = checkpoint_tensors(last_only.directory), load_backbone(last_only.config.backbone)
+    for name, weight in backbone.model.model.layers[2].state_dict().items():
+        assert torch.equal(kept[f"model.layers.0.{name}"], weight)
+
+
+def test_a_model_with_some_layers_adapted_learns_and_loads(last_only: Trained) -> None:
+    saved = scorer(last_only.directory / CHECKPOINT, last_only.directory / ADAPTER, last_only.config)
+    best = mean_ndcg(by_history(saved), last_only.dataset.examples("valid"), n=None)
+    assert best == pytest.approx(last_only.state.best, abs=0.02)
+    assert last_only.state.best > float(last_only.reports[0].split()[-1]) + 0.1
+
+
+def test_to_adapt_all_layers_is_what_happens_without_the_setting(trained: Trained, tmp_path: Path) -> None:
+    every = train(replace(trained.config, adapted_layers=2), trained.dataset, tmp_path / "every")
+    assert same(adapter_tensors(every.directory), adapter_tensors(trained.directory))
+    assert same(checkpoint_tensors(every.directory), checkpoint_tensors(trained.directory))
+    assert adapter_settings(trained.directory)["layers_to_transform"] is None
+
+
 def test_too_many_layers_are_refused(trained: Trained, tmp_path: Path) -> None:
     config = replace(trained.config, trunk_layers=3, top_layers=2)
     with pytest.raises(ConfigError, match="layers 3 to 5"):
@@ -159,6 +202,21 @@ def test_a_table_in_the_adapter_scores_as_one_in_the_checkpoint(trained: Trained
     np.testing.assert_allclose(inside, outside, atol=1e-4)
 
 
+def test_so_does_one_with_some_layers_adapted(last_only: Trained, tmp_path: Path) -> None:
+    config = replace(last_only.config, local_start="scratch")
+    apart = train(config, last_only.dataset, tmp_path / "apart")
+    histories = last_only.dataset.examples("test").histories
+    inside, outside = (
+        scorer(t.directory / CHECKPOINT, t.directory / ADAPTER, t.config).scores(histories) for t in (apart, last_only)
+    )
+    np.testing.assert_allclose(inside, outside, atol=1e-4)
+    written = adapter_settings(apart.directory)
+    assert written["layers_to_transform"] is None
+    assert len(written["target_modules"]) == len(LORA_TARGETS) + 2
+    assert {"embed_tokens", "lm_head", "model.layers.1.self_attn.q_proj"} < set(written["target_modules"])
+    assert set(written["rank_pattern"]) == set(LORA_TARGETS)
+
+
 def test_the_checkpoint_then_has_an_empty_vocabulary(apart: Trained) -> None:
     vocabulary = load_file(apart.directory / CHECKPOINT / "model.safetensors")
     assert not vocabulary["model.embed_tokens.weight"].any()
@@ -166,7 +224,7 @@ def test_the_checkpoint_then_has_an_empty_vocabulary(apart: Trained) -> None:
 
 
 def test_all_parts_of_such_an_adapter_have_one_scale(apart: Trained) -> None:
-    config = json.loads((apart.directory / ADAPTER / "adapter_config.json").read_text())
+    config = adapter_settings(apart.directory)
     assert config["r"] == apart.config.embedding_size
     scale = config["lora_alpha"] / config["r"]
     assert {name: alpha / config["rank_pattern"][name] for name, alpha in config["alpha_pattern"].items()} == (

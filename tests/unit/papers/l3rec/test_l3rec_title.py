@@ -1,3 +1,4 @@
+import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -124,6 +125,19 @@ def test_local_training_changes_the_adapter_and_nothing_else(trained: Trained, t
     assert red.keys() == blue.keys() == start.keys()
     assert not any(torch.equal(red[name], other[name]) for name in red for other in (blue, start))
     assert {path.name for path in (tmp_path / "red").iterdir()} == {ADAPTER}
+
+
+def test_adapters_are_in_the_last_layers_that_are_asked_for(trained: Trained, tmp_path: Path) -> None:
+    some = train(replace(trained.config, adapted_layers=1, epochs=1), trained.dataset, tmp_path / "some")
+    local = local_tensors(some, RED, tmp_path / "red")
+    assert local.keys() == adapter_tensors(some.directory).keys()
+    assert {name.split(".layers.")[1].split(".")[0] for name in local} == {"3"}  # counted from the first of the trunk
+    settings = json.loads((tmp_path / "red" / ADAPTER / "adapter_config.json").read_text())
+    assert settings["layers_to_transform"] == [3]
+    valid = trained.dataset.examples("valid")
+    assert mean_ndcg(by_history(scorer(some, some.directory)), valid, n=None) == pytest.approx(
+        some.state.best, abs=0.03
+    )
 
 
 def test_a_local_adapter_is_no_worse_on_its_own_users(trained: Trained, tmp_path: Path) -> None:
