@@ -91,9 +91,7 @@ class WorkerClient:
         body = orjson.dumps({"lora_name": name, "lora_path": path})
         status, answer = await self._request("POST", "/v1/load_lora_adapter", body)
         if status != 200 and not (status == 400 and _ALREADY_LOADED in answer):
-            raise WorkerError(
-                f"{name}: not loaded from {path}: status {status}: {answer[:200].decode(errors='replace')}"
-            )
+            raise WorkerError(f"not loaded from {path}: status {status}: {answer[:200].decode(errors='replace')}")
 
     async def unload_adapter(self, name: str) -> None:
         """Unload an adapter. One that is not there counts as unloaded."""

@@ -118,11 +118,12 @@ class Loader:
                 self._shared.count(PoolEvent.ADAPTER_EVICTED)
                 await self.unload(evicted)
             refusal = await self._bring(name, owner)
+            if refusal is not None:
+                logger.warning("worker %s: %s is not used: %s", self._client.url, name, refusal.why)
         finally:
             if refusal is None:
                 self._residency.loaded(name)
             else:
-                logger.warning("worker %s: %s is not used: %s", self._client.url, name, refusal.why)
                 self._residency.refused(name, refusal)
             seconds = self._shared.clock() - started
             self._usual_seconds += NEWEST_LOAD * (seconds - self._usual_seconds)

@@ -1,19 +1,16 @@
 """A pool: interchangeable replicas, the bundles' adapters placed on them, and calls sent where the adapters are."""
 
 import asyncio
-import dataclasses
-import time
-from collections.abc import Coroutine, Sequence
+from collections.abc import Sequence
 from functools import partial
-from typing import Any
 
 import aiohttp
 
 from models.contract.bundle import Bundle
 from service.periodic import cancel_all, every
+from service.workers.calls import UNREACHABLE, Calls
 from service.workers.client import WorkerClient
 from service.workers.demand import Demand
-from service.workers.hedging import LatencyQuantile, hedged
 from service.workers.loader import Shared
 from service.workers.placement import place, preference
 from service.workers.replica import Replica
@@ -23,16 +20,11 @@ from service.workers.trust import Examiner
 from service.workers.types import (
     Completion,
     Outcome,
-    OutcomeKind,
-    PoolEvent,
     PoolObserver,
     PoolOptions,
     Question,
     ReplicaStatus,
 )
-
-TIMED_OUT = Outcome(OutcomeKind.TIMEOUT)
-UNREACHABLE = Outcome(OutcomeKind.UNREACHABLE, detail="no replica is ready")
 
 
 class WorkerPool:
@@ -55,7 +47,7 @@ class WorkerPool:
         self._replicas = {client.url: Replica(client, options, self._demand, shared) for client in clients}
         self._orders: dict[str, list[Replica]] = {}
         self._placed_for: list[frozenset[str]] = []  # the base models by replica when adapters were placed
-        self._latency = LatencyQuantile()
+        self._calls = Calls(options, shared, self._order)
         self._tasks: set[asyncio.Task[None]] = set()
 
     def expect(self, bundles: Sequence[Bundle]) -> None:
@@ -119,7 +111,7 @@ class WorkerPool:
         with self._roster.request(bundle_id):
             async with asyncio.TaskGroup() as group:
                 errands = self._errands(list(names), completion)
-                tasks = [group.create_task(self._run(errand, question, bundle)) for errand in errands]
+                tasks = [group.create_task(self._calls.run(errand, question, bundle)) for errand in errands]
         outcomes = {name: outcome for task in tasks for name, outcome in task.result().items()}
         return [self._ended(adapter, outcomes[bundle.adapter_name(adapter)]) for adapter in adapters]
 
@@ -132,76 +124,6 @@ class WorkerPool:
             return one_each(names, self._order)
         # The same history goes to the same replica, as long as that is as idle as the others.
         return together(names, [self._replicas[url] for url in preference(str(completion.prompt), self._replicas)])
-
-    async def _run(self, errand: Errand[Replica], question: Question, bundle: Bundle) -> dict[str, Outcome]:
-        started = time.perf_counter()
-        answers: dict[str, Outcome] = {}
-        try:
-            async with asyncio.timeout_at(question.deadline):
-                if errand.holders:
-                    await self._ask(errand, question, answers)
-                else:
-                    answers[errand.names[0]] = await self._fetch(errand.names[0], question, bundle)
-        except TimeoutError:
-            pass  # what came in time counts
-        seconds = time.perf_counter() - started
-        return {name: dataclasses.replace(answers.get(name, TIMED_OUT), seconds=seconds) for name in errand.names}
-
-    async def _ask(self, errand: Errand[Replica], question: Question, answers: dict[str, Outcome]) -> None:
-        """Ask where the adapters are, and once more what turns out not to be there."""
-        asked_at = self._clock()
-        replica, outcomes = await self._first_answer(errand, question)
-        pairs = list(zip(errand.names, outcomes, strict=True))
-        answers.update({name: outcome for name, outcome in pairs if outcome.kind is not OutcomeKind.NOT_FOUND})
-
-        async def again(name: str) -> None:
-            answers[name] = await replica.call_again(name, question, asked_at)
-
-        missed = [name for name, outcome in pairs if outcome.kind is OutcomeKind.NOT_FOUND]
-        if missed:
-            await asyncio.gather(*map(again, missed))
-
-    async def _first_answer(self, errand: Errand[Replica], question: Question) -> tuple[Replica, list[Outcome]]:
-        free = errand.free or errand.holders[-1:]  # one that is not free says why
-        call = self._call(free[0], errand, question)
-        if not self._options.hedge or len(errand.holders) == 1:
-            return await call
-
-        def second() -> "Coroutine[Any, Any, tuple[Replica, list[Outcome]]] | None":
-            other = next((replica for replica in errand.free if replica is not free[0]), None)
-            if other is None:
-                return None
-            self._observer.happened(self._options.name, PoolEvent.HEDGE_SENT)
-            return self._call(other, errand, question)
-
-        replica, outcomes = await hedged(call, second, self._latency.seconds, lambda answer: _is_answer(answer[1]))
-        if replica is not free[0]:
-            self._observer.happened(self._options.name, PoolEvent.HEDGE_WON)
-        return replica, outcomes
-
-    async def _call(
-        self, replica: Replica, errand: Errand[Replica], question: Question
-    ) -> tuple[Replica, list[Outcome]]:
-        started = self._clock()
-        outcomes = await replica.call(errand.names, question)
-        if _is_answer(outcomes):
-            self._latency.observe(self._clock() - started)
-        return replica, outcomes
-
-    async def _fetch(self, name: str, question: Question, bundle: Bundle) -> Outcome:
-        """Have an adapter loaded that no replica holds, and ask it; where it would come too late, do not wait."""
-        replicas = [replica for replica in self._order(name) if replica.serves(bundle)]
-        for replica in sorted(replicas, key=lambda each: not each.residency.is_loading(name)):
-            load = replica.loader.load(name, demanded=True)
-            if load is None:
-                continue
-            if not replica.loader.comes_in_time(name, question.deadline):
-                return Outcome(OutcomeKind.NOT_RESIDENT, detail="it is being loaded")
-            await asyncio.shield(load)
-            if replica.holds(name):
-                return (await replica.call([name], question))[0]
-        absences = [replica.absence(name) for replica in replicas]
-        return max(absences, key=lambda absence: absence.kind is not OutcomeKind.NOT_RESIDENT, default=UNREACHABLE)
 
     def _ended(self, adapter: str, outcome: Outcome) -> Outcome:
         self._observer.call_ended(self._options.name, adapter, outcome.kind, outcome.seconds)
@@ -256,7 +178,3 @@ class WorkerPool:
         status, breaker = replica.status(), replica.breaker.state
         resident = len(replica.residency)
         self._observer.replica_changed(self._options.name, replica.url, bool(status.bundles), breaker, resident)
-
-
-def _is_answer(outcomes: Sequence[Outcome]) -> bool:
-    return any(outcome.kind is OutcomeKind.OK for outcome in outcomes)

@@ -27,10 +27,11 @@ Ranking = dict[str, float]
 
 
 class Worker:
-    """A worker at ``url``."""
+    """A worker at ``url`` that serves the base model ``base_id``."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, base_id: str) -> None:
         self.url = url
+        self.base_id = base_id
 
     def load(self, bundle: Bundle, *adapters: str) -> None:
         """Load adapters at run time, as the gateway does."""
@@ -55,7 +56,7 @@ class Worker:
 
     def status(self, **changes: Any) -> int:
         """Status of the answer to a completion."""
-        return status(f"{self.url}/v1/completions", {"model": "b-1", "prompt": [1], "max_tokens": 1} | changes)
+        return status(f"{self.url}/v1/completions", {"model": self.base_id, "prompt": [1], "max_tokens": 1} | changes)
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +80,7 @@ def vllm(bundle: Bundle) -> Iterator[Worker]:
 @contextmanager
 def _worker(kind: WorkerKind, bundle: Bundle) -> Iterator[Worker]:
     with serving(kind, bundle) as url:
-        worker = Worker(url)
+        worker = Worker(url, bundle.base_id)
         worker.load(bundle, *ADAPTERS)
         yield worker
 
@@ -101,13 +102,13 @@ def same_ranking(ours: Ranking, theirs: Ranking) -> None:
 
 @pytest.mark.parametrize("adapter", [None, *ADAPTERS])
 def test_same_top_ten(engine: Worker, vllm: Worker, bundle: Bundle, adapter: str | None) -> None:
-    model = bundle.id if adapter is None else bundle.adapter_name(adapter)
+    model = bundle.base_id if adapter is None else bundle.adapter_name(adapter)
     for history in histories(25):
         same_ranking(engine.ranked(model, history), vllm.ranked(model, history))
 
 
 def test_adapters_are_applied(engine: Worker, vllm: Worker, bundle: Bundle) -> None:
-    models = [bundle.id, *map(bundle.adapter_name, ADAPTERS)]
+    models = [bundle.base_id, *map(bundle.adapter_name, ADAPTERS)]
     for worker in (engine, vllm):
         assert len({tuple(worker.ranked(model, [1, 2, 3])) for model in models}) == len(models)
 

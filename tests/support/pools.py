@@ -101,6 +101,12 @@ async def make_ready(pool: WorkerPool, *bundles: Bundle, seconds: float = 5.0) -
     await until(lambda: all(pool.is_ready(bundle.id) for bundle in bundles), seconds)
 
 
+async def make_all_ready(pool: WorkerPool, bundle: Bundle) -> None:
+    """The same on every replica."""
+    await make_ready(pool, bundle)
+    await until(lambda: all(bundle.id in status.bundles for status in pool.status()))
+
+
 async def ask(
     pool: WorkerPool, bundle: Bundle, *adapters: str, seconds: float = 5.0, completion: Completion = ASKED
 ) -> list[Outcome]:

@@ -164,7 +164,7 @@ async def test_loads_unloads_and_tells_what_there_is(client: WorkerClient):
 async def test_load_that_is_refused_says_why(client: WorkerClient, stub: Stub):
     await stub.order(slots=1)
     await client.load_adapter("a", "/adapters/a")
-    with pytest.raises(WorkerError, match=r"b: not loaded from /adapters/b: status 400: .*no slot is free"):
+    with pytest.raises(WorkerError, match=r"^not loaded from /adapters/b: status 400: .*no slot is free"):
         await client.load_adapter("b", "/adapters/b")
 
 

@@ -7,7 +7,19 @@ from pathlib import Path
 
 import pytest
 from support.bundles import make_bundle
-from support.pools import ASKED, Stub, ask, expected_items, kinds, make_ready, metric, pool_of, until, worker
+from support.pools import (
+    ASKED,
+    Stub,
+    ask,
+    expected_items,
+    kinds,
+    make_all_ready,
+    make_ready,
+    metric,
+    pool_of,
+    until,
+    worker,
+)
 from support.processes import free_port
 
 from models.contract.bundle import Bundle
@@ -44,7 +56,7 @@ async def test_every_adapter_gives_its_own_list_in_the_order_asked(bundle: Bundl
         worker(bundle.base_id) as two,
         pool_of(one.url, two.url, kind=worker_kind) as pool,
     ):
-        await make_ready(pool, bundle)
+        await make_all_ready(pool, bundle)
         outcomes = await ask(pool, bundle, *ADAPTERS)
     assert [o.ranking.items.tolist() for o in outcomes] == [expected_items(bundle, name) for name in ADAPTERS]
 
@@ -138,7 +150,7 @@ async def test_503_is_taken_at_its_word_and_the_replica_left_alone_as_long_as_it
         worker(bundle.base_id) as two,
         pool_of(one.url, two.url, kind=worker_kind) as pool,
     ):
-        await make_ready(pool, bundle)
+        await make_all_ready(pool, bundle)
         probed = await _asked(one)
         await one.order(mode="busy", retry_after=3)
         for item in range(20):  # of many users, who would be spread over both
@@ -163,7 +175,7 @@ async def test_second_replica_takes_what_exceeds_the_limit_of_the_first(bundle: 
         worker(bundle.base_id) as two,
         pool_of(one.url, two.url, in_flight_limit=1) as pool,
     ):
-        await make_ready(pool, bundle)
+        await make_all_ready(pool, bundle)
         for stub in (one, two):
             await stub.order(delay_seconds=0.2)
         outcomes = await asyncio.gather(*(kind(pool, bundle) for _ in range(3)))
@@ -193,7 +205,7 @@ async def test_late_call_is_made_again_elsewhere_and_the_loser_is_cancelled(bund
         worker(bundle.base_id) as two,
         pool_of(one.url, two.url, hedge=True, telemetry=telemetry) as pool,
     ):
-        await make_ready(pool, bundle)
+        await make_all_ready(pool, bundle)
         slow = one if preference(bundle.adapter_name("c00"), [one.url, two.url])[0] == one.url else two
         await slow.order(delay_seconds=30)
         assert set(await kinds(pool, bundle, ADAPTERS)) == {"ok"}
@@ -207,7 +219,7 @@ async def test_late_call_is_made_again_elsewhere_and_the_loser_is_cancelled(bund
 
 async def test_nothing_is_hedged_by_default(bundle: Bundle):
     async with worker(bundle.base_id) as one, worker(bundle.base_id) as two, pool_of(one.url, two.url) as pool:
-        await make_ready(pool, bundle)
+        await make_all_ready(pool, bundle)
         await one.order(delay_seconds=30)
         await two.order(delay_seconds=30)
         probes = (await one.counts())["completions"] + (await two.counts())["completions"]
