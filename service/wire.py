@@ -16,8 +16,7 @@ from models.contract.types import Array, RankedList, item_numbers
 FANOUT_PATH = "/v1/fanout"
 
 Encoding = Literal["float", "base64"]
-Numbers = list[float] | str
-"""JSON numbers, or base64 of little-endian int32 (tokens) or float32 (log-probabilities)."""
+"""Of an answer's numbers: ``float`` for people, ``base64`` of little-endian int32 and float32 for gateways."""
 
 
 class FanoutRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -53,8 +52,8 @@ class FanoutResult(msgspec.Struct, frozen=True, omit_defaults=True):
     """One model's next tokens, best first, and their log-probabilities; or why there are none."""
 
     model: str
-    tokens: Numbers = ""
-    logprobs: Numbers = ""
+    tokens: list[int] | str = ""
+    logprobs: list[float] | str = ""
     error: ModelError | None = None
 
 
@@ -74,7 +73,10 @@ def encode_ranking(model: str, ranking: RankedList, encoding: Encoding) -> Fanou
 
 def decode_ranking(result: FanoutResult) -> RankedList:
     """The ranked tokens of a result without an error. Raises ValueError where it is malformed."""
-    tokens, scores = _numbers(result.tokens, "<i4"), _numbers(result.logprobs, "<f4")
+    try:
+        tokens, scores = _numbers(result.tokens, "<i4"), _numbers(result.logprobs, "<f4")
+    except OverflowError as exc:
+        raise ValueError(f"a token is no int32: {exc}") from exc
     if len(tokens) != len(scores):
         raise ValueError(f"{len(tokens)} tokens with {len(scores)} log-probabilities")
     return RankedList(item_numbers(tokens), np.asarray(scores, np.float32))
@@ -84,7 +86,7 @@ def _packed(values: Array, dtype: str) -> str:
     return base64.b64encode(values.astype(dtype).tobytes()).decode("ascii")
 
 
-def _numbers(values: Numbers, dtype: str) -> Array:
+def _numbers(values: list[int] | list[float] | str, dtype: str) -> Array:
     if isinstance(values, str):
         return np.frombuffer(base64.b64decode(values, validate=True), dtype)
     return np.asarray(values, dtype)

@@ -5,8 +5,9 @@ A server may say that an adapter is loaded and go on answering with the base mod
 ranked offline by PEFT in float32, and whoever has an adapter loaded asks for that history's list and compares.
 
 Servers normalise over different vocabularies and compute in different number formats. Scores are therefore compared
-less their mean over the items compared, and an answer passes where it is less than half as far from what is expected as
-the adapter that is most like this one, or within what a number format may do, and nobody else's list is clearly nearer.
+less their mean over the items compared, and an answer passes where it is as near to what is expected as number formats
+allow, and nobody else's list is clearly nearer. What differs less than that cannot be told apart: an adapter that was
+trained again from the same start, say, and hardly moved.
 """
 
 from collections.abc import Iterable, Mapping
@@ -23,9 +24,9 @@ from models.contract.types import Floats, Ints, RankedList
 
 BASE = ""  # among the names of lists: the base model's, without an adapter
 PROBED_ITEMS = 100  # of a list, at most
-HALF = 0.5  # of the way to the adapter that is most like it: beyond, an answer is nobody's
-BFLOAT16 = 0.05  # mean difference of log-probabilities that a server's number format may make
-FLOAT32 = 1e-3  # likewise, with a margin: 1e-5 were seen
+FEWEST_ITEMS = 3  # of a list: fewer say nothing about an adapter
+TOLERANCE = 0.06  # of a list's standard deviation: bfloat16 makes a difference of up to 0.03, float32 of 1e-5
+ROUNDING = 1e-3  # log-probabilities; below it, adapters are twins
 
 
 @dataclass(frozen=True)
@@ -59,15 +60,10 @@ class Probe:
         others = {name: distance(ranking, answer) for name, ranking in self.lists.items()}
         own = others.pop(adapter)
         nearest = min(others, key=others.__getitem__)
-        if others[nearest] < HALF * own - FLOAT32:
+        if others[nearest] < own / 2 - ROUNDING:
             return f"it answers like {nearest or 'the base model'} ({others[nearest]:.4f} away, {own:.4f} from its own)"
-        limit = max(HALF * self._gap(adapter), BFLOAT16)
-        return f"its scores are {own:.4f} from what is expected, {limit:.4f} is the limit" if own > limit else ""
-
-    def _gap(self, adapter: str) -> float:
-        """How far the list that is most like an adapter's is from it."""
-        own = self.lists[adapter]
-        return min(distance(own, ranking) for name, ranking in self.lists.items() if name != adapter)
+        limit = max(TOLERANCE * float(self.lists[adapter].scores.std()), ROUNDING)
+        return "" if own <= limit else f"its scores are {own:.4f} from what is expected, {limit:.4f} is the limit"
 
     def save(self, directory: Path) -> None:
         """Write ``probe.safetensors``."""
@@ -78,7 +74,10 @@ class Probe:
 
 
 def load_probe(directory: Path, adapters: Iterable[str]) -> Probe:
-    """Read ``probe.safetensors``. Raises BundleError where it is malformed, or one of ``adapters`` has no list."""
+    """Read ``probe.safetensors``.
+
+    Raises BundleError where it is malformed, or one of ``adapters`` has no list, or one that is too short.
+    """
     path = directory / PROBE
     try:
         tensors = load_file(path)
@@ -88,8 +87,14 @@ def load_probe(directory: Path, adapters: Iterable[str]) -> Probe:
     except (OSError, KeyError, ValueError, SafetensorError) as exc:
         raise BundleError(f"{path}: {exc}") from exc
     if missing := {BASE, *adapters} - lists.keys():
-        raise BundleError(f"{path}: no list of {', '.join(sorted(name or 'the base model' for name in missing))}")
+        raise BundleError(f"{path}: no list of {_named(missing)}")
+    if short := {name for name, ranking in lists.items() if len(ranking) < FEWEST_ITEMS}:
+        raise BundleError(f"{path}: fewer than {FEWEST_ITEMS} items in the list of {_named(short)}")
     return probe
+
+
+def _named(adapters: Iterable[str]) -> str:
+    return ", ".join(sorted(name or "the base model" for name in adapters))
 
 
 def distance(expected: RankedList, answer: RankedList) -> float:

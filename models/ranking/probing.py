@@ -31,8 +31,8 @@ def make_probe(system: LocalSystem) -> Probe:
 
 
 def _popular(system: LocalSystem) -> Ints:
-    """At most half of the catalogue, so that items are left to rank."""
-    n = min(PROBED_HISTORY, system.history_length, system.cf.n_items // 2)
+    """At most a quarter of the catalogue, so that items are left to rank."""
+    n = min(PROBED_HISTORY, system.history_length, system.cf.n_items // 4)
     return item_numbers(np.argsort(-system.popularity, kind="stable")[:n])
 
 

@@ -43,6 +43,17 @@ def test_another_bundles_adapter_is_nobodys():
     assert "is the limit" in PROBE.complaint("c00", best(scores(55)))
 
 
+def test_scores_that_are_no_numbers_are_refused():
+    answer = RankedList(PROBE.lists["c00"].items, np.full(N, np.nan, np.float32))
+    assert "is the limit" in PROBE.complaint("c00", answer)
+
+
+@pytest.mark.parametrize("noise", [0.1, 0.3])
+def test_an_adapter_that_was_trained_again_is_another_one(noise: float):
+    again = (SCORES["c00"] + np.random.default_rng(5).normal(size=N_ITEMS) * noise).astype(np.float32)
+    assert "is the limit" in PROBE.complaint("c00", best(again))
+
+
 def near(values: Floats, by: float) -> Floats:
     """Scores that differ by a little, as those of adapters that start from the same one."""
     return (values + by * scores(77)).astype(np.float32)
@@ -86,6 +97,13 @@ def test_an_adapter_without_a_list_is_named(tmp_path: Path):
     PROBE.save(tmp_path)
     with pytest.raises(BundleError, match="no list of c07"):
         load_probe(tmp_path, ("c00", "c07"))
+
+
+def test_a_list_that_says_nothing_is_refused(tmp_path: Path):
+    short = RankedList(item_numbers([1, 2]), np.asarray([1, 0], np.float32))
+    Probe(HISTORY, PROBE.prompt, {**PROBE.lists, "c01": short}).save(tmp_path)
+    with pytest.raises(BundleError, match="fewer than 3 items in the list of c01"):
+        load_probe(tmp_path, ADAPTERS)
 
 
 def test_a_damaged_file_is_named(tmp_path: Path):
