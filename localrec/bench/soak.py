@@ -1,8 +1,8 @@
 """``localrec bench soak``: a whole service under mixed load while two bundles take turns.
 
 Both bundles have the same base model, so one worker holds the adapters of both, loads one bundle's and unloads the
-other's at every turn. Every list is compared with the one that PEFT ranks offline for the same user and the bundle that
-the answer names: an adapter that answered for another one would show.
+other's at every turn. Every answer is explained, and compared voter by voter with what PEFT ranks offline for the same
+user and the bundle that the answer names: one adapter that answered for another one would show in its ranks.
 """
 
 import asyncio
@@ -24,8 +24,9 @@ from localrec.bench.report import report
 from localrec.bench.synthetic import SyntheticUsers, users_of, write_users
 from localrec.pointing import connect
 from localrec.stack import Stack, WorkerKind, running_stack
-from models.contract.bundle import Bundle
+from models.contract.bundle import Bundle, community_adapter
 from models.contract.errors import LocalRecError
+from models.contract.selection import Voter
 from models.pointer import activate
 from models.ranking.ranker import LocalRanker
 from models.ranking.recommend import recommend
@@ -33,7 +34,11 @@ from models.ranking.system import open_system
 from models.types import Sequences
 
 N = 10  # items of a list
-SAME_ITEMS = 8  # of N: what near-equal scores may change; another adapter's list shares hardly any
+SAME_ITEMS = 9  # of N: what near-equal scores may change
+NEAR_RANKS = 2  # that near-equal scores may exchange in one voter's list
+WRONG_SHARE = 1 / 3  # of a voter's ranks: its list is another one's
+DEGRADED_SHARE = 0.01  # of the answers, at most
+MEMORY_GROWTH = 1.05  # from the second quarter of the time to the last
 SAMPLE_SECONDS = 5.0
 PROGRESS_SAMPLES = 6
 PAGE_MIB = 4096 / 2**20
@@ -94,8 +99,16 @@ class Tally:
         self.bundle_id = bundle_id
 
 
-Expected = Mapping[tuple[str, int], Sequence[str]]
-"""The list, as item ids, by bundle's id and user's row."""
+@dataclass(frozen=True)
+class Expected:
+    """What is ranked offline: the served list, and each voter's ranks, by item ids."""
+
+    items: Sequence[str]
+    ranks: Mapping[str, Mapping[str, int]]
+
+
+Expectations = Mapping[tuple[str, int], Expected]
+"""By bundle's id and user's row."""
 
 
 def run(options: SoakOptions) -> dict[str, Any]:
@@ -127,25 +140,45 @@ def run(options: SoakOptions) -> dict[str, Any]:
         with running_stack(bundles[0], directory, workers=options.workers, publish=write_both) as stack:
             tally = asyncio.run(_soak(stack, [bundle.id for bundle in bundles], users, expected, options))
     record = report("soak", _metrics(tally, options))
-    if failed := {name: n for name, n in tally.outcomes.items() if name not in {"right", "refused", "degraded"}}:
-        raise LocalRecError(f"the soak failed: {failed}")
-    if tally.switches < tally.swaps - 1:  # the last one may have come too late
-        raise LocalRecError(f"the pointer moved {tally.swaps} times, the bundle in service {tally.switches} times")
+    if failures := _failures(tally, record["metrics"]):
+        raise LocalRecError(f"the soak failed: {'; '.join(failures)}")
     return record
 
 
-def _expected(bundle: Bundle, users: SyntheticUsers) -> dict[tuple[str, int], list[str]]:
+def _failures(tally: Tally, metrics: Mapping[str, float]) -> list[str]:
+    """What must not happen, and did."""
+    allowed = {"right", "refused", "degraded"}
+    found = [f"{n} x {name}" for name, n in tally.outcomes.items() if name not in allowed]
+    if tally.outcomes["degraded"] > DEGRADED_SHARE * tally.outcomes.total():
+        found.append(f"{tally.outcomes['degraded']} answers are degraded: {tally.reasons.most_common(3)}")
+    if tally.switches < tally.swaps - 1:  # the last one may have come too late
+        found.append(f"the pointer moved {tally.swaps} times, the bundle in service {tally.switches} times")
+    for name in tally.memory_mib:
+        early, late = metrics[f"{name}_memory_mib_early"], metrics[f"{name}_memory_mib_late"]
+        if late > MEMORY_GROWTH * early:
+            found.append(f"the {name}'s memory grew from {early:.0f} to {late:.0f} MiB")
+    return found
+
+
+def _expected(bundle: Bundle, users: SyntheticUsers) -> dict[tuple[str, int], Expected]:
     """What the offline evaluation ranks for every user."""
     system, settings = open_system(bundle), bundle.manifest.serving.fusion()
     answers = LocalRanker(system, settings.candidates).answers(Sequences.of(list(users.histories)))
     return {
-        (bundle.id, row): [f"i{item}" for item in recommend(system, answer, settings, N)]
+        (bundle.id, row): Expected(
+            [f"i{item}" for item in recommend(system, answer, settings, N)],
+            {voter.name: _ranks(voter) for voter in answer.voters if voter.membership is not None},
+        )
         for row, answer in enumerate(answers)
     }
 
 
+def _ranks(voter: Voter) -> dict[str, int]:
+    return {f"i{item}": rank for rank, item in enumerate(voter.ranking.items.tolist(), start=1)}
+
+
 async def _soak(
-    stack: Stack, bundle_ids: Sequence[str], users: SyntheticUsers, expected: Expected, options: SoakOptions
+    stack: Stack, bundle_ids: Sequence[str], users: SyntheticUsers, expected: Expectations, options: SoakOptions
 ) -> Tally:
     tally, rng = Tally(), np.random.default_rng(options.seed)
     url, started = f"http://127.0.0.1:{stack.gateway_port}/recommend", time.perf_counter()
@@ -178,7 +211,7 @@ async def _beside(*work: Any) -> AsyncIterator[None]:
 def _draw(users: SyntheticUsers, options: SoakOptions, rng: np.random.Generator) -> Request:
     """Known users, strangers who send a history, and one in twenty who makes a mistake."""
     row, kind = int(rng.integers(len(users.ids))), rng.random()
-    shared = {"n": N, "deadline_ms": options.deadline_ms}
+    shared = {"n": N, "deadline_ms": options.deadline_ms, "explain": True}
     if kind < 0.05:
         return Request({"user_id": users.ids[row], "n": 0}, None)
     if kind < 0.35:
@@ -187,7 +220,9 @@ def _draw(users: SyntheticUsers, options: SoakOptions, rng: np.random.Generator)
     return Request(shared | {"user_id": users.ids[row]}, row)
 
 
-async def _ask(session: aiohttp.ClientSession, url: str, request: Request, expected: Expected, tally: Tally) -> None:
+async def _ask(
+    session: aiohttp.ClientSession, url: str, request: Request, expected: Expectations, tally: Tally
+) -> None:
     began = time.perf_counter()
     try:
         async with session.post(url, json=request.body) as response:
@@ -206,11 +241,33 @@ async def _ask(session: aiohttp.ClientSession, url: str, request: Request, expec
         tally.outcomes[_verdict(answer, expected[answer["model_version"], request.user])] += 1
 
 
-def _verdict(answer: Mapping[str, Any], expected: Sequence[str]) -> str:
-    items = [item["item_id"] for item in answer["items"]]
+def _verdict(answer: Mapping[str, Any], expected: Expected) -> str:
+    """``right`` where the list is the expected one, but for near-equal scores, and so are all voters' ranks in it."""
     if answer["degraded"]:
         return "degraded"
-    return "right" if len(set(items) & set(expected)) >= SAME_ITEMS else "wrong"
+    items = [item["item_id"] for item in answer["items"]]
+    given = _given_ranks(answer)
+    same = len(set(items) & set(expected.items)) >= SAME_ITEMS and given.keys() <= expected.ranks.keys()
+    voters_right = all(_is_voter(given.get(name, {}), ranks, items) for name, ranks in expected.ranks.items())
+    return "right" if same and voters_right else "wrong"
+
+
+def _given_ranks(answer: Mapping[str, Any]) -> dict[str, dict[str, int]]:
+    """The communities' ranks of the served items, as the answer explains them."""
+    given: dict[str, dict[str, int]] = {}
+    for item in answer["items"]:
+        for vote in item["explanation"]:
+            if vote["community"] is not None:
+                given.setdefault(community_adapter(vote["community"]), {})[item["item_id"]] = vote["rank"]
+    return given
+
+
+def _is_voter(given: Mapping[str, int], expected: Mapping[str, int], items: Sequence[str]) -> bool:
+    """Whether ranks of the served items are those of a voter's list; what is not in the list ranks behind its end."""
+    end = len(expected) + 1
+    ranked = [item for item in items if item in given or item in expected]
+    off = sum(abs(given.get(item, end) - expected.get(item, end)) > NEAR_RANKS for item in ranked)
+    return off <= WRONG_SHARE * len(ranked)
 
 
 async def _swap(redis_url: str, bundle_ids: Sequence[str], seconds: float, tally: Tally) -> None:
