@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 import pytest
 from support.checkpoints import write_bundle
-from support.parity import TOLERANCE, serving
+from support.parity import TOLERANCE, check_fan_out, serving
 from support.servers import post, status
 
 from localrec.stack import WorkerKind
 from models.contract.bundle import Bundle
 from models.contract.prompts import item_prompt
+from models.contract.types import item_numbers
 
 pytestmark = pytest.mark.vllm
 
@@ -153,3 +154,7 @@ def test_unload_and_load_again(engine: Worker, vllm: Worker, bundle: Bundle) -> 
         assert worker.status(model=model) == 404
         worker.load(bundle, "c02")
         same_ranking(worker.ranked(model, [9, 8, 7]), before)
+
+
+def test_a_fan_out_gives_the_lists_of_single_calls(bundle: Bundle) -> None:
+    check_fan_out(bundle, ADAPTERS, [item_numbers(history) for history in histories(25)])
