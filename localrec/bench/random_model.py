@@ -115,9 +115,8 @@ def write_item_token_model(
 ) -> ModelSpec:
     """``checkpoint`` and ``adapters/NAME`` of the item-token form. The same ``base_seed`` gives the same checkpoint."""
     with _seeded(base_seed):
-        lora = lora_config(shape.lora_rank, 2.0 * shape.lora_rank, 0.0)
-        if shape.adapted_layers < shape.layers:
-            lora.layers_to_transform = shape.adapted
+        layers = shape.adapted if shape.adapted_layers < shape.layers else None
+        lora = lora_config(shape.lora_rank, 2.0 * shape.lora_rank, 0.0, layers=layers)
         text = torch.randn(shape.n_items, shape.embedding_size)
         model = ItemTokenModel(_llama(shape, shape.n_items + 1), text, shape.embedding_size, 0.0, lora)
         nn.init.normal_(model.learned.weight, std=TABLE_STD)

@@ -33,6 +33,7 @@ class Mode(StrEnum):
     BUSY = "busy"  # 503
     GARBAGE = "garbage"  # 200, but not the contract
     BROKEN = "broken"  # 500
+    TOO_LATE = "too_late"  # 504, as our engine says where the deadline is nearer than the answer
 
 
 class Orders(msgspec.Struct, forbid_unknown_fields=True):
@@ -167,6 +168,8 @@ class StubWorker:
             return json_response({"error": "busy"}, 503, headers)
         if orders.mode is Mode.BROKEN:
             return json_response({"error": "broken"}, 500)
+        if orders.mode is Mode.TOO_LATE:
+            return json_response({"error": "the deadline is nearer than the answer"}, 504)
         return Response(GARBAGE, media_type="application/json") if orders.mode is Mode.GARBAGE else None
 
     def _knows(self, model: str) -> bool:

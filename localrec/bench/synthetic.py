@@ -1,4 +1,4 @@
-"""A valid bundle without any training, and users for it: for benchmarks and tests. Needs numpy only.
+"""A valid bundle without any training, and users for it: for benchmarks and tests. The base install will do.
 
 Its language model is the stub worker's, whose rankings are a function of names, unless another one is written.
 """
@@ -85,7 +85,7 @@ def make_bundle(
     seed: int = 0,
     embedding_size: int = 16,
     name: str = "synthetic",
-    write_model: "WriteModel | None" = None,
+    write_model: WriteModel | None = None,
 ) -> Bundle:
     """Write a bundle of random parameters to ``root/<id>``. The same arguments give the same bundle.
 

@@ -130,6 +130,8 @@ class WorkerClient:
 def _kind_of_status(status: int) -> OutcomeKind:
     if status == 404:
         return OutcomeKind.NOT_FOUND
+    if status == 504:  # our engine's word that the deadline is nearer than the answer
+        return OutcomeKind.TIMEOUT
     return OutcomeKind.REFUSED if status in {429, 503} else OutcomeKind.INVALID
 
 

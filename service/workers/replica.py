@@ -127,6 +127,8 @@ class Replica:
             with self.residency.using(names):
                 outcomes = await self._ask(names, question)
             kind = _verdict(outcomes)
+            if kind is OutcomeKind.TIMEOUT:
+                kind = None  # that it would come too late is the word of a worker that is well
             self._rest(max(outcome.retry_after_seconds for outcome in outcomes))
             return outcomes
         finally:

@@ -87,7 +87,9 @@ def _model(trial: Path) -> tuple[LanguageModel, int]:
     config = run_of(trial)
     system = Results(trial, config).system()
     adapters = [path for name, path in system.adapters.items() if name != GLOBAL_ADAPTER]
-    return load_model(system.checkpoint, adapters, ModelSettings(config.local.lora_rank)), system.cf.n_items
+    table_rank = config.local.embedding_size if config.local.local_start == "scratch" else 0
+    settings = ModelSettings(config.local.lora_rank, table_rank)
+    return load_model(system.checkpoint, adapters, settings), system.cf.n_items
 
 
 def _quality(trial: Path) -> dict[str, Interval]:

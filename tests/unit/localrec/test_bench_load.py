@@ -37,7 +37,7 @@ async def test_constant_rate_sends_what_is_due_and_counts_failures(port: int):
     result = await asyncio.to_thread(load, port, "/x", BODIES, 2, 1.0, 40.0)
     assert len(result.latencies_ms) == 40
     assert result.failures == 10
-    assert 30 < result.requests_per_second < 45
+    assert 20 < result.requests_per_second < 35  # three of four
 
 
 async def test_closed_loop_sends_when_the_last_answer_is_in(port: int):

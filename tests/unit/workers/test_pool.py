@@ -160,6 +160,17 @@ async def test_503_is_taken_at_its_word_and_the_replica_left_alone_as_long_as_it
         assert set(await kinds(pool, bundle, ADAPTERS)) == {"ok"}
 
 
+@pytest.mark.parametrize("worker_kind", ["vllm", "engine"])
+async def test_replica_that_says_it_would_be_late_is_no_replica_that_fails(bundle: Bundle, worker_kind: str):
+    async with worker(bundle.base_id) as stub, pool_of(stub.url, kind=worker_kind, failures_to_open=2) as pool:
+        await make_ready(pool, bundle)
+        await stub.order(mode="too_late")
+        for _ in range(5):
+            assert await kind(pool, bundle) == "timeout"
+        await stub.order()
+        assert await kind(pool, bundle) == "ok"
+
+
 async def test_replica_that_rests_is_asked_where_nobody_else_can_be(bundle: Bundle):
     async with worker(bundle.base_id) as stub, pool_of(stub.url) as pool:
         await make_ready(pool, bundle)
