@@ -43,7 +43,7 @@ def local(bundle: Path, workers: Literal["engine", "vllm"], json_file: Path | No
 @click.option(
     "--part",
     "parts",
-    type=click.Choice(["model", "http", "vllm", "loading", "slots"]),
+    type=click.Choice(["model", "http", "vllm", "loading", "slots", "index"]),
     multiple=True,
     help="What to measure; again for more. Default: all.",
 )

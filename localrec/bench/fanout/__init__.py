@@ -11,7 +11,7 @@ from localrec.bench.fanout.served import ServedOptions
 from localrec.bench.fanout.targets import print_targets
 from localrec.bench.report import report
 
-Part = Literal["model", "http", "vllm", "loading", "slots"]
+Part = Literal["model", "http", "vllm", "loading", "slots", "index"]
 PARTS: tuple[Part, ...] = get_args(Part)
 
 
@@ -20,7 +20,8 @@ class FanoutBenchOptions:
     """What is measured.
 
     Args:
-        parts: the model by itself, over HTTP, beside vLLM, while adapters are loaded, with too few slots.
+        parts: the model by itself, over HTTP, beside vLLM, while adapters are loaded, with too few slots, with a very
+            large catalogue.
         rounds: of the model by itself, after two that warm up.
         threads: of torch, for the model by itself; the served engine takes its own default.
         served: see :class:`ServedOptions`.
@@ -44,6 +45,7 @@ def run(options: FanoutBenchOptions) -> dict[str, Any]:
             "vllm": lambda: served.against_vllm(root, shape),
             "loading": lambda: served.while_loading(root, shape),
             "slots": lambda: slots.measure(root, shape),
+            "index": lambda: in_process.index(options.threads, shape.seed),
         }
         for part in options.parts:
             print(f"  {part} …", flush=True)

@@ -28,6 +28,8 @@ HISTORY = 20  # items
 USERS = 32  # of the larger batch
 TITLE_LAYERS = 10  # nine below the adapters, as when they were cut from the backbone
 TITLE_ROUNDS = 6
+INDEXED_ITEMS = 200_000
+INDEX_ROUNDS = 8
 
 Work = Callable[[], object]
 
@@ -48,6 +50,31 @@ def measure(n_items: int, rounds: int, threads: int, seed: int) -> dict[str, flo
                 measured = _item_token(model, shape, rounds, seed)
             metrics |= {f"{key}_{name}{suffix}": value for key, value in measured.items()}
     return metrics | _title(n_items, seed)
+
+
+def index(threads: int, seed: int) -> dict[str, float]:
+    """A very large catalogue by index and by the exact product, and how much of the exact lists the index finds.
+
+    The item vectors are random: for an index that is the worst case, as they have no clusters.
+    """
+    torch.set_num_threads(threads)
+    with tempfile.TemporaryDirectory(prefix="lr-") as temporary:
+        directory, shape = Path(temporary), Shape(INDEXED_ITEMS)
+        spec = write_item_token_model(directory, shape, ADAPTERS, seed=seed)
+        exact, indexed = (
+            load_model(
+                directory / CHECKPOINT, _adapters(directory), ModelSettings(spec.lora_rank, head_index_items=items)
+            )
+            for items in (INDEXED_ITEMS * 2, INDEXED_ITEMS)
+        )
+    asked = queries(item_prompts(INDEXED_ITEMS, 1, seed), SLOTS)
+    taken = in_turn({"exact": lambda: exact.answer(asked), "index": lambda: indexed.answer(asked)}, INDEX_ROUNDS)
+    return {
+        "large_catalogue_exact_ms": median(taken["exact"]),
+        "large_catalogue_index_ms": median(taken["index"]),
+        "large_catalogue_index_over_exact": _ratio(taken["index"], taken["exact"]),
+        "large_catalogue_recall_at_100": indexed.index_recall(queries(item_prompts(INDEXED_ITEMS, 8, seed), SLOTS)),
+    }
 
 
 def _item_token(model: LanguageModel, shape: Shape, rounds: int, seed: int) -> dict[str, float]:

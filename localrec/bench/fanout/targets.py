@@ -37,7 +37,6 @@ TARGETS = (
     Target("engine_over_vllm_3_layers", 10, True, "the same, three layers with adapters"),
     Target("p99_while_loading_over_quiet", 2, False, "p99 while adapters are loaded, against without"),
     Target("failures_while_loading", 0, False, "failed requests meanwhile"),
-    Target("index_recall_at_100", 0.95, True, "very large catalogue: recall of the index against the exact product"),
     Target(
         "lists_with_half_the_slots",
         0.7,
