@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from localrec.bench.load import LoadResult, load
 from localrec.bench.random_model import Shape, random_bundle
@@ -51,10 +52,13 @@ class ServedOptions:
 
 
 def http(root: Path, options: ServedOptions) -> dict[str, float]:
-    """Requests per second with adapters in all of three layers and in the last, and latency at half of that."""
+    """Requests per second of the default, with adapters in all of three layers and in the last; latency at half of that."""
     metrics: dict[str, float] = {}
-    for name, adapted in (("3_layers", 3), ("last_layer", 1)):
-        bundle = _bundle(root, Shape(options.n_items, layers=3, adapted_layers=adapted), options)
+    names = {"default": (1, 1), "3_layers": (3, 3), "last_layer": (3, 1)}
+    if torch.cuda.is_available():
+        names = {f"{name}_on_gpu": layers for name, layers in names.items()}
+    for name, (layers, adapted) in names.items():
+        bundle = _bundle(root, Shape(options.n_items, layers=layers, adapted_layers=adapted), options)
         with worker("engine", bundle, options) as port:
             full = _fanout_load(port, bundle, options)
             half = _fanout_load(port, bundle, options, rate=full.requests_per_second / 2)

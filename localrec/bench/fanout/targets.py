@@ -33,6 +33,8 @@ TARGETS = (
     Target("http_3_layers_p99_at_half_ms", 30, False, "p99 at half that load, ms"),
     Target("http_last_layer_requests_per_second", 400, True, "HTTP, nine adapters in the last layer, requests/s"),
     Target("http_last_layer_p99_at_half_ms", 30, False, "p99 at half that load, ms"),
+    Target("http_default_on_gpu_requests_per_second", 2_000, True, "the default on an H200, requests/s"),
+    Target("http_default_on_gpu_p99_at_half_ms", 50, False, "p99 at half that load, ms"),
     Target("engine_over_vllm", 10, True, "engine against vLLM, default checkpoint, nine adapters a request"),
     Target("engine_over_vllm_3_layers", 10, True, "the same, three layers with adapters"),
     Target("p99_while_loading_over_quiet", 2, False, "p99 while adapters are loaded, against without"),
