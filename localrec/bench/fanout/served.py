@@ -52,7 +52,7 @@ class ServedOptions:
 
 
 def http(root: Path, options: ServedOptions) -> dict[str, float]:
-    """Requests per second of the default, with adapters in all of three layers and in the last; latency at half of that."""
+    """Requests per second (default; three layers, adapters in all, in the last), and latency at half of that."""
     metrics: dict[str, float] = {}
     names = {"default": (1, 1), "3_layers": (3, 3), "last_layer": (3, 1)}
     if torch.cuda.is_available():
