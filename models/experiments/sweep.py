@@ -8,6 +8,7 @@ The document, JSON (an interval is ``{"mean", "low", "high"}``, 95 % bootstrap o
     points             one a value of a setting and a model: {"axis", "value", "model", "metrics": {"HR@5": interval …}}
 """
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -155,11 +156,16 @@ def _figure(sweep: Sweep, axis: str) -> "Figure":
             beside = 0.2 * (number - len(models) / 2) / len(models)
             x, y = [places[value] + beside for value in points], [i.mean for i in intervals]
             axes.errorbar(x, y, yerr=bars(intervals), marker="o", ms=3, lw=1, elinewidth=0.5, label=model)
-        axes.set_xticks(range(len(values)), values)
+        axes.set_xticks(range(len(values)), [_one_below_the_other(value) for value in values])
         axes.set_xlabel(axis)
         axes.set_ylabel(metric)
     figure.legend(*axes_of[0].get_legend_handles_labels(), loc="outside right upper")
     return figure
+
+
+def _one_below_the_other(value: str) -> str:
+    """A value that is a list, so that it does not run into its neighbours; of a grid's values there are few enough."""
+    return re.sub(",(?! )", "\n", value)
 
 
 def _protocol(sweep: Sweep) -> str:
