@@ -211,9 +211,12 @@ class AdapterStacks:
 
 
 def _grown(stack: Tensor, capacity: int) -> Tensor:
-    """A copy with more slots, the base model's zero; the stack itself where it is large enough."""
+    """A copy with more slots, the stack itself where it is large enough.
+
+    What is new is zero: adapters that are resident and leave the module alone have slots there too.
+    """
     if len(stack) >= capacity:
         return stack
-    grown = stack.new_empty(capacity, *stack.shape[1:])
-    grown[: max(len(stack), 1)] = stack if len(stack) else 0
+    grown = stack.new_zeros(capacity, *stack.shape[1:])
+    grown[: len(stack)] = stack
     return grown

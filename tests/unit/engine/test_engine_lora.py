@@ -76,6 +76,20 @@ def test_growing_copies_beside_the_stack_in_use() -> None:
     torch.testing.assert_close(stack.a[:2], in_use)
 
 
+@pytest.mark.usefixtures("dirty_memory")
+def test_module_that_comes_later_leaves_the_adapters_alone_that_were_there() -> None:
+    narrow, wide = (LoraStack(LoraTarget(N_OUT, N_IN, RANK), torch.empty(0), level) for level in (0, 1))
+    stacks = AdapterStacks({"narrow": narrow, "wide": wide}, capacity=2, budget_bytes=1 << 20)
+    stacks.write(1, {"narrow": factors(1)})
+    stacks.write(2, {"narrow": factors(2), "wide": factors(3)})
+    stacks.write(3, {"wide": factors(4)})  # both grow
+    assert len(wide) == 6
+    assert not wide.a[[0, 1, 4, 5]].any()
+    assert not wide.b[[0, 1, 4, 5]].any()
+    assert not narrow.a[[0, 3, 4, 5]].any()
+    torch.testing.assert_close(narrow.a[1, :RANK], factors(1).a)
+
+
 def test_refused_adapter_leaves_everything() -> None:
     stack = LoraStack(LoraTarget(N_OUT, N_IN, RANK), torch.empty(0), 0)
     stacks = AdapterStacks({"module": stack}, capacity=1, budget_bytes=2 * stack.slot_bytes)

@@ -134,6 +134,18 @@ def test_a_reused_slot_forgets_the_former_adapter(model: LanguageModel, root: Pa
     np.testing.assert_array_equal(model.answer([query])[0].ranking.scores, expected.ranking.scores)
 
 
+@pytest.mark.usefixtures("dirty_memory")
+def test_wider_adapter_leaves_the_answers_of_a_narrow_one_alone(root: Path, model: LanguageModel) -> None:
+    weights = read_adapter(root / "adapters" / "c00", model.adapters.targets())
+    model.adapters.write(1, {name: own for name, own in weights.items() if name.endswith(("q_proj", "v_proj"))})
+    queries = [Query(item_numbers(prompt), 1, 10) for prompt in prompts(4)]
+    before = model.answer(queries)
+    model.adapters.write(2, weights)
+    for expected, got in zip(before, model.answer(queries), strict=True):
+        np.testing.assert_allclose(got.ranking.scores, expected.ranking.scores, atol=TOLERANCE)
+        assert got.ranking.items.tolist() == expected.ranking.items.tolist()
+
+
 def test_budget_refuses_an_adapter_and_changes_nothing(root: Path) -> None:
     shapes_bytes = sum((n_out + n_in) * RANK * 4 for n_out, n_in in projection_shapes(root / "checkpoint").values())
     settings = ModelSettings(
