@@ -56,4 +56,4 @@ async def start(root: Path, model: LanguageModel) -> AsyncIterator[Start]:
 def dirty_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever is allocated without a value holds nan, as memory that was used before may."""
     allocate = torch.Tensor.new_empty
-    monkeypatch.setattr(torch.Tensor, "new_empty", lambda like, *shape: allocate(like, *shape).fill_(torch.nan))
+    monkeypatch.setattr(torch.Tensor, "new_empty", lambda like, *a, **k: allocate(like, *a, **k).fill_(torch.nan))
