@@ -5,16 +5,15 @@ same thread. Everything else here lives on the event loop.
 """
 
 import asyncio
-from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
-from time import monotonic, perf_counter
-from typing import Any, Generic, Protocol, TypeVar
+from time import monotonic
+from typing import Generic, Protocol, TypeVar
 
 from service.engine.batch_time import BatchTime
 from service.engine.errors import DeadlineError, OverloadedError
+from service.engine.queue import BatchLimits, Entry, WaitingQueue
 
 Q = TypeVar("Q")
 A = TypeVar("A")
@@ -28,16 +27,6 @@ class BatchObserver(Protocol):
     def batch_done(self, size: int, seconds: float) -> None:
         """``size`` queries took ``seconds`` in the model's thread."""
         ...
-
-
-@dataclass(frozen=True)
-class _Entry(Generic[Q, A]):
-    """Queries of one request, which are answered together, and what its future is told."""
-
-    queries: Sequence[Q]
-    future: asyncio.Future[Any]
-    deadline: float
-    result: Callable[[Sequence[A]], Any]
 
 
 class Batcher(Generic[Q, A]):
@@ -60,13 +49,12 @@ class Batcher(Generic[Q, A]):
         clock: Callable[[], float] = monotonic,
     ) -> None:
         self._run = run
-        self._max_batch = max_batch
         self._max_queue = max_queue
         self._observer = observer
         self._clock = clock
         self._time = BatchTime()
-        self._queue: deque[_Entry[Q, A]] = deque()
-        self._waiting = 0  # queries of the queue
+        self._queue: WaitingQueue[Q, A] = WaitingQueue(BatchLimits(max_batch))
+        self._running = False
         self._filled, self._idle = asyncio.Event(), asyncio.Event()
         self._idle.set()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="model")
@@ -106,11 +94,11 @@ class Batcher(Generic[Q, A]):
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
 
     def _submit(self, queries: Sequence[Q], deadline: float, result: Callable[[Sequence[A]], R]) -> "asyncio.Future[R]":
-        if self._waiting + len(queries) > self._max_queue:
+        if self._queue.n_queries + len(queries) > self._max_queue:
             raise OverloadedError(f"the queue is full: {len(self._queue)} requests wait")
         future: asyncio.Future[R] = asyncio.get_running_loop().create_future()
-        self._queue.append(_Entry(queries, future, deadline, result))
-        self._waiting += len(queries)
+        finds_idle = not self._running and not self._queue
+        self._queue.append(Entry(queries, future, deadline, finds_idle, result))
         self._filled.set()
         self._idle.clear()
         return future
@@ -120,41 +108,24 @@ class Batcher(Generic[Q, A]):
             await self._filled.wait()
             entries = self._take()
             if entries:
+                self._running = True
                 await self._answer(entries)
+                self._running = False
             if not self._queue:
                 self._filled.clear()
                 self._idle.set()
 
-    def _take(self) -> list[_Entry[Q, A]]:
-        """The next batch, in the order of the queue. What cannot make its deadline is told so and left out.
-
-        A batch ends for all its queries at once: it takes no more of them than its nearest deadline allows.
-        """
-        taken: list[_Entry[Q, A]] = []
-        size, nearest, now = 0, float("inf"), self._clock()
-        while self._queue:
-            entry = self._queue[0]
-            grown = size + len(entry.queries)
-            end = now + self._time.expected(grown)
-            if not entry.future.done() and taken and (grown > self._max_batch or end > nearest):
-                break
-            self._queue.popleft()
-            self._waiting -= len(entry.queries)
-            if entry.future.done():
-                continue
-            if end > entry.deadline or now >= entry.deadline:
-                self._drop(entry, now)
-                continue
-            taken.append(entry)
-            size, nearest = grown, min(nearest, entry.deadline)
+    def _take(self) -> list[Entry[Q, A]]:
+        """The next batch. What cannot make its deadline is told so."""
+        now = self._clock()
+        taken, late = self._queue.take(now, self._time.expected)
+        for entry in late:
+            entry.future.set_exception(DeadlineError("the deadline is nearer than the answer"))
+        if not taken and any(now < entry.deadline for entry in late):
+            self._time.doubt()
         return taken
 
-    def _drop(self, entry: _Entry[Q, A], now: float) -> None:
-        if now < entry.deadline:
-            self._time.doubt()
-        entry.future.set_exception(DeadlineError("the deadline is nearer than the answer"))
-
-    async def _answer(self, entries: Sequence[_Entry[Q, A]]) -> None:
+    async def _answer(self, entries: Sequence[Entry[Q, A]]) -> None:
         queries = [query for entry in entries for query in entry.queries]
         try:
             answers = await self.between_batches(lambda: self._timed(queries))
@@ -171,10 +142,10 @@ class Batcher(Generic[Q, A]):
             start = end
 
     def _timed(self, queries: list[Q]) -> Sequence[A]:
-        started = perf_counter()
+        started = self._clock()
         try:
             return self._run(queries)
         finally:
-            seconds = perf_counter() - started
+            seconds = self._clock() - started
             self._time.observe(len(queries), seconds)
             self._observer.batch_done(len(queries), seconds)

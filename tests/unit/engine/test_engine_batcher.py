@@ -225,3 +225,43 @@ async def test_estimate_that_lets_nothing_through_gives_way(
             continue
         return
     pytest.fail("every request was dropped")
+
+
+async def test_estimate_that_drops_all_that_waits_gives_way_too(
+    batcher: Batcher[int, int], gated: Gated, clock: Clock
+) -> None:
+    await measured(batcher, gated, seconds=10.0)
+    batcher._time.observe = lambda size, seconds: None  # type: ignore[method-assign]
+    gated.gate.set()
+    dropped = 0
+    for _ in range(50):
+        idle, waiting = batcher.submit(1, clock.now + 1), batcher.submit(2, clock.now + 1)
+        assert await idle == 2  # what finds the model idle is answered, whatever the estimate says
+        try:
+            assert await waiting == 4
+        except DeadlineError:
+            dropped += 1
+            continue
+        assert dropped > 1
+        return
+    pytest.fail("every request was dropped")
+
+
+async def test_one_take_doubts_once_and_only_where_it_took_nothing(
+    batcher: Batcher[int, int], gated: Gated, clock: Clock
+) -> None:
+    await measured(batcher, gated, seconds=1.0)
+    batcher._time.observe = lambda size, seconds: None  # type: ignore[method-assign]
+    first = await busy(batcher, gated)
+    some = [batcher.submit(1, clock.now + 0.5), batcher.submit(2), batcher.submit(3, clock.now + 0.5)]
+    gated.gate.set()
+    await asyncio.gather(first, *some, return_exceptions=True)
+    assert batcher._time.expected(1) == 1.0
+    gated.gate.clear()
+    gated.entered.clear()
+    first = await busy(batcher, gated)
+    none = [batcher.submit(number, clock.now + 0.5) for number in range(4)]
+    gated.gate.set()
+    results = await asyncio.gather(first, *none, return_exceptions=True)
+    assert all(isinstance(result, DeadlineError) for result in results[1:])
+    assert batcher._time.expected(1) == pytest.approx(0.9)
