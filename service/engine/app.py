@@ -17,7 +17,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from service.engine.batcher import Batcher
+from service.engine.batcher import MAX_ROWS, Batcher
 from service.engine.errors import (
     BadRequestError,
     ClientGoneError,
@@ -26,7 +26,7 @@ from service.engine.errors import (
     OverloadedError,
     TooLargeError,
 )
-from service.engine.model import Answer, LanguageModel, Query
+from service.engine.model import Answer, LanguageModel, Query, rows
 from service.engine.registry import AdapterRegistry, unknown_model
 from service.engine.schemas import (
     CompletionRequest,
@@ -86,6 +86,7 @@ def create_app(model: LanguageModel, settings: EngineSettings) -> Starlette:
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
         engine.batcher.start()
+        await engine.warm_up()
         yield
         await engine.batcher.close()
 
@@ -115,12 +116,21 @@ class Engine:
         self.telemetry = Telemetry()
         self._model = model
         self.batcher: Batcher[Query, Answer] = Batcher(
-            self._run, settings.max_batch, settings.max_queue, self.telemetry
+            self._run, settings.max_batch, settings.max_queue, self.telemetry, rows=rows
         )
         self._settings = settings
         self._limits = Limits(model.vocabulary_size, settings.max_model_tokens - 1, settings.max_logprobs)
         self._adapters = AdapterRegistry(settings.model_id, settings.adapter_root, model.adapters, self.batcher)
         self.telemetry.watch(lambda: len(self.batcher), lambda: len(self._adapters), lambda: model.adapters.size_bytes)
+
+    async def warm_up(self) -> None:
+        """Run the smallest and the largest batch of the longest prompts that requests can hold, seen by no estimate.
+
+        In the model's thread: torch's own threads belong to the one that calls.
+        """
+        n_tokens = min(self._limits.max_prompt_tokens, MAX_ROWS)
+        n_queries = min(self._settings.max_batch, max(MAX_ROWS // n_tokens, 1))
+        await self.batcher.between_batches(lambda: self._model.warm_up(n_tokens, n_queries))
 
     async def health(self, _: Request) -> Response:
         """``GET /health``: the model is loaded and the loop turns."""

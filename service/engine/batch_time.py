@@ -5,7 +5,7 @@ DOUBT = 0.9  # what is left of the estimate after all that waited was dropped fo
 
 
 class BatchTime:
-    """A line through size and time of the last batches, older ones counting exponentially less.
+    """A line through size (rows of tokens) and time of the last batches, older ones counting exponentially less.
 
     With batches of one size only, time is taken to be proportional to size. An estimate that lets nothing through is
     never corrected by a batch: so each time that all that waits is dropped for it, it gets smaller.

@@ -20,6 +20,8 @@ A = TypeVar("A")
 R = TypeVar("R")
 T = TypeVar("T")
 
+MAX_ROWS = 8192  # of tokens in a batch: one of long prompts stays below about a second, however many calls are allowed
+
 
 class BatchObserver(Protocol):
     """Told about every batch that ran."""
@@ -38,6 +40,8 @@ class Batcher(Generic[Q, A]):
         max_queue: queries that wait at most; more are refused.
         observer: told about every batch.
         clock: tells the time of deadlines, in seconds.
+        rows: of tokens that the queries of one request take: what a batch's time depends on.
+        max_rows: of one batch at most; a request with more has a batch to itself.
     """
 
     def __init__(
@@ -47,13 +51,16 @@ class Batcher(Generic[Q, A]):
         max_queue: int,
         observer: BatchObserver,
         clock: Callable[[], float] = monotonic,
+        rows: Callable[[Sequence[Q]], int] = len,
+        max_rows: int = MAX_ROWS,
     ) -> None:
         self._run = run
         self._max_queue = max_queue
         self._observer = observer
         self._clock = clock
+        self._rows = rows
         self._time = BatchTime()
-        self._queue: WaitingQueue[Q, A] = WaitingQueue(BatchLimits(max_batch))
+        self._queue: WaitingQueue[Q, A] = WaitingQueue(BatchLimits(max_batch, max_rows))
         self._running = False
         self._filled, self._idle = asyncio.Event(), asyncio.Event()
         self._idle.set()
@@ -98,7 +105,7 @@ class Batcher(Generic[Q, A]):
             raise OverloadedError(f"the queue is full: {len(self._queue)} requests wait")
         future: asyncio.Future[R] = asyncio.get_running_loop().create_future()
         finds_idle = not self._running and not self._queue
-        self._queue.append(Entry(queries, future, deadline, finds_idle, result))
+        self._queue.append(Entry(queries, self._rows(queries), future, deadline, finds_idle, result))
         self._filled.set()
         self._idle.clear()
         return future
@@ -126,9 +133,8 @@ class Batcher(Generic[Q, A]):
         return taken
 
     async def _answer(self, entries: Sequence[Entry[Q, A]]) -> None:
-        queries = [query for entry in entries for query in entry.queries]
         try:
-            answers = await self.between_batches(lambda: self._timed(queries))
+            answers = await self.between_batches(lambda: self._timed(entries))
         except Exception as exc:
             for entry in entries:
                 if not entry.future.done():
@@ -141,11 +147,12 @@ class Batcher(Generic[Q, A]):
                 entry.future.set_result(entry.result(answers[start:end]))
             start = end
 
-    def _timed(self, queries: list[Q]) -> Sequence[A]:
+    def _timed(self, entries: Sequence[Entry[Q, A]]) -> Sequence[A]:
+        queries = [query for entry in entries for query in entry.queries]
         started = self._clock()
         try:
             return self._run(queries)
         finally:
             seconds = self._clock() - started
-            self._time.observe(len(queries), seconds)
+            self._time.observe(sum(entry.rows for entry in entries), seconds)
             self._observer.batch_done(len(queries), seconds)

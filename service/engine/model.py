@@ -83,6 +83,11 @@ class Answer:
     state: Floats
 
 
+def rows(queries: Sequence[Query]) -> int:
+    """Rows of tokens that queries of one prompt take: its own below the adapters, and a copy for each query above."""
+    return len(queries[0].tokens) * (1 + len(queries))
+
+
 class LanguageModel:
     """A decoder-only checkpoint with batched adapters. One thread at a time may answer or publish adapters."""
 
@@ -112,14 +117,22 @@ class LanguageModel:
         with torch.inference_mode():
             return cls(model.to(_device(settings.device)).eval(), settings)
 
-    @torch.inference_mode()
     def answer(self, queries: Sequence[Query]) -> list[Answer]:
         """Answer a batch in one forward pass; ``answers[i]`` belongs to ``queries[i]``."""
-        batch = Batch.of([query.tokens for query in queries], [query.slot for query in queries], self._device)
-        states = self._decoder.states(batch, self.adapters.lowest_level(batch.slots)).float()
-        rankings = self._rankings(states, batch, [queries[number] for number in batch.order])
-        answers = map(Answer, rankings, states.cpu().numpy())
-        return [answer for _, answer in sorted(zip(batch.order, answers, strict=True), key=lambda pair: pair[0])]
+        return self._answers(queries)
+
+    def warm_up(self, n_tokens: int, n_queries: int) -> None:
+        """Answer dummy queries, one and many, so that memory and kernels are not new to the first real batch.
+
+        Args:
+            n_tokens: of each prompt.
+            n_queries: of the larger batch.
+        """
+        shape = n_queries, n_tokens  # hardly a prompt is another's: nothing is shared
+        prompts = np.random.default_rng(0).integers(0, self.vocabulary_size, shape, np.int32)
+        queries = [Query(tokens, n_best=1) for tokens in prompts]
+        for batch in (queries[:1], queries):
+            self._answers(batch)
 
     @torch.inference_mode()
     def index_recall(self, queries: Sequence[Query]) -> float:
@@ -132,6 +145,14 @@ class LanguageModel:
             self._index = index
         shared = [np.isin(e.ranking.items, s.ranking.items).mean() for e, s in zip(exact, served, strict=True)]
         return float(np.mean(shared))
+
+    @torch.inference_mode()
+    def _answers(self, queries: Sequence[Query]) -> list[Answer]:
+        batch = Batch.of([query.tokens for query in queries], [query.slot for query in queries], self._device)
+        states = self._decoder.states(batch, self.adapters.lowest_level(batch.slots)).float()
+        rankings = self._rankings(states, batch, [queries[number] for number in batch.order])
+        answers = map(Answer, rankings, states.cpu().numpy())
+        return [answer for _, answer in sorted(zip(batch.order, answers, strict=True), key=lambda pair: pair[0])]
 
     def _rankings(self, states: Tensor, batch: Batch, queries: Sequence[Query]) -> list[RankedList]:
         """Rankings of the batch's calls, whose queries are given in their order."""

@@ -17,6 +17,7 @@ class Entry(Generic[Q, A]):
 
     Args:
         queries: at least one.
+        rows: of tokens that they take.
         future: done before its batch is formed: nobody wants the answer.
         deadline: instant when the answer is too late.
         finds_idle: it came when nothing waited and nothing ran: no estimate drops it.
@@ -24,6 +25,7 @@ class Entry(Generic[Q, A]):
     """
 
     queries: Sequence[Q]
+    rows: int
     future: asyncio.Future[Any]
     deadline: float
     finds_idle: bool
@@ -32,9 +34,10 @@ class Entry(Generic[Q, A]):
 
 @dataclass(frozen=True)
 class BatchLimits:
-    """What a batch holds at most: ``queries``. A request with more has a batch to itself."""
+    """What a batch holds at most: ``queries``, and ``rows`` of tokens. A request with more has a batch to itself."""
 
     queries: int
+    rows: int
 
 
 class WaitingQueue(Generic[Q, A]):
@@ -44,6 +47,7 @@ class WaitingQueue(Generic[Q, A]):
         self._limits = limits
         self._entries: deque[Entry[Q, A]] = deque()
         self.n_queries = 0
+        self._n_rows = 0
 
     def __len__(self) -> int:
         """Requests that wait."""
@@ -53,6 +57,7 @@ class WaitingQueue(Generic[Q, A]):
         """Add a request at the end."""
         self._entries.append(entry)
         self.n_queries += len(entry.queries)
+        self._n_rows += entry.rows
 
     def take(self, now: float, expected: Callable[[int], float]) -> tuple[list[Entry[Q, A]], list[Entry[Q, A]]]:
         """The next batch, and what is too late for it; both leave the queue, and so does what nobody wants.
@@ -63,17 +68,15 @@ class WaitingQueue(Generic[Q, A]):
 
         Args:
             now: the time.
-            expected: seconds that a batch of so many queries takes.
+            expected: seconds that a batch of so many rows takes.
         """
         taken: list[Entry[Q, A]] = []
         late: list[Entry[Q, A]] = []
-        least = self._limits.queries if self.n_queries > self._limits.queries else 0
-        size, nearest = 0, inf
+        least, queries, rows, nearest = self._full_rows(), 0, 0, inf
         while self._entries:
             entry = self._entries[0]
-            grown = size + len(entry.queries)
-            end = now + expected(max(grown, least))
-            if not entry.future.done() and taken and (grown > self._limits.queries or end > nearest):
+            end = now + expected(max(rows + entry.rows, least))
+            if not entry.future.done() and taken and (end > nearest or not self._fits(entry, queries, rows)):
                 break
             self._pop()
             if entry.future.done():
@@ -82,8 +85,20 @@ class WaitingQueue(Generic[Q, A]):
                 late.append(entry)
                 continue
             taken.append(entry)
-            size, nearest = grown, min(nearest, entry.deadline)
+            queries, rows, nearest = queries + len(entry.queries), rows + entry.rows, min(nearest, entry.deadline)
         return taken, late
 
+    def _full_rows(self) -> int:
+        """Rows of a full batch of what waits; 0 where less waits."""
+        queries, rows = self._limits.queries, self._limits.rows
+        if self.n_queries <= queries and self._n_rows <= rows:
+            return 0
+        return min(self._n_rows * queries // self.n_queries, rows)
+
+    def _fits(self, entry: Entry[Q, A], queries: int, rows: int) -> bool:
+        return queries + len(entry.queries) <= self._limits.queries and rows + entry.rows <= self._limits.rows
+
     def _pop(self) -> None:
-        self.n_queries -= len(self._entries.popleft().queries)
+        entry = self._entries.popleft()
+        self.n_queries -= len(entry.queries)
+        self._n_rows -= entry.rows

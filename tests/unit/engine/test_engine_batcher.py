@@ -265,3 +265,32 @@ async def test_one_take_doubts_once_and_only_where_it_took_nothing(
     results = await asyncio.gather(first, *none, return_exceptions=True)
     assert all(isinstance(result, DeadlineError) for result in results[1:])
     assert batcher._time.expected(1) == pytest.approx(0.9)
+
+
+@pytest.fixture
+async def by_rows(gated: Gated, clock: Clock) -> AsyncIterator[Batcher[int, int]]:
+    """A number is its own rows."""
+    batcher: Batcher[int, int] = Batcher(gated.run, 4, 6, gated, clock, rows=sum, max_rows=50)
+    batcher.start()
+    yield batcher
+    gated.gate.set()
+    await batcher.close()
+
+
+async def test_batch_is_bounded_in_rows_too(by_rows: Batcher[int, int], gated: Gated) -> None:
+    first = await busy(by_rows, gated)  # 100 rows: a batch to itself
+    rest = [by_rows.submit(number) for number in (20, 30, 1, 60, 50)]
+    gated.gate.set()
+    await asyncio.gather(first, *rest)
+    assert gated.batches == [[100], [20, 30], [1], [60], [50]]
+
+
+async def test_time_is_expected_by_rows(by_rows: Batcher[int, int], gated: Gated, clock: Clock) -> None:
+    gated.gate.set()
+    by_rows._time.observe(10, 1.0)
+    by_rows._time.observe = lambda size, seconds: None  # type: ignore[method-assign]
+    long, short = by_rows.submit(20), by_rows.submit(5, clock.now + 2)
+    assert await long == 40
+    with pytest.raises(DeadlineError):  # 25 rows would take 2.5 seconds
+        await short
+    assert await by_rows.submit(5, clock.now + 2) == 10

@@ -15,6 +15,7 @@ import pytest
 from support.checkpoints import write_adapter
 from support.engine import ADAPTERS, N_ITEMS, START, Client, Start, completion
 
+from service.engine.batcher import MAX_ROWS
 from service.engine.model import Answer, LanguageModel, Query
 
 pytestmark = pytest.mark.engine
@@ -324,3 +325,22 @@ async def test_bug_in_the_model_is_500_in_the_same_shape(
     status, answer = await client.post("/v1/completions", completion("base", PROMPT))
     assert (status, answer["error"]["type"]) == (500, "InternalServerError")
     assert "secret" not in answer["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("max_model_tokens", "max_batch", "expected"),
+    [(22, 64, (21, 64)), (12, 1, (11, 1)), (301, 64, (300, 27)), (10_000, 64, (MAX_ROWS, 1))],
+)
+async def test_longest_and_largest_batch_runs_in_the_models_thread_before_the_first_request(
+    start: Start,
+    model: LanguageModel,
+    monkeypatch: pytest.MonkeyPatch,
+    max_model_tokens: int,
+    max_batch: int,
+    expected: tuple[int, int],
+) -> None:
+    runs: list[tuple[str, tuple[int, int]]] = []
+    monkeypatch.setattr(model, "warm_up", lambda *sizes: runs.append((threading.current_thread().name, sizes)))
+    client = await start(max_model_tokens=max_model_tokens, max_batch=max_batch)
+    assert runs == [("model_0", expected)]
+    await client.metric_line("localrec_engine_batch_size_count 0.0")

@@ -2,6 +2,7 @@
 
 import warnings
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,7 +16,8 @@ from models.contract.errors import BundleError
 from models.contract.types import item_numbers
 from service.engine.adapter_files import read_adapter
 from service.engine.errors import AdapterError
-from service.engine.model import LanguageModel, ModelSettings, Query
+from service.engine.model import LanguageModel, ModelSettings, Query, rows
+from service.engine.packing import Batch
 
 pytestmark = pytest.mark.engine
 
@@ -172,3 +174,20 @@ def test_bfloat16_ranks_nearly_alike(root: Path, model: LanguageModel) -> None:
 def test_missing_checkpoint_is_named(tmp_path: Path) -> None:
     with pytest.raises(BundleError, match=str(tmp_path)):
         LanguageModel.load(tmp_path, MODEL_SETTINGS)
+
+
+def test_rows_of_a_fan_out() -> None:
+    assert rows([Query(item_numbers([START, 1, 2]), slot) for slot in (0, 1)]) == 9  # the prompt's, and two calls'
+
+
+def test_warm_up_answers_one_and_many_prompts(model: LanguageModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    shapes: list[tuple[int, int]] = []
+    states = model._decoder.states
+
+    def seen(batch: Batch, lowest: int | None) -> torch.Tensor:
+        shapes.append((len(batch.prompts), batch.prompts.longest))
+        return states(batch, lowest)
+
+    monkeypatch.setattr(model, "_decoder", SimpleNamespace(states=seen))
+    model.warm_up(n_tokens=21, n_queries=64)
+    assert shapes == [(1, 21), (64, 21)]
