@@ -171,7 +171,12 @@ def fanout_error(model: str, error: EngineError) -> FanoutResult:
 
 
 def completion_response(model: str, n_prompt_tokens: int, ranking: RankedList, logprobs: int | None) -> dict[str, Any]:
-    """vLLM's answer with one generated token, tokens written as ``token_id:<id>``."""
+    """vLLM's answer with one generated token, tokens written as ``token_id:<id>``.
+
+    Raises EngineError where no token is ranked: then the model's numbers are broken, not the request.
+    """
+    if not len(ranking):
+        raise EngineError(f"{model} ranks no token: its logits are no finite numbers")
     names = [f"token_id:{token}" for token in ranking.items.tolist()]
     scores = ranking.scores.tolist()
     ranked = {

@@ -15,6 +15,7 @@ import pytest
 from support.checkpoints import write_adapter
 from support.engine import ADAPTERS, N_ITEMS, START, Client, Start, completion
 
+from models.contract.types import RankedList, item_numbers
 from service.engine.batcher import MAX_ROWS
 from service.engine.model import Answer, LanguageModel, Query
 
@@ -325,6 +326,17 @@ async def test_bug_in_the_model_is_500_in_the_same_shape(
     status, answer = await client.post("/v1/completions", completion("base", PROMPT))
     assert (status, answer["error"]["type"]) == (500, "InternalServerError")
     assert "secret" not in answer["error"]["message"]
+
+
+async def test_model_that_ranks_nothing_is_500_with_a_reason(
+    start: Start, model: LanguageModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nothing = Answer(RankedList(item_numbers([]), np.empty(0, np.float32)), np.zeros(64, np.float32))
+    monkeypatch.setattr(model, "answer", lambda queries: [nothing] * len(queries))
+    client = await start()
+    status, answer = await client.post("/v1/completions", completion("base", PROMPT))
+    assert (status, answer["error"]["type"]) == (500, "InternalServerError")
+    assert "ranks no token" in answer["error"]["message"]
 
 
 @pytest.mark.parametrize(
