@@ -153,17 +153,18 @@ class Engine:
         body.check(self._limits)
         tokens = token_ids(body.prompt, "prompt", self._limits)
         biased_tokens, added = biases(body.logit_bias, self._limits)
-        with self._adapters.use(body.model) as slot:
-            query = Query(tokens, slot, body.n_best(self._limits), biased_tokens, added)
-            answer = await _unless_gone(request, self.batcher.submit(query))
+        hold = self._adapters.hold(body.model)
+        query = Query(tokens, hold.slots[body.model], body.n_best(self._limits), biased_tokens, added)
+        answer = await _unless_gone(request, self.batcher.submit(query, left=hold.release))
         return json_response(completion_response(body.model, len(tokens), answer.ranking, body.logprobs))
 
     async def embeddings(self, request: Request) -> Response:
         """``POST /v1/embeddings``: the state after the final norm at the last token."""
         body = decode(await _body(request), EmbeddingRequest)
         tokens = token_ids(body.input, "input", self._limits)
-        with self._adapters.use(body.model) as slot:
-            answer = await _unless_gone(request, self.batcher.submit(Query(tokens, slot)))
+        hold = self._adapters.hold(body.model)
+        query = Query(tokens, hold.slots[body.model])
+        answer = await _unless_gone(request, self.batcher.submit(query, left=hold.release))
         return json_response(embedding_response(body.model, len(tokens), answer.state, body))
 
     async def fanout(self, request: Request) -> Response:
@@ -175,11 +176,12 @@ class Engine:
         excluded = exclusions(body.exclude, self._limits)
         n_best = min(body.n, self._limits.vocabulary_size)
         deadline = inf if body.timeout_ms is None else arrived + body.timeout_ms / 1000
-        with self._adapters.use_all(body.models) as slots:
-            if not slots:
-                raise NotFoundError(f"None of the models exists: {', '.join(body.models)}", "models")
-            queries = [Query(tokens, slot, n_best, *excluded) for slot in slots.values()]
-            answers = await _unless_gone(request, self.batcher.submit_all(queries, deadline))
+        hold = self._adapters.hold_all(body.models)
+        slots = hold.slots
+        if not slots:
+            raise NotFoundError(f"None of the models exists: {', '.join(body.models)}", "models")
+        queries = [Query(tokens, slot, n_best, *excluded) for slot in slots.values()]
+        answers = await _unless_gone(request, self.batcher.submit_all(queries, deadline, hold.release))
         rankings = {name: answer.ranking for name, answer in zip(slots, answers, strict=True)}
         results = [
             encode_ranking(name, rankings[name], body.encoding_format)

@@ -84,28 +84,50 @@ class Batcher(Generic[Q, A]):
                 await self._worker
         self._thread.shutdown()
 
-    def submit(self, query: Q, deadline: float = float("inf")) -> asyncio.Future[A]:
-        """Queue one query, see :meth:`submit_all`."""
-        return self._submit([query], deadline, lambda answers: answers[0])
+    @property
+    def n_queries(self) -> int:
+        """Queries that wait."""
+        return self._queue.n_queries
 
-    def submit_all(self, queries: Sequence[Q], deadline: float = float("inf")) -> asyncio.Future[Sequence[A]]:
+    @property
+    def works(self) -> bool:
+        """Whether batches are taken off the queue."""
+        return self._worker is not None and not self._worker.done()
+
+    def submit(
+        self, query: Q, deadline: float = float("inf"), left: Callable[[], None] = lambda: None
+    ) -> asyncio.Future[A]:
+        """Queue one query, see :meth:`submit_all`."""
+        return self._submit([query], deadline, lambda answers: answers[0], left)
+
+    def submit_all(
+        self, queries: Sequence[Q], deadline: float = float("inf"), left: Callable[[], None] = lambda: None
+    ) -> asyncio.Future[Sequence[A]]:
         """Queue queries that are answered together. A future that is done before its batch is formed costs nothing.
 
         Where the batch could not end before ``deadline``, an instant of the clock, the future raises DeadlineError.
         Raises OverloadedError where the queue is full.
+
+        ``left`` is called once, when the queries are out of the queue and of the model: after their batch, though the
+        future may have been done long before, or when they are refused or dropped.
         """
-        return self._submit(queries, deadline, lambda answers: answers)
+        return self._submit(queries, deadline, lambda answers: answers, left)
 
     async def between_batches(self, work: Callable[[], T]) -> T:
         """Run ``work`` in the model's thread while no batch runs."""
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
 
-    def _submit(self, queries: Sequence[Q], deadline: float, result: Callable[[Sequence[A]], R]) -> "asyncio.Future[R]":
-        if self._queue.n_queries + len(queries) > self._max_queue:
-            raise OverloadedError(f"the queue is full: {len(self._queue)} requests wait")
+    def _submit(
+        self, queries: Sequence[Q], deadline: float, result: Callable[[Sequence[A]], R], left: Callable[[], None]
+    ) -> "asyncio.Future[R]":
+        if self.n_queries + len(queries) > self._max_queue:
+            self._queue.forget()
+        if self.n_queries + len(queries) > self._max_queue:
+            left()
+            raise OverloadedError(f"the queue is full: {self.n_queries} calls of {len(self)} requests wait")
         future: asyncio.Future[R] = asyncio.get_running_loop().create_future()
         finds_idle = not self._running and not self._queue
-        self._queue.append(Entry(queries, self._rows(queries), future, deadline, finds_idle, result))
+        self._queue.append(Entry(queries, self._rows(queries), future, deadline, finds_idle, result, left))
         self._filled.set()
         self._idle.clear()
         return future
@@ -115,9 +137,7 @@ class Batcher(Generic[Q, A]):
             await self._filled.wait()
             entries = self._take()
             if entries:
-                self._running = True
-                await self._answer(entries)
-                self._running = False
+                await self._run_batch(entries)
             if not self._queue:
                 self._filled.clear()
                 self._idle.set()
@@ -128,9 +148,17 @@ class Batcher(Generic[Q, A]):
         taken, late = self._queue.take(now, self._time.expected)
         for entry in late:
             entry.future.set_exception(DeadlineError("the deadline is nearer than the answer"))
+            entry.left()
         if not taken and any(now < entry.deadline for entry in late):
             self._time.doubt()
         return taken
+
+    async def _run_batch(self, entries: Sequence[Entry[Q, A]]) -> None:
+        self._running = True
+        await self._answer(entries)
+        self._running = False
+        for entry in entries:
+            entry.left()
 
     async def _answer(self, entries: Sequence[Entry[Q, A]]) -> None:
         try:

@@ -22,6 +22,7 @@ class Entry(Generic[Q, A]):
         deadline: instant when the answer is too late.
         finds_idle: it came when nothing waited and nothing ran: no estimate drops it.
         result: answers of the queries to what the future is told.
+        left: called once, when the queries are out of the queue and of the model.
     """
 
     queries: Sequence[Q]
@@ -30,6 +31,7 @@ class Entry(Generic[Q, A]):
     deadline: float
     finds_idle: bool
     result: Callable[[Sequence[A]], Any]
+    left: Callable[[], None]
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,15 @@ class WaitingQueue(Generic[Q, A]):
         self.n_queries += len(entry.queries)
         self._n_rows += entry.rows
 
+    def forget(self) -> None:
+        """Let go of what nobody wants any more."""
+        for _ in range(len(self._entries)):
+            entry = self._pop()
+            if entry.future.done():
+                entry.left()
+            else:
+                self.append(entry)
+
     def take(self, now: float, expected: Callable[[int], float]) -> tuple[list[Entry[Q, A]], list[Entry[Q, A]]]:
         """The next batch, and what is too late for it; both leave the queue, and so does what nobody wants.
 
@@ -80,6 +91,7 @@ class WaitingQueue(Generic[Q, A]):
                 break
             self._pop()
             if entry.future.done():
+                entry.left()
                 continue
             if now >= entry.deadline or (end > entry.deadline and not entry.finds_idle):
                 late.append(entry)
@@ -98,7 +110,8 @@ class WaitingQueue(Generic[Q, A]):
     def _fits(self, entry: Entry[Q, A], queries: int, rows: int) -> bool:
         return queries + len(entry.queries) <= self._limits.queries and rows + entry.rows <= self._limits.rows
 
-    def _pop(self) -> None:
+    def _pop(self) -> Entry[Q, A]:
         entry = self._entries.popleft()
         self.n_queries -= len(entry.queries)
         self._n_rows -= entry.rows
+        return entry

@@ -294,3 +294,31 @@ async def test_time_is_expected_by_rows(by_rows: Batcher[int, int], gated: Gated
     with pytest.raises(DeadlineError):  # 25 rows would take 2.5 seconds
         await short
     assert await by_rows.submit(5, clock.now + 2) == 10
+
+
+async def test_queries_have_left_only_when_their_batch_has_ended(batcher: Batcher[int, int], gated: Gated) -> None:
+    left: list[int] = []
+    first = batcher.submit(100, left=lambda: left.append(100))
+    assert await asyncio.to_thread(gated.entered.wait, 10)
+    unwanted = batcher.submit(1, left=lambda: left.append(1))
+    late = batcher.submit(2, deadline=0.0, left=lambda: left.append(2))
+    failing = batcher.submit(-3, left=lambda: left.append(3))
+    with pytest.raises(OverloadedError):
+        batcher.submit_all([4] * 6, left=lambda: left.append(4))
+    first.cancel()  # its batch runs on
+    unwanted.cancel()
+    await asyncio.sleep(0)
+    assert left == [4]
+    gated.gate.set()
+    await asyncio.gather(first, unwanted, late, failing, return_exceptions=True)
+    await batcher.submit(5)
+    assert left == [4, 100, 1, 2, 3]
+
+
+async def test_what_nobody_wants_does_not_fill_the_queue(batcher: Batcher[int, int], gated: Gated) -> None:
+    first = await busy(batcher, gated)
+    gone, kept = batcher.submit_all([1, 2, 3]), batcher.submit_all([4, 5])
+    gone.cancel()
+    rest = batcher.submit_all([6, 7])
+    gated.gate.set()
+    assert await asyncio.gather(first, kept, rest) == [200, [8, 10], [12, 14]]
