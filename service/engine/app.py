@@ -1,7 +1,7 @@
 """The engine's HTTP side: the OpenAI/vLLM contract on Starlette."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from math import inf
@@ -51,7 +51,7 @@ from service.wire import FanoutRequest, FanoutResponse, encode_ranking
 T = TypeVar("T")
 
 MAX_BODY_BYTES = 1 << 20
-RETRY_AFTER_SECONDS = 1
+RETRY_AFTER_SECONDS = 1  # HTTP knows no less, though a full queue is empty in a fraction of it
 
 Handler = Callable[[Request], Awaitable[Response]]
 
@@ -67,7 +67,7 @@ class EngineSettings:
         max_model_tokens: prompt and generated token together.
         max_logprobs: upper bound of ``logprobs``.
         max_batch: calls (a prompt under an adapter) in one forward pass at most.
-        max_queue: calls that wait at most; requests with more are answered 503 at once.
+        max_queue: calls that wait at most; what comes then is answered 503 at once, a request of more calls 400.
     """
 
     model_id: str
@@ -116,12 +116,20 @@ class Engine:
         self.telemetry = Telemetry()
         self._model = model
         self.batcher: Batcher[Query, Answer] = Batcher(
-            self._run, settings.max_batch, settings.max_queue, self.telemetry, rows=rows
+            model.answer, settings.max_batch, settings.max_queue, self.telemetry, rows=rows
         )
         self._settings = settings
-        self._limits = Limits(model.vocabulary_size, settings.max_model_tokens - 1, settings.max_logprobs)
+        self._limits = Limits(
+            model.vocabulary_size, settings.max_model_tokens - 1, settings.max_logprobs, settings.max_queue
+        )
         self._adapters = AdapterRegistry(settings.model_id, settings.adapter_root, model.adapters, self.batcher)
-        self.telemetry.watch(lambda: len(self.batcher), lambda: len(self._adapters), lambda: model.adapters.size_bytes)
+        model.watch(self.telemetry.batch_formed)
+        self.telemetry.watch(
+            queue_length=lambda: len(self.batcher),
+            queue_calls=lambda: self.batcher.n_queries,
+            loaded_adapters=lambda: len(self._adapters),
+            adapter_bytes=lambda: model.adapters.size_bytes,
+        )
 
     async def warm_up(self) -> None:
         """Run the smallest and the largest batch of the longest prompts that requests can hold, seen by no estimate.
@@ -133,8 +141,8 @@ class Engine:
         await self.batcher.between_batches(lambda: self._model.warm_up(n_tokens, n_queries))
 
     async def health(self, _: Request) -> Response:
-        """``GET /health``: the model is loaded and the loop turns."""
-        return Response()
+        """``GET /health``: the loop turns; 503 where nothing takes batches off the queue any more."""
+        return Response(status_code=200 if self.batcher.works else 503)
 
     async def metrics(self, _: Request) -> Response:
         """``GET /metrics``."""
@@ -204,10 +212,6 @@ class Engine:
         body = decode(await _body(request), UnloadAdapterRequest)
         self._adapters.unload(body.lora_name)
         return Response(f"Success: LoRA adapter '{body.lora_name}' removed successfully.")
-
-    def _run(self, queries: Sequence[Query]) -> Sequence[Answer]:
-        self.telemetry.batch_formed(len({query.tokens.tobytes() for query in queries}))
-        return self._model.answer(queries)
 
 
 def _counted(endpoint: str, handler: Handler, telemetry: Telemetry) -> Handler:

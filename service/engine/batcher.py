@@ -77,7 +77,7 @@ class Batcher(Generic[Q, A]):
 
     async def close(self) -> None:
         """Answer what waits, then end the thread."""
-        if self._worker is not None:
+        if self._worker is not None and self.works:
             await self._idle.wait()
             self._worker.cancel()
             with suppress(asyncio.CancelledError):

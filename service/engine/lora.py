@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from models.contract.types import Ints
+from service.engine.device import on_device
 from service.engine.errors import AdapterError
 
 BASE_SLOT = 0
@@ -75,7 +76,7 @@ class Groups:
         first = int(slots[0])
         counts = np.bincount(slots - first, weights=lengths).astype(np.int32)
         size = int(counts[0]) if (counts == counts[0]).all() else None
-        return cls(first, torch.from_numpy(np.cumsum(counts, dtype=np.int32)).to(device, non_blocking=True), size)
+        return cls(first, on_device(np.cumsum(counts, dtype=np.int32), device), size)
 
     def multiply(self, x: Tensor, factors: Tensor) -> Tensor:
         """Rows (rows, n) times their slots' factors (slots, m, n), transposed: (rows, m)."""

@@ -3,7 +3,7 @@
 A fan-out is a batch of queries with one prompt: what they share is found and computed once, whoever asks for it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -22,6 +22,10 @@ from service.engine.lora import AdapterStacks, Groups
 from service.engine.packing import Batch
 
 DType = Literal["auto", "float32", "bfloat16"]
+
+
+def _ignore(_: int) -> None:
+    return
 
 
 def _no_ints() -> Ints:
@@ -102,6 +106,7 @@ class LanguageModel:
         dtype = _dtype(settings.dtype, self._device)
         self._decoder, stacks = read_decoder(model, settings.lora_rank, settings.table_rank, dtype)
         self._tables = next(stack for stack in stacks.values() if stack.level == len(self._decoder.layers))
+        self._observe_prompts: Callable[[int], None] = _ignore
         self.adapters = AdapterStacks(stacks, settings.adapter_capacity, settings.adapter_budget_bytes)
 
     @classmethod
@@ -119,7 +124,13 @@ class LanguageModel:
 
     def answer(self, queries: Sequence[Query]) -> list[Answer]:
         """Answer a batch in one forward pass; ``answers[i]`` belongs to ``queries[i]``."""
-        return self._answers(queries)
+        batch = self._batch(queries)
+        self._observe_prompts(len(batch.prompts))
+        return self._answers(batch, queries)
+
+    def watch(self, observe_prompts: Callable[[int], None]) -> None:
+        """Tell ``observe_prompts``, in the model's thread, how many distinct prompts each batch has."""
+        self._observe_prompts = observe_prompts
 
     def warm_up(self, n_tokens: int, n_queries: int) -> None:
         """Answer dummy queries, one and many, so that memory and kernels are not new to the first real batch.
@@ -131,8 +142,8 @@ class LanguageModel:
         shape = n_queries, n_tokens  # hardly a prompt is another's: nothing is shared
         prompts = np.random.default_rng(0).integers(0, self.vocabulary_size, shape, np.int32)
         queries = [Query(tokens, n_best=1) for tokens in prompts]
-        for batch in (queries[:1], queries):
-            self._answers(batch)
+        for some in (queries[:1], queries):
+            self._answers(self._batch(some), some)
 
     @torch.inference_mode()
     def index_recall(self, queries: Sequence[Query]) -> float:
@@ -146,9 +157,11 @@ class LanguageModel:
         shared = [np.isin(e.ranking.items, s.ranking.items).mean() for e, s in zip(exact, served, strict=True)]
         return float(np.mean(shared))
 
+    def _batch(self, queries: Sequence[Query]) -> Batch:
+        return Batch.of([query.tokens for query in queries], [query.slot for query in queries], self._device)
+
     @torch.inference_mode()
-    def _answers(self, queries: Sequence[Query]) -> list[Answer]:
-        batch = Batch.of([query.tokens for query in queries], [query.slot for query in queries], self._device)
+    def _answers(self, batch: Batch, queries: Sequence[Query]) -> list[Answer]:
         states = self._decoder.states(batch, self.adapters.lowest_level(batch.slots)).float()
         rankings = self._rankings(states, batch, [queries[number] for number in batch.order])
         answers = map(Answer, rankings, states.cpu().numpy())

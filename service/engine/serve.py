@@ -26,7 +26,7 @@ class ServeOptions:
         dtype: ``auto`` is float32 on a CPU and bfloat16 elsewhere.
         threads: of torch; default: one core less than there are, see :func:`default_threads`.
         max_batch: calls (a prompt under an adapter) in one forward pass at most.
-        max_queue: calls that wait at most; requests with more are answered 503 at once.
+        max_queue: calls that wait at most; what comes then is answered 503 at once, a request of more calls 400.
         adapter_budget_mib: memory that adapters may take, in MiB; a load beyond it is refused.
         head_index_items: size of a vocabulary from which on an index is searched for the best tokens, on a CPU.
     """

@@ -59,6 +59,7 @@ async def test_users_and_adapters_share_batches(start: Start, root: Path, gate: 
     assert await asyncio.to_thread(gate.entered.wait, 20)
     together = [asyncio.create_task(lists(client, body)) for body in asked]
     await client.metric_line("localrec_engine_queue_length 9.0")
+    await client.metric_line("localrec_engine_queue_calls 21.0")
     gate.open.set()
     answers = await asyncio.gather(first, *together)
     assert gate.batches == [1, 21]
@@ -189,9 +190,18 @@ async def test_full_queue_is_503_at_once(start: Start, root: Path, gate: Gate) -
     async with client.session.post(FANOUT_PATH, json=fanout(ADAPTERS)) as response:
         assert response.status == 503
         assert response.headers["Retry-After"] == "1"
-        assert (await response.json())["error"]["type"] == "ServiceUnavailableError"
+        error = (await response.json())["error"]
+        assert error["type"] == "ServiceUnavailableError"
+        assert "3 calls of 1 requests wait" in error["message"]
     gate.open.set()
     await asyncio.gather(first, waiting)
+
+
+async def test_fan_out_that_no_queue_can_hold_is_400(start: Start) -> None:
+    client = await start(max_queue=4)
+    status, answer = await client.post(FANOUT_PATH, fanout(["base", "a", "b", "c", "d"]))
+    assert (status, answer["error"]["param"]) == (400, "models")
+    assert "5 are named, at most 4" in answer["error"]["message"]
 
 
 async def test_late_request_is_504_and_never_computed(start: Start, gate: Gate) -> None:

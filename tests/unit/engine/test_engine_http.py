@@ -328,6 +328,20 @@ async def test_bug_in_the_model_is_500_in_the_same_shape(
     assert "secret" not in answer["error"]["message"]
 
 
+async def test_health_is_503_where_nothing_takes_batches(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise RuntimeError("a bug in the queue")
+
+    client = await start()
+    assert (await client.get("/health"))[0] == 200
+    monkeypatch.setattr("service.engine.queue.WaitingQueue.take", broken)
+    unanswered = asyncio.create_task(client.ranked("base", PROMPT))
+    async with asyncio.timeout(20):
+        while (await client.get("/health"))[0] != 503:
+            pass
+    unanswered.cancel()
+
+
 async def test_model_that_ranks_nothing_is_500_with_a_reason(
     start: Start, model: LanguageModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
