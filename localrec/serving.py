@@ -46,6 +46,9 @@ def gateway(config: Path | None, host: str, port: int) -> None:
 @click.option("--max-batch", type=click.IntRange(1), help="Calls (prompt x adapter) in a pass, at most. Default: 64.")
 @click.option("--max-queue", type=click.IntRange(1), help="Calls that wait, at most. Default: 1024.")
 @click.option(
+    "--adapter-budget-mib", type=click.IntRange(1), help="Memory of adapters, in MiB, at most. Default: 2048."
+)
+@click.option(
     "--head-index-items", type=click.IntRange(1), help="Search larger vocabularies by index. Default: 200000."
 )
 def engine(bundle: Path, host: str, port: int, **flags: object) -> None:

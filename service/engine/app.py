@@ -1,7 +1,7 @@
 """The engine's HTTP side: the OpenAI/vLLM contract on Starlette."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from math import inf
@@ -17,7 +17,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from service.engine.batcher import Batcher
+from service.engine.batcher import MAX_ROWS, Batcher
 from service.engine.errors import (
     BadRequestError,
     ClientGoneError,
@@ -26,7 +26,7 @@ from service.engine.errors import (
     OverloadedError,
     TooLargeError,
 )
-from service.engine.model import Answer, LanguageModel, Query
+from service.engine.model import Answer, LanguageModel, Query, rows
 from service.engine.registry import AdapterRegistry, unknown_model
 from service.engine.schemas import (
     CompletionRequest,
@@ -51,7 +51,7 @@ from service.wire import FanoutRequest, FanoutResponse, encode_ranking
 T = TypeVar("T")
 
 MAX_BODY_BYTES = 1 << 20
-RETRY_AFTER_SECONDS = 1
+RETRY_AFTER_SECONDS = 1  # HTTP knows no less, though a full queue is empty in a fraction of it
 
 Handler = Callable[[Request], Awaitable[Response]]
 
@@ -67,7 +67,7 @@ class EngineSettings:
         max_model_tokens: prompt and generated token together.
         max_logprobs: upper bound of ``logprobs``.
         max_batch: calls (a prompt under an adapter) in one forward pass at most.
-        max_queue: calls that wait at most; requests with more are answered 503 at once.
+        max_queue: calls that wait at most; what comes then is answered 503 at once, a request of more calls 400.
     """
 
     model_id: str
@@ -86,6 +86,7 @@ def create_app(model: LanguageModel, settings: EngineSettings) -> Starlette:
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
         engine.batcher.start()
+        await engine.warm_up()
         yield
         await engine.batcher.close()
 
@@ -115,16 +116,33 @@ class Engine:
         self.telemetry = Telemetry()
         self._model = model
         self.batcher: Batcher[Query, Answer] = Batcher(
-            self._run, settings.max_batch, settings.max_queue, self.telemetry
+            model.answer, settings.max_batch, settings.max_queue, self.telemetry, rows=rows
         )
         self._settings = settings
-        self._limits = Limits(model.vocabulary_size, settings.max_model_tokens - 1, settings.max_logprobs)
+        self._limits = Limits(
+            model.vocabulary_size, settings.max_model_tokens - 1, settings.max_logprobs, settings.max_queue
+        )
         self._adapters = AdapterRegistry(settings.model_id, settings.adapter_root, model.adapters, self.batcher)
-        self.telemetry.watch(lambda: len(self.batcher), lambda: len(self._adapters), lambda: model.adapters.size_bytes)
+        model.watch(self.telemetry.batch_formed)
+        self.telemetry.watch(
+            queue_length=lambda: len(self.batcher),
+            queue_calls=lambda: self.batcher.n_queries,
+            loaded_adapters=lambda: len(self._adapters),
+            adapter_bytes=lambda: model.adapters.size_bytes,
+        )
+
+    async def warm_up(self) -> None:
+        """Run the smallest and the largest batch of the longest prompts that requests can hold, seen by no estimate.
+
+        In the model's thread: torch's own threads belong to the one that calls.
+        """
+        n_tokens = min(self._limits.max_prompt_tokens, MAX_ROWS)
+        n_queries = min(self._settings.max_batch, max(MAX_ROWS // n_tokens, 1))
+        await self.batcher.between_batches(lambda: self._model.warm_up(n_tokens, n_queries))
 
     async def health(self, _: Request) -> Response:
-        """``GET /health``: the model is loaded and the loop turns."""
-        return Response()
+        """``GET /health``: the loop turns; 503 where nothing takes batches off the queue any more."""
+        return Response(status_code=200 if self.batcher.works else 503)
 
     async def metrics(self, _: Request) -> Response:
         """``GET /metrics``."""
@@ -143,17 +161,18 @@ class Engine:
         body.check(self._limits)
         tokens = token_ids(body.prompt, "prompt", self._limits)
         biased_tokens, added = biases(body.logit_bias, self._limits)
-        with self._adapters.use(body.model) as slot:
-            query = Query(tokens, slot, body.n_best(self._limits), biased_tokens, added)
-            answer = await _unless_gone(request, self.batcher.submit(query))
+        hold = self._adapters.hold(body.model)
+        query = Query(tokens, hold.slots[body.model], body.n_best(self._limits), biased_tokens, added)
+        answer = await _unless_gone(request, self.batcher.submit(query, left=hold.release))
         return json_response(completion_response(body.model, len(tokens), answer.ranking, body.logprobs))
 
     async def embeddings(self, request: Request) -> Response:
         """``POST /v1/embeddings``: the state after the final norm at the last token."""
         body = decode(await _body(request), EmbeddingRequest)
         tokens = token_ids(body.input, "input", self._limits)
-        with self._adapters.use(body.model) as slot:
-            answer = await _unless_gone(request, self.batcher.submit(Query(tokens, slot)))
+        hold = self._adapters.hold(body.model)
+        query = Query(tokens, hold.slots[body.model])
+        answer = await _unless_gone(request, self.batcher.submit(query, left=hold.release))
         return json_response(embedding_response(body.model, len(tokens), answer.state, body))
 
     async def fanout(self, request: Request) -> Response:
@@ -165,11 +184,12 @@ class Engine:
         excluded = exclusions(body.exclude, self._limits)
         n_best = min(body.n, self._limits.vocabulary_size)
         deadline = inf if body.timeout_ms is None else arrived + body.timeout_ms / 1000
-        with self._adapters.use_all(body.models) as slots:
-            if not slots:
-                raise NotFoundError(f"None of the models exists: {', '.join(body.models)}", "models")
-            queries = [Query(tokens, slot, n_best, *excluded) for slot in slots.values()]
-            answers = await _unless_gone(request, self.batcher.submit_all(queries, deadline))
+        hold = self._adapters.hold_all(body.models)
+        slots = hold.slots
+        if not slots:
+            raise NotFoundError(f"None of the models exists: {', '.join(body.models)}", "models")
+        queries = [Query(tokens, slot, n_best, *excluded) for slot in slots.values()]
+        answers = await _unless_gone(request, self.batcher.submit_all(queries, deadline, hold.release))
         rankings = {name: answer.ranking for name, answer in zip(slots, answers, strict=True)}
         results = [
             encode_ranking(name, rankings[name], body.encoding_format)
@@ -192,10 +212,6 @@ class Engine:
         body = decode(await _body(request), UnloadAdapterRequest)
         self._adapters.unload(body.lora_name)
         return Response(f"Success: LoRA adapter '{body.lora_name}' removed successfully.")
-
-    def _run(self, queries: Sequence[Query]) -> Sequence[Answer]:
-        self.telemetry.batch_formed(len({query.tokens.tobytes() for query in queries}))
-        return self._model.answer(queries)
 
 
 def _counted(endpoint: str, handler: Handler, telemetry: Telemetry) -> Handler:

@@ -1,14 +1,14 @@
 """How long a batch is going to take, learned from those that ran."""
 
 SMOOTHING = 0.1  # share of the newest batch in the estimate
-DOUBT = 0.9  # what is left of the estimate after a request was dropped for it
+DOUBT = 0.9  # what is left of the estimate after all that waited was dropped for it
 
 
 class BatchTime:
-    """A line through size and time of the last batches, older ones counting exponentially less.
+    """A line through size (rows of tokens) and time of the last batches, older ones counting exponentially less.
 
     With batches of one size only, time is taken to be proportional to size. An estimate that lets nothing through is
-    never corrected by a batch: so each request that is dropped for it makes it smaller.
+    never corrected by a batch: so each time that all that waits is dropped for it, it gets smaller.
     """
 
     def __init__(self) -> None:
@@ -36,6 +36,6 @@ class BatchTime:
         return self._seconds + slope * (size - self._size)
 
     def doubt(self) -> None:
-        """A request was dropped for the estimate."""
+        """All that waited was dropped for the estimate."""
         self._seconds *= DOUBT
         self._product *= DOUBT

@@ -11,11 +11,13 @@ from collections.abc import Sequence
 
 import faiss
 import numpy as np
+import torch
 
 from models.contract.types import Array, Floats, RankedList
 from service.engine.head import Wanted
 
 SAMPLE = 4096  # rows whose logits stand for all when the normaliser is estimated
+MAX_EXCLUDED = 256  # tokens of a query: all queries of a search are searched as deep as the deepest one
 PROBED = 8  # one of so many lists is searched
 ROWS_A_CENTROID = 64  # that the lists' centroids are learned from
 
@@ -24,6 +26,7 @@ class HeadIndex:
     """An inverted file over the head's ``rows`` (vocabulary, width) float32, searched by inner product."""
 
     def __init__(self, rows: Floats) -> None:
+        _follow_torch()
         n_rows, width = rows.shape
         n_lists = max(int(2 * n_rows**0.5), 1)
         self._index = faiss.IndexIVFFlat(faiss.IndexFlatIP(width), width, n_lists, faiss.METRIC_INNER_PRODUCT)
@@ -34,10 +37,19 @@ class HeadIndex:
         self._sampled = np.random.default_rng(0).permutation(n_rows)[:SAMPLE]
         self._sample = rows[self._sampled].T
 
+    def covers(self, query: Wanted) -> bool:
+        """Whether a search can answer: a list is wanted, and biases exclude tokens, few enough to be passed over."""
+        excluded = bool(np.isneginf(query.biases).all())
+        return query.n_best > 0 and len(query.biased_tokens) <= MAX_EXCLUDED and excluded
+
     def ranked(self, narrow: Floats, queries: Sequence[Wanted]) -> list[RankedList]:
-        """The best tokens of states (n, width), with estimated log-probabilities; every bias excludes its token."""
+        """The best tokens of states (n, width), with estimated log-probabilities; every bias excludes its token.
+
+        A list can be shorter than was asked for: the lists that were searched held no more.
+        """
         if not queries:
             return []
+        _follow_torch()
         wanted = max(query.n_best + len(query.biased_tokens) for query in queries)
         logits, tokens = self._index.search(narrow, min(wanted, self._index.ntotal))
         return [self._best(*each) for each in zip(tokens, logits, narrow @ self._sample, queries, strict=True)]
@@ -50,3 +62,8 @@ class HeadIndex:
         weight = np.log(np.float32(max(n_rest, 1) / max(len(rest), 1)))  # each of them stands for so many
         normaliser = np.logaddexp.reduce(np.concatenate([best, rest + weight]))
         return RankedList(tokens[keep][: query.n_best].astype(np.int32), best[: query.n_best] - normaliser)
+
+
+def _follow_torch() -> None:
+    """As many threads as torch has; the setting is the calling thread's."""
+    faiss.omp_set_num_threads(torch.get_num_threads())

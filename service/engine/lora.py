@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from models.contract.types import Ints
+from service.engine.device import on_device
 from service.engine.errors import AdapterError
 
 BASE_SLOT = 0
@@ -75,7 +76,7 @@ class Groups:
         first = int(slots[0])
         counts = np.bincount(slots - first, weights=lengths).astype(np.int32)
         size = int(counts[0]) if (counts == counts[0]).all() else None
-        return cls(first, torch.from_numpy(np.cumsum(counts, dtype=np.int32)).to(device, non_blocking=True), size)
+        return cls(first, on_device(np.cumsum(counts, dtype=np.int32), device), size)
 
     def multiply(self, x: Tensor, factors: Tensor) -> Tensor:
         """Rows (rows, n) times their slots' factors (slots, m, n), transposed: (rows, m)."""
@@ -159,8 +160,9 @@ class AdapterStacks:
 
     Args:
         stacks: by module name.
-        capacity: adapters that fit without growing.
-        budget_bytes: memory that all stacks together may take.
+        capacity: adapters that fit without growing, where the budget allows so many.
+        budget_bytes: memory that all stacks together may take. While they grow the old ones count too: so a little
+            more than half of the budget is sure to be of use.
     """
 
     def __init__(self, stacks: Mapping[str, LoraStack], capacity: int, budget_bytes: int) -> None:
@@ -186,17 +188,40 @@ class AdapterStacks:
     def prepare(self, slot: int, weights: AdapterWeights) -> PreparedAdapter:
         """Put an adapter into a slot that no request uses. One at a time, in any thread, while batches run.
 
-        Raises AdapterError where that would exceed the budget; then nothing changed.
+        Raises AdapterError where that would exceed the budget or the machine's memory, or where the factors overflow
+        once α / r is in them and they are rounded; then nothing that a request can see has changed.
         """
+        stacks = {name: stack for name, stack in self._stacks.items() if name in weights or len(stack)}
+        capacity = self._capacity_for(slot, sum(stack.slot_bytes for stack in stacks.values()))
+        try:
+            written = {name: stack.written(slot, weights.get(name), capacity) for name, stack in stacks.items()}
+        except (RuntimeError, MemoryError) as exc:
+            raise AdapterError(f"no memory for {capacity} slots: {exc}") from exc
+        for name in weights:
+            _check_finite(name, *(factor[slot] for factor in written[name]))
+        return PreparedAdapter(slot, min(self._stacks[name].level for name in weights), capacity, written)
+
+    def _capacity_for(self, slot: int, slot_bytes: int) -> int:
+        """Slots that the stacks shall have; what is copied to larger stacks lives twice for a while, and counts."""
+        allocated = max(map(len, self._stacks.values()))
+        copied_bytes = 0 if allocated > slot else self.size_bytes
+        most = (self._budget_bytes - copied_bytes) // slot_bytes
+        if allocated > slot:
+            needed = capacity = allocated
+        else:
+            needed, capacity = slot + 1, min(self._roomy(slot), most)
+        if max(needed, capacity) > most:
+            needed_bytes = copied_bytes + needed * slot_bytes
+            raise AdapterError(
+                f"adapters would take {needed_bytes} bytes, the budget is {self._budget_bytes}: unload some"
+            )
+        return capacity
+
+    def _roomy(self, slot: int) -> int:
         capacity = self._capacity
         while capacity <= slot:
             capacity *= 2
-        stacks = {name: stack for name, stack in self._stacks.items() if name in weights or len(stack)}
-        needed = capacity * sum(stack.slot_bytes for stack in stacks.values())
-        if needed > self._budget_bytes:
-            raise AdapterError(f"adapters would take {needed} bytes, the budget is {self._budget_bytes}: unload some")
-        written = {name: stack.written(slot, weights.get(name), capacity) for name, stack in stacks.items()}
-        return PreparedAdapter(slot, min(self._stacks[name].level for name in weights), capacity, written)
+        return capacity
 
     def publish(self, adapter: PreparedAdapter) -> None:
         """Let batches see a prepared adapter. In the model's thread, between batches: nothing is copied here."""
@@ -210,10 +235,19 @@ class AdapterStacks:
         self.publish(self.prepare(slot, weights))
 
 
+def _check_finite(name: str, *factors: Tensor) -> None:
+    """Raises AdapterError where factors, as they lie in their slot, hold other than finite numbers."""
+    if not all(bool(torch.isfinite(factor).all()) for factor in factors):
+        raise AdapterError(f"factors of {name} are no finite numbers in {factors[0].dtype}, α / r included")
+
+
 def _grown(stack: Tensor, capacity: int) -> Tensor:
-    """A copy with more slots, the base model's zero; the stack itself where it is large enough."""
+    """A copy with more slots, the stack itself where it is large enough.
+
+    What is new is zero: adapters that are resident and leave the module alone have slots there too.
+    """
     if len(stack) >= capacity:
         return stack
-    grown = stack.new_empty(capacity, *stack.shape[1:])
-    grown[: max(len(stack), 1)] = stack if len(stack) else 0
+    grown = stack.new_zeros(capacity, *stack.shape[1:])
+    grown[: len(stack)] = stack
     return grown

@@ -3,7 +3,7 @@
 A fan-out is a batch of queries with one prompt: what they share is found and computed once, whoever asks for it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -18,10 +18,14 @@ from models.contract.types import Floats, Ints, RankedList
 from service.engine.architecture import check_architecture, read_decoder
 from service.engine.head import LOGITS_AT_ONCE, Head, HeadParts, head_parts, rank
 from service.engine.head_index import HeadIndex
-from service.engine.lora import AdapterStacks
+from service.engine.lora import AdapterStacks, Groups
 from service.engine.packing import Batch
 
 DType = Literal["auto", "float32", "bfloat16"]
+
+
+def _ignore(_: int) -> None:
+    return
 
 
 def _no_ints() -> Ints:
@@ -83,6 +87,11 @@ class Answer:
     state: Floats
 
 
+def rows(queries: Sequence[Query]) -> int:
+    """Rows of tokens that queries of one prompt take: its own below the adapters, and a copy for each query above."""
+    return len(queries[0].tokens) * (1 + len(queries))
+
+
 class LanguageModel:
     """A decoder-only checkpoint with batched adapters. One thread at a time may answer or publish adapters."""
 
@@ -97,6 +106,7 @@ class LanguageModel:
         dtype = _dtype(settings.dtype, self._device)
         self._decoder, stacks = read_decoder(model, settings.lora_rank, settings.table_rank, dtype)
         self._tables = next(stack for stack in stacks.values() if stack.level == len(self._decoder.layers))
+        self._observe_prompts: Callable[[int], None] = _ignore
         self.adapters = AdapterStacks(stacks, settings.adapter_capacity, settings.adapter_budget_bytes)
 
     @classmethod
@@ -112,14 +122,28 @@ class LanguageModel:
         with torch.inference_mode():
             return cls(model.to(_device(settings.device)).eval(), settings)
 
-    @torch.inference_mode()
     def answer(self, queries: Sequence[Query]) -> list[Answer]:
         """Answer a batch in one forward pass; ``answers[i]`` belongs to ``queries[i]``."""
-        batch = Batch.of([query.tokens for query in queries], [query.slot for query in queries], self._device)
-        states = self._decoder.states(batch, self.adapters.lowest_level(batch.slots)).float()
-        rankings = self._rankings(states, batch, [queries[number] for number in batch.order])
-        answers = map(Answer, rankings, states.cpu().numpy())
-        return [answer for _, answer in sorted(zip(batch.order, answers, strict=True), key=lambda pair: pair[0])]
+        batch = self._batch(queries)
+        self._observe_prompts(len(batch.prompts))
+        return self._answers(batch, queries)
+
+    def watch(self, observe_prompts: Callable[[int], None]) -> None:
+        """Tell ``observe_prompts``, in the model's thread, how many distinct prompts each batch has."""
+        self._observe_prompts = observe_prompts
+
+    def warm_up(self, n_tokens: int, n_queries: int) -> None:
+        """Answer dummy queries, one and many, so that memory and kernels are not new to the first real batch.
+
+        Args:
+            n_tokens: of each prompt.
+            n_queries: of the larger batch.
+        """
+        shape = n_queries, n_tokens  # hardly a prompt is another's: nothing is shared
+        prompts = np.random.default_rng(0).integers(0, self.vocabulary_size, shape, np.int32)
+        queries = [Query(tokens, n_best=1) for tokens in prompts]
+        for some in (queries[:1], queries):
+            self._answers(self._batch(some), some)
 
     @torch.inference_mode()
     def index_recall(self, queries: Sequence[Query]) -> float:
@@ -133,37 +157,45 @@ class LanguageModel:
         shared = [np.isin(e.ranking.items, s.ranking.items).mean() for e, s in zip(exact, served, strict=True)]
         return float(np.mean(shared))
 
+    def _batch(self, queries: Sequence[Query]) -> Batch:
+        return Batch.of([query.tokens for query in queries], [query.slot for query in queries], self._device)
+
+    @torch.inference_mode()
+    def _answers(self, batch: Batch, queries: Sequence[Query]) -> list[Answer]:
+        states = self._decoder.states(batch, self.adapters.lowest_level(batch.slots)).float()
+        rankings = self._rankings(states, batch, [queries[number] for number in batch.order])
+        answers = map(Answer, rankings, states.cpu().numpy())
+        return [answer for _, answer in sorted(zip(batch.order, answers, strict=True), key=lambda pair: pair[0])]
+
     def _rankings(self, states: Tensor, batch: Batch, queries: Sequence[Query]) -> list[RankedList]:
-        """Rankings of the batch's calls, whose queries are given in their order."""
+        """Rankings of the batch's calls, whose queries are given in their order; empty where none is wanted."""
         narrow = self._head.narrow(states)
-        if self._index is None:
-            return self._exact(narrow, self._own_logits(states, batch), queries)
-        by_index = [query.n_best > 0 and bool(np.isneginf(query.biases).all()) for query in queries]
-        found = [number for number, searched in enumerate(by_index) if searched]
-        others = [number for number, searched in enumerate(by_index) if not searched]
-        from_index = iter(self._index.ranked(narrow[found].numpy(), [queries[number] for number in found]))
-        from_product = iter(self._exact(narrow[others], None, [queries[number] for number in others]))
-        return [next(from_index if searched else from_product) for searched in by_index]
-
-    def _exact(self, narrow: Tensor, own: Tensor | None, queries: Sequence[Query]) -> list[RankedList]:
-        """Rankings of states (n, width); ``own`` (n, vocabulary) are the logits of adapters with tables."""
-        if not any(query.n_best for query in queries):
-            return [RankedList(_no_ints(), _no_floats())] * len(queries)
+        rankings = self._from_index(narrow, queries)
+        others = [number for number, query in enumerate(queries) if query.n_best and number not in rankings]
         step = max(LOGITS_AT_ONCE // self.vocabulary_size, 1)
-        rankings: list[RankedList] = []
-        for start in range(0, len(queries), step):
-            logits = self._head.logits(narrow[start : start + step])
-            if own is not None:
-                logits += own[start : start + step]
-            rankings += rank(logits, queries[start : start + step])
-        return rankings
+        for start in range(0, len(others), step):
+            numbers = others[start : start + step]
+            logits = self._head.logits(narrow[numbers])
+            self._add_own_logits(logits, states[numbers], batch.slots[numbers])
+            rankings |= zip(numbers, rank(logits, [queries[number] for number in numbers]), strict=True)
+        nothing = RankedList(_no_ints(), _no_floats())
+        return [rankings.get(number, nothing) for number in range(len(queries))]
 
-    def _own_logits(self, states: Tensor, batch: Batch) -> Tensor | None:
-        """(calls, vocabulary) what adapters with tables of their own add; None where there are none."""
-        groups = batch.call_groups
-        if groups is None or not len(self._tables):
-            return None
-        return groups.multiply(groups.multiply(states, self._tables.a), self._tables.b)
+    def _from_index(self, narrow: Tensor, queries: Sequence[Query]) -> dict[int, RankedList]:
+        """Complete lists of states (n, width), as far as the index gives them, by number of the query."""
+        index = self._index
+        if index is None:
+            return {}
+        numbers = [number for number, query in enumerate(queries) if index.covers(query)]
+        found = index.ranked(narrow[numbers].numpy(), [queries[number] for number in numbers])
+        pairs = zip(numbers, found, strict=True)
+        return {number: ranking for number, ranking in pairs if len(ranking) == queries[number].n_best}
+
+    def _add_own_logits(self, logits: Tensor, states: Tensor, slots: Ints) -> None:
+        """Add to logits (n, vocabulary) what adapters with tables of their own make of states (n, hidden)."""
+        groups = Groups.of(slots, np.ones(len(slots), np.int64), self._device)
+        if groups is not None:
+            self._tables.add(logits, states, groups)
 
 
 def _index(head: HeadParts, settings: ModelSettings) -> HeadIndex | None:

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from models.contract.types import Array, Ints
+from service.engine.device import on_device
 from service.engine.lora import Groups
 
 
@@ -174,12 +175,6 @@ class Batch:
     def above(self) -> Stage:
         """Layers above it."""
         return Stage(self.calls, self.calls, None, None, self.row_groups, self.call_groups)
-
-
-def on_device(values: Array, device: torch.device) -> Tensor:
-    """An array as a tensor; the copy to another device goes on beside other work."""
-    tensor = torch.from_numpy(values)
-    return tensor if device.type == "cpu" else tensor.pin_memory().to(device, non_blocking=True)
 
 
 def _within(lengths: Array) -> Array:

@@ -1,12 +1,11 @@
 """Which adapters are resident, under which names, and in which slots.
 
-A slot is written before its name is published, and given away again only when the last request that uses it has ended:
-a request never sees another adapter than the one that it named.
+A slot is written before its name is published, and given away again only when the last batch that reads it has ended: a
+request never sees another adapter than the one that it named.
 """
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
@@ -37,6 +36,23 @@ class Resident:
     users: int = field(default=0)
 
 
+@dataclass(frozen=True)
+class Hold:
+    """Models whose slots stay theirs until it is released, once: when nothing in the model reads them any more."""
+
+    residents: tuple[Resident, ...]
+
+    @property
+    def slots(self) -> dict[str, int]:
+        """Slots by name."""
+        return {resident.name: resident.slot for resident in self.residents}
+
+    def release(self) -> None:
+        """Let go."""
+        for resident in self.residents:
+            resident.users -= 1
+
+
 class AdapterRegistry:
     """Loads and unloads adapters while requests go on. Lives on the event loop.
 
@@ -64,28 +80,35 @@ class AdapterRegistry:
         """The published adapters, in the order in which they came."""
         return tuple(self._published.values())
 
-    @contextmanager
-    def use(self, name: str) -> Iterator[int]:
-        """The slot of a model; it stays that model's while the context is open. Raises NotFoundError."""
-        with self.use_all([name]) as slots:
-            if name not in slots:
-                raise unknown_model(name)
-            yield slots[name]
+    def hold(self, name: str) -> Hold:
+        """One model. Raises NotFoundError."""
+        hold = self.hold_all([name])
+        if name not in hold.slots:
+            raise unknown_model(name)
+        return hold
 
-    @contextmanager
-    def use_all(self, names: Sequence[str]) -> Iterator[dict[str, int]]:
-        """Slots by name, of those models that are there; they stay theirs while the context is open."""
-        found = [resident for resident in map(self._find, names) if resident is not None]
+    def hold_all(self, names: Sequence[str]) -> Hold:
+        """Those of these models that are there; their slots stay theirs until the hold is released."""
+        found = tuple(resident for resident in map(self._find, names) if resident is not None)
         for resident in found:
             resident.users += 1
-        try:
-            yield {resident.name: resident.slot for resident in found}
-        finally:
-            for resident in found:
-                resident.users -= 1
+        return Hold(found)
 
     async def load(self, name: str, path: str) -> None:
-        """Read, check and publish an adapter. Raises an EngineError, and then nothing has changed."""
+        """Read, check and publish an adapter. Raises an EngineError, and then nothing has changed.
+
+        A load that has begun ends, also where its caller is cancelled: its slot must not meet the next load.
+        """
+        await asyncio.shield(asyncio.create_task(self._load(name, path)))
+
+    def unload(self, name: str) -> None:
+        """Take an adapter's name away; requests that use it end as they began. Raises NotFoundError."""
+        resident = self._published.pop(name, None)
+        if resident is None:
+            raise NotFoundError(f"The lora adapter '{name}' cannot be found.", "lora_name")
+        self._retired.append(resident)
+
+    async def _load(self, name: str, path: str) -> None:
         async with self._loading:
             if not name:
                 raise BadRequestError("lora_name: must not be empty", "lora_name")
@@ -97,13 +120,6 @@ class AdapterRegistry:
             prepared = await asyncio.to_thread(self._prepare, directory, self._free_slot())
             await self._thread.between_batches(lambda: self._stacks.publish(prepared))
             self._published[name] = Resident(name, directory, prepared.slot)
-
-    def unload(self, name: str) -> None:
-        """Take an adapter's name away; requests that use it end as they began. Raises NotFoundError."""
-        resident = self._published.pop(name, None)
-        if resident is None:
-            raise NotFoundError(f"The lora adapter '{name}' cannot be found.", "lora_name")
-        self._retired.append(resident)
 
     def _find(self, name: str) -> Resident | None:
         return self._base if name == self._base.name else self._published.get(name)

@@ -29,11 +29,12 @@ TokenIds = list[int | list[int]]
 
 @dataclass(frozen=True)
 class Limits:
-    """What a request must keep within: size of the vocabulary, tokens of a prompt, ``logprobs``."""
+    """What a request must keep within: size of the vocabulary, tokens of a prompt, ``logprobs``, models at once."""
 
     vocabulary_size: int
     max_prompt_tokens: int
     max_logprobs: int
+    max_models: int
 
 
 class CompletionRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -151,6 +152,9 @@ def check_fanout(request: FanoutRequest, limits: Limits) -> None:
     """Raises BadRequestError where models or ``n`` are not what can be answered."""
     if not request.models:
         raise BadRequestError("models: must name at least one model", "models")
+    if len(request.models) > limits.max_models:
+        message = f"models: {len(request.models)} are named, at most {limits.max_models} are possible"
+        raise BadRequestError(message, "models")
     if len(set(request.models)) < len(request.models):
         raise BadRequestError("models: each can be named once", "models")
     if not 1 <= request.n <= limits.max_logprobs:
@@ -171,7 +175,12 @@ def fanout_error(model: str, error: EngineError) -> FanoutResult:
 
 
 def completion_response(model: str, n_prompt_tokens: int, ranking: RankedList, logprobs: int | None) -> dict[str, Any]:
-    """vLLM's answer with one generated token, tokens written as ``token_id:<id>``."""
+    """vLLM's answer with one generated token, tokens written as ``token_id:<id>``.
+
+    Raises EngineError where no token is ranked: then the model's numbers are broken, not the request.
+    """
+    if not len(ranking):
+        raise EngineError(f"{model} ranks no token: its logits are no finite numbers")
     names = [f"token_id:{token}" for token in ranking.items.tolist()]
     scores = ranking.scores.tolist()
     ranked = {

@@ -33,11 +33,17 @@ class Telemetry:
         )
 
     def watch(
-        self, queue_length: Callable[[], int], loaded_adapters: Callable[[], int], adapter_bytes: Callable[[], int]
+        self,
+        queue_length: Callable[[], int],
+        queue_calls: Callable[[], int],
+        loaded_adapters: Callable[[], int],
+        adapter_bytes: Callable[[], int],
     ) -> None:
         """Add what is read at the moment when metrics are asked for."""
         queue = Gauge("localrec_engine_queue_length", "Requests that wait.", registry=self._registry)
         queue.set_function(queue_length)
+        calls = Gauge("localrec_engine_queue_calls", "Calls that wait.", registry=self._registry)
+        calls.set_function(queue_calls)
         adapters = Gauge("localrec_engine_loaded_adapters", "Adapters that are resident.", registry=self._registry)
         adapters.set_function(loaded_adapters)
         memory = Gauge("localrec_engine_adapter_bytes", "Memory that adapters take.", registry=self._registry)

@@ -14,6 +14,7 @@ from support.checkpoints import write_adapter, write_checkpoint
 from support.engine import ADAPTERS, N_ITEMS, RANK, START, Client, Start
 
 from models.contract.types import RankedList
+from service.engine.lora import AdapterWeights, PreparedAdapter
 from service.engine.model import Answer, LanguageModel, Query
 from service.wire import FANOUT_PATH, FanoutResponse, decode_ranking
 
@@ -58,6 +59,7 @@ async def test_users_and_adapters_share_batches(start: Start, root: Path, gate: 
     assert await asyncio.to_thread(gate.entered.wait, 20)
     together = [asyncio.create_task(lists(client, body)) for body in asked]
     await client.metric_line("localrec_engine_queue_length 9.0")
+    await client.metric_line("localrec_engine_queue_calls 21.0")
     gate.open.set()
     answers = await asyncio.gather(first, *together)
     assert gate.batches == [1, 21]
@@ -156,6 +158,28 @@ def gate(model: LanguageModel, monkeypatch: pytest.MonkeyPatch) -> Gate:
     return gate
 
 
+class Prepared:
+    """Says when an adapter lies in a slot, and in which."""
+
+    def __init__(self, model: LanguageModel) -> None:
+        self._prepare = model.adapters.prepare
+        self.done = threading.Event()
+        self.slots: list[int] = []
+
+    def prepare(self, slot: int, weights: AdapterWeights) -> PreparedAdapter:
+        prepared = self._prepare(slot, weights)
+        self.slots.append(slot)
+        self.done.set()
+        return prepared
+
+
+@pytest.fixture
+def prepared(model: LanguageModel, monkeypatch: pytest.MonkeyPatch) -> Prepared:
+    prepared = Prepared(model)
+    monkeypatch.setattr(model.adapters, "prepare", prepared.prepare)
+    return prepared
+
+
 async def test_full_queue_is_503_at_once(start: Start, root: Path, gate: Gate) -> None:
     client = await start(max_queue=4)
     await client.load(root, *ADAPTERS)
@@ -166,9 +190,18 @@ async def test_full_queue_is_503_at_once(start: Start, root: Path, gate: Gate) -
     async with client.session.post(FANOUT_PATH, json=fanout(ADAPTERS)) as response:
         assert response.status == 503
         assert response.headers["Retry-After"] == "1"
-        assert (await response.json())["error"]["type"] == "ServiceUnavailableError"
+        error = (await response.json())["error"]
+        assert error["type"] == "ServiceUnavailableError"
+        assert "3 calls of 1 requests wait" in error["message"]
     gate.open.set()
     await asyncio.gather(first, waiting)
+
+
+async def test_fan_out_that_no_queue_can_hold_is_400(start: Start) -> None:
+    client = await start(max_queue=4)
+    status, answer = await client.post(FANOUT_PATH, fanout(["base", "a", "b", "c", "d"]))
+    assert (status, answer["error"]["param"]) == (400, "models")
+    assert "5 are named, at most 4" in answer["error"]["message"]
 
 
 async def test_late_request_is_504_and_never_computed(start: Start, gate: Gate) -> None:
@@ -232,7 +265,7 @@ async def test_adapters_come_and_go_under_traffic(start: Start, root: Path) -> N
     assert longest < 5
 
 
-async def test_unloading_an_adapter_that_is_in_use(start: Start, root: Path, gate: Gate) -> None:
+async def test_unloading_an_adapter_that_is_in_use(start: Start, root: Path, gate: Gate, prepared: Prepared) -> None:
     client = await start()
     await client.load(root, *ADAPTERS)
     gate.open.set()
@@ -245,8 +278,9 @@ async def test_unloading_an_adapter_that_is_in_use(start: Start, root: Path, gat
     await client.metric_line("localrec_engine_queue_length 1.0")
     assert (await client.post("/v1/unload_lora_adapter", {"lora_name": "c01"}))[0] == 200
     body = {"lora_name": "other", "lora_path": str(root / "adapters" / "c00")}
+    prepared.done.clear()
     loading = asyncio.create_task(client.post("/v1/load_lora_adapter", body))
-    await asyncio.sleep(0.05)
+    assert await asyncio.to_thread(prepared.done.wait, 20)
     gate.open.set()
     got = await asked
     assert {name: each.items.tolist() for name, each in got.items()} == {
@@ -286,3 +320,22 @@ async def test_client_that_left_costs_nothing(start: Start, gate: Gate) -> None:
     await first
     await lists(client, fanout(["base"]))
     assert gate.batches == [1, 1]
+
+
+async def test_slot_is_kept_while_the_batch_of_a_client_that_left_runs(
+    start: Start, root: Path, gate: Gate, prepared: Prepared
+) -> None:
+    client = await start()
+    await client.load(root, "c00")
+    gone = asyncio.create_task(lists(client, fanout(["c00"])))
+    assert await asyncio.to_thread(gate.entered.wait, 20)
+    gone.cancel()
+    await client.metric_line('localrec_engine_requests_total{endpoint="fanout",outcome="cancelled"} 1.0')
+    assert (await client.post("/v1/unload_lora_adapter", {"lora_name": "c00"}))[0] == 200
+    prepared.done.clear()
+    loading = asyncio.create_task(client.load(root, "c01"))
+    assert await asyncio.to_thread(prepared.done.wait, 20)
+    gate.open.set()
+    await loading
+    await client.load(root, "c02")
+    assert prepared.slots == [1, 2, 1]  # the batch has ended: the slot is free

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import faiss
 import numpy as np
 import pytest
 import torch
@@ -89,3 +90,53 @@ def test_fewer_tokens_than_asked_for() -> None:
     ranking = HeadIndex(rows).ranked(rows[:1], [Query(item_numbers([1]), 0, 1000)])[0]
     assert 0 < len(ranking) <= 40
     assert (np.diff(ranking.scores) <= 0).all()
+
+
+N_LARGE = 12_000
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory: pytest.TempPathFactory) -> tuple[LanguageModel, LanguageModel]:
+    """One checkpoint with an index and without."""
+    checkpoint = write_checkpoint(tmp_path_factory.mktemp("large"), N_LARGE)
+    return load(checkpoint, N_LARGE), load(checkpoint, N_LARGE + 2)
+
+
+@pytest.mark.parametrize("n_excluded", [1000, 10_000])
+def test_many_excluded_tokens_take_the_exact_way(
+    large: tuple[LanguageModel, LanguageModel], n_excluded: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    indexed, exact = large
+    assert indexed._index is not None
+    depths: list[int] = []
+    search = indexed._index._index.search
+    monkeypatch.setattr(
+        indexed._index._index, "search", lambda states, depth: depths.append(depth) or search(states, depth)
+    )
+    plain = Query(queries()[0].tokens, 0, 20)
+    ranking = exact.answer([Query(plain.tokens, 0, N_LARGE)])[0].ranking
+    best = ranking.items[:n_excluded]
+    excluding = Query(plain.tokens, 0, 20, best, np.full(n_excluded, -np.inf, np.float32))
+    _, got = indexed.answer([plain, excluding])
+    expected = exact.answer([excluding])[0].ranking
+    assert got.ranking.items.tolist() == expected.items.tolist() == ranking.items[n_excluded:][:20].tolist()
+    np.testing.assert_allclose(got.ranking.scores, expected.scores, atol=1e-4)
+    assert depths == [20]  # the other query is searched no deeper
+
+
+def test_list_that_the_index_cannot_fill_is_the_exact_one(large: tuple[LanguageModel, LanguageModel]) -> None:
+    indexed, exact = large
+    query = Query(queries()[0].tokens, 0, N_LARGE)
+    got, expected = indexed.answer([query])[0].ranking, exact.answer([query])[0].ranking
+    assert len(got) == N_LARGE
+    assert got.items.tolist() == expected.items.tolist()
+
+
+def test_threads_are_torchs(root: Path) -> None:
+    indexed, before = with_adapter(root, N_ITEMS), faiss.omp_get_max_threads()
+    try:
+        faiss.omp_set_num_threads(torch.get_num_threads() + 1)
+        indexed.answer(queries()[:1])
+        assert faiss.omp_get_max_threads() == torch.get_num_threads()
+    finally:
+        faiss.omp_set_num_threads(before)

@@ -76,6 +76,20 @@ def test_growing_copies_beside_the_stack_in_use() -> None:
     torch.testing.assert_close(stack.a[:2], in_use)
 
 
+@pytest.mark.usefixtures("dirty_memory")
+def test_module_that_comes_later_leaves_the_adapters_alone_that_were_there() -> None:
+    narrow, wide = (LoraStack(LoraTarget(N_OUT, N_IN, RANK), torch.empty(0), level) for level in (0, 1))
+    stacks = AdapterStacks({"narrow": narrow, "wide": wide}, capacity=2, budget_bytes=1 << 20)
+    stacks.write(1, {"narrow": factors(1)})
+    stacks.write(2, {"narrow": factors(2), "wide": factors(3)})
+    stacks.write(3, {"wide": factors(4)})  # both grow
+    assert len(wide) == 6
+    assert not wide.a[[0, 1, 4, 5]].any()
+    assert not wide.b[[0, 1, 4, 5]].any()
+    assert not narrow.a[[0, 3, 4, 5]].any()
+    torch.testing.assert_close(narrow.a[1, :RANK], factors(1).a)
+
+
 def test_refused_adapter_leaves_everything() -> None:
     stack = LoraStack(LoraTarget(N_OUT, N_IN, RANK), torch.empty(0), 0)
     stacks = AdapterStacks({"module": stack}, capacity=1, budget_bytes=2 * stack.slot_bytes)
@@ -83,3 +97,55 @@ def test_refused_adapter_leaves_everything() -> None:
     with pytest.raises(AdapterError, match="the budget is"):
         stacks.prepare(2, {"module": factors(2)})
     assert (len(stack), stacks.size_bytes) == (2, 2 * stack.slot_bytes)
+
+
+def one_module(capacity: int, budget_slots: int) -> tuple[LoraStack, AdapterStacks]:
+    stack = LoraStack(LoraTarget(N_OUT, N_IN, RANK), torch.empty(0), 0)
+    return stack, AdapterStacks({"module": stack}, capacity, budget_slots * stack.slot_bytes)
+
+
+def test_capacity_starts_where_the_budget_ends() -> None:
+    stack, stacks = one_module(capacity=16, budget_slots=5)
+    for slot in range(1, 5):
+        stacks.write(slot, {"module": factors(slot)})
+    assert len(stack) == 5
+    with pytest.raises(AdapterError, match="the budget is"):
+        stacks.write(5, {"module": factors(5)})
+    stacks.write(4, {"module": factors(9)})  # a slot that is free again
+    torch.testing.assert_close(stack.a[4, :RANK], factors(9).a)
+
+
+def test_growing_takes_what_the_budget_leaves_beside_the_old_stacks() -> None:
+    stack, stacks = one_module(capacity=3, budget_slots=11)
+    sizes = []
+    for slot in range(1, 7):
+        stacks.write(slot, {"module": factors(slot)})
+        sizes.append(len(stack))
+    assert sizes == [4, 4, 4, 7, 7, 7]  # twice four would be twelve beside the old ones
+    with pytest.raises(AdapterError, match=f"would take {15 * stack.slot_bytes} bytes"):
+        stacks.write(7, {"module": factors(7)})
+    torch.testing.assert_close(stack.a[1:, :RANK], torch.stack([factors(slot).a for slot in range(1, 7)]))
+
+
+@pytest.mark.parametrize("error", [RuntimeError("out of memory"), MemoryError()])
+def test_memory_that_is_not_there_refuses_the_adapter(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    stack, stacks = one_module(capacity=1, budget_slots=100)
+    stacks.write(1, {"module": factors(1)})
+
+    def refused(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(torch.Tensor, "new_zeros", refused)
+    with pytest.raises(AdapterError, match="no memory for 4 slots"):
+        stacks.write(2, {"module": factors(2)})
+    assert (len(stack), stacks.lowest_level([2])) == (2, None)
+
+
+@pytest.mark.parametrize(("dtype", "scale", "gain"), [(torch.float16, 1e5, 1.0), (torch.float32, 1e38, 1e3)])
+def test_factors_that_overflow_in_their_slot_are_refused(dtype: torch.dtype, scale: float, gain: float) -> None:
+    stack = LoraStack(LoraTarget(N_OUT, N_IN, RANK), torch.empty(0, dtype=dtype), 0, gain)
+    stacks = AdapterStacks({"module": stack}, capacity=1, budget_bytes=1 << 20)
+    large = LoraFactors(factors(1).a, factors(1).b.sign() * scale)
+    with pytest.raises(AdapterError, match="factors of module are no finite numbers"):
+        stacks.write(1, {"module": large})
+    assert stacks.size_bytes == 0

@@ -148,6 +148,17 @@ def test_adapters_without_a_table_leave_the_vocabulary_alone(empty: LanguageMode
     assert np.ptp(without.ranking.scores) == np.ptp(base.ranking.scores) == 0  # the checkpoint's vocabulary is empty
 
 
+@pytest.mark.usefixtures("dirty_memory")
+def test_table_leaves_the_answers_of_a_plain_adapter_alone(empty: LanguageModel, files: Path) -> None:
+    load(empty, files, 1, "plain")
+    query = Query(item_numbers([START, 1]), 1, LOWEST)
+    before = empty.answer([query])[0]
+    load(empty, files, 2, "t00")
+    after = empty.answer([query])[0]
+    np.testing.assert_allclose(after.state, before.state, atol=TOLERANCE)
+    np.testing.assert_allclose(after.ranking.scores, before.ranking.scores, atol=TOLERANCE)
+
+
 def test_reused_slot_forgets_the_former_table(empty: LanguageModel, files: Path) -> None:
     query = Query(item_numbers([START, 1]), 1, LOWEST)
     load(empty, files, 1, "t00")
