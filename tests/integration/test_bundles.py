@@ -163,6 +163,12 @@ def test_worker_that_serves_another_bundle_than_is_in_service_is_a_warning(
             wait_until(lambda: gateway.get("/readyz").json["warnings"] == [expected])
 
 
+def test_adapters_without_a_slot_are_a_warning(published: Bundle, stub: StubProcess, configure):
+    with running_gateway(configure(stub.url, pools=[pool_of(stub.url) | {"slots": 3}])) as gateway:
+        expected = f"pool: local: no slot for 2 of 5 adapters of {published.id}: raise slots"
+        wait_until(lambda: gateway.get("/readyz").json["warnings"] == [expected])
+
+
 def test_bundles_of_one_base_change_on_the_same_worker_and_back_without_a_failed_request(
     published: Bundle, stub: StubProcess, configure, redis_url: str
 ):
@@ -182,6 +188,7 @@ def test_bundles_of_one_base_change_on_the_same_worker_and_back_without_a_failed
             wait_until(lambda names=names: stub.counts()["adapters"] == names)
             bodies += [gateway.recommend(user_id) for user_id in users.ids[:10]]
         assert gateway.metric("localrec_adapter_unloads_total") == 10
+        assert gateway.metric("localrec_adapter_misses_total") == 0
         assert gateway.get("/readyz").json["warnings"] == []
     assert not any(body["degraded"] for body in bodies)
     assert {body["model_version"] for body in bodies} == {published.id, other.id}

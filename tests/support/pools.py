@@ -101,6 +101,13 @@ async def make_ready(pool: WorkerPool, *bundles: Bundle, seconds: float = 5.0) -
     await until(lambda: all(pool.is_ready(bundle.id) for bundle in bundles), seconds)
 
 
+async def make_settled(pool: WorkerPool, *bundles: Bundle, seconds: float = 5.0) -> None:
+    """Expect bundles and wait until all is where it has a place, though some may have none, or was refused."""
+    pool.expect(bundles)
+    ids = {bundle.id for bundle in bundles}
+    await until(lambda: all(ids <= set(status.bundles) for status in pool.status()), seconds)
+
+
 async def make_all_ready(pool: WorkerPool, bundle: Bundle) -> None:
     """The same on every replica."""
     await make_ready(pool, bundle)

@@ -9,16 +9,18 @@ from typing import Any
 import numpy as np
 import pytest
 from support.bundles import make_bundle
-from support.pools import ask, expected_items, kinds, make_ready, metric, pool_of, until, worker
+from support.pools import ask, expected_items, kinds, make_ready, make_settled, metric, pool_of, until, worker
 from support.processes import free_port
 
 from models.contract.bundle import Bundle
 from service.gateway.telemetry import Telemetry
+from service.workers import loader
 from service.workers.pool import WorkerPool
 from service.workers.roster import names_of
 from service.workers.types import OutcomeKind
 
 ADAPTERS = ["c00", "c01", "c02", "c03"]
+DEADLINE_SECONDS = 0.2  # as in service: nothing waits for a load unseen
 LAST_LOOK_SECONDS = 0.3  # a pool looks once more after its last load; what is lost then is found by a request
 
 
@@ -51,7 +53,8 @@ class Traffic:
     async def _run(self) -> None:
         while True:
             bundle = self.bundle
-            for adapter, outcome in zip(ADAPTERS, await ask(self._pool, bundle, *ADAPTERS), strict=True):
+            outcomes = await ask(self._pool, bundle, *ADAPTERS, seconds=DEADLINE_SECONDS)
+            for adapter, outcome in zip(ADAPTERS, outcomes, strict=True):
                 self.outcomes.append(outcome.kind)
                 right = expected_items(bundle, adapter)
                 self.wrong += outcome.kind is OutcomeKind.OK and outcome.ranking.items.tolist() != right
@@ -59,9 +62,11 @@ class Traffic:
 
 
 async def test_bundles_of_one_base_live_side_by_side_and_the_old_goes_when_it_is_drained(bundles: list[Bundle]):
-    old, new = bundles
-    async with worker(old.base_id) as stub, pool_of(stub.url, drain_seconds=0.3) as pool:
+    (old, new), telemetry = bundles, Telemetry()
+    async with worker(old.base_id) as stub, pool_of(stub.url, drain_seconds=0.3, telemetry=telemetry) as pool:
         await make_ready(pool, old)
+        await kinds(pool, old, ADAPTERS)  # warm
+        await stub.order(load_seconds=0.02)
         async with Traffic(pool, old) as traffic:
             await make_ready(pool, old, new)
             assert sorted(names_of(old) + names_of(new)) == (await stub.counts())["adapters"]
@@ -72,7 +77,38 @@ async def test_bundles_of_one_base_live_side_by_side_and_the_old_goes_when_it_is
             assert set(names_of(old)) < set((await stub.counts())["adapters"])
             await _until_loaded(stub, names_of(new))
         assert set(await kinds(pool, old, ADAPTERS)) == {"unreachable"}
+        assert (await stub.counts())["loads"] == 10
     assert (set(traffic.outcomes), traffic.wrong) == ({"ok"}, 0)
+    assert metric(telemetry, "localrec_adapter_misses_total") == 0
+
+
+async def test_bundle_is_not_ready_before_the_last_of_its_adapters_is_there(bundles: list[Bundle]):
+    """Whoever switches as soon as it is ready, asks nobody for what is not there, and waits for no load."""
+    (old, new), telemetry = bundles, Telemetry()
+    async with worker(old.base_id) as stub, pool_of(stub.url, telemetry=telemetry) as pool:
+        await make_ready(pool, old)
+        await stub.order(load_seconds=0.05)
+        pool.expect([old, new])
+        held, names = [], set(names_of(new))
+        while not pool.is_ready(new.id):
+            held.append(len(names & set((await stub.counts())["adapters"])))
+        assert set(held) >= {0, 1, 2, 3, 4}
+        assert set((await stub.counts())["adapters"]) == names | set(names_of(old))
+        pool.expect([new, old])
+        assert set(await kinds(pool, new, ADAPTERS, seconds=0.1)) == {"ok"}
+        assert (await stub.counts())["loads"] == 10
+    assert metric(telemetry, "localrec_adapter_misses_total") == 0
+
+
+async def test_bundle_with_a_load_that_fails_is_ready_when_that_has_come(
+    bundles: list[Bundle], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(loader, "FAILED_SECONDS", 0.1)
+    async with worker(bundles[0].base_id, slots=4) as stub, pool_of(stub.url) as pool:
+        await make_settled(pool, bundles[0])
+        assert not pool.is_ready(bundles[0].id)
+        await stub.order()
+        await until(lambda: pool.is_ready(bundles[0].id))
 
 
 async def test_request_that_began_on_the_old_bundle_ends_on_it(bundles: list[Bundle]):
@@ -105,10 +141,13 @@ async def test_when_slots_are_short_the_bundle_in_service_keeps_its_own(bundles:
     old, new = bundles
     async with worker(old.base_id) as stub, pool_of(stub.url, slots=7, drain_seconds=0.1) as pool:
         await make_ready(pool, old)
+        assert pool.warnings() == []
         async with Traffic(pool, old) as traffic:
-            await make_ready(pool, old, new)
+            await make_settled(pool, old, new)
             loaded = set((await stub.counts())["adapters"])
             assert (set(names_of(old)) < loaded, len(loaded)) == (True, 7)
+        assert not pool.is_ready(new.id)
+        assert pool.warnings() == [f"no slot for 3 of 5 adapters of {new.id}: raise slots"]
         pool.expect([new, old])
         await until(lambda: pool.is_ready(new.id))
         assert set(await kinds(pool, new, ADAPTERS)) == {"ok"}
@@ -151,7 +190,8 @@ async def test_request_that_cannot_wait_for_a_load_has_the_other_lists(bundles: 
 async def test_more_adapters_than_slots_are_loaded_on_demand_in_the_place_of_the_coldest(bundles: list[Bundle]):
     bundle, telemetry = bundles[0], Telemetry()
     async with worker(bundle.base_id, slots=3) as stub, pool_of(stub.url, slots=3, telemetry=telemetry) as pool:
-        await make_ready(pool, bundle)
+        await make_settled(pool, bundle)
+        assert not pool.is_ready(bundle.id)
         assert len((await stub.counts())["adapters"]) == 3
         for adapter in ADAPTERS[:3]:
             [outcome] = await ask(pool, bundle, adapter)
@@ -254,7 +294,7 @@ async def test_twice_as_many_adapters_as_slots_do_not_thrash(tmp_path: Path):
         pool_of(other.url, slots=16, probe_interval_seconds=0.2) as tight,
     ):
         await make_ready(roomy, bundle)
-        await make_ready(tight, bundle)
+        await make_settled(tight, bundle)
         for stub in (one, other):
             await stub.order(delay_seconds=0.02, load_seconds=0.05, stalls=True)
         await _lists(tight, bundle, 2.5)
