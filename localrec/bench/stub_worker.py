@@ -46,6 +46,7 @@ class Orders(msgspec.Struct, forbid_unknown_fields=True):
         load_seconds: before a load ends.
         stalls: whether nothing is answered while a load runs, as in vLLM.
         slots: adapters that can be loaded, 0 for any number; one more is refused.
+        keeps: whether unloading fails.
         forget_adapters: drop all that is loaded, now.
         forgetful: know no adapter in a fan-out.
         ignored: adapters (ends of names) that are loaded, but answer as the base model does.
@@ -59,6 +60,7 @@ class Orders(msgspec.Struct, forbid_unknown_fields=True):
     load_seconds: float = 0.0
     stalls: bool = False
     slots: int = 0
+    keeps: bool = False
     forget_adapters: bool = False
     forgetful: bool = False
     ignored: tuple[str, ...] = ()
@@ -107,6 +109,8 @@ class StubWorker:
         """``POST /v1/unload_lora_adapter``."""
         name = orjson.loads(await request.body())["lora_name"]
         self.counts["unloads"] += 1
+        if self.orders.keeps:
+            return json_response({"message": "it is kept"}, 500)
         if name not in self.adapters:
             return json_response({"message": f"The lora adapter '{name}' cannot be found."}, 404)
         self.adapters.remove(name)

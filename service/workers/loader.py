@@ -5,6 +5,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from models.contract.errors import BundleError
 from service.workers.client import WorkerClient, WorkerError
@@ -65,6 +66,7 @@ class Loader:
         self._residency = residency
         self._shared = shared
         self._loads: dict[str, _Load] = {}
+        self._unloads: set[asyncio.Task[bool]] = set()
         self._usual_seconds = 0.0
 
     def load(self, name: str, *, demanded: bool) -> "asyncio.Task[None] | None":
@@ -92,23 +94,33 @@ class Loader:
         ends = load.started + self._usual_seconds
         return (ends if ends >= now else now + (now - load.started)) <= deadline
 
-    async def unload(self, name: str) -> None:
-        """Take an adapter away, or try to."""
+    def unload(self, name: str) -> "asyncio.Task[bool]":
+        """Take an adapter away, or try to: whether it is gone. Goes on where whoever waits gives up: shield it."""
+        task = asyncio.create_task(self._unload(name))
+        self._unloads.add(task)
+        task.add_done_callback(self._unloads.discard)
+        return task
+
+    async def close(self) -> None:
+        """Give up what still runs."""
+        tasks: list[asyncio.Task[Any]] = [*(load.task for load in self._loads.values()), *self._unloads]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _unload(self, name: str) -> bool:
+        gone = False
         self._residency.let_go(name)
         try:
             async with asyncio.timeout(LOAD_TIMEOUT_SECONDS):
                 await self._client.unload_adapter(name)
+            gone = True
+            self._shared.count(PoolEvent.ADAPTER_UNLOADED)
         except (WorkerError, TimeoutError) as exc:
             logger.warning("worker %s: %s", self._client.url, exc or f"{name}: not unloaded in time")
-        else:
-            self._shared.count(PoolEvent.ADAPTER_UNLOADED)
-
-    async def close(self) -> None:
-        """Give up loads that still run."""
-        tasks = [load.task for load in self._loads.values()]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        finally:
+            self._residency.left(name, gone=gone)
+        return gone
 
     async def _load(self, name: str, owner: Owner, evicted: str) -> None:
         started = self._shared.clock()
@@ -116,7 +128,7 @@ class Loader:
         try:
             if evicted:
                 self._shared.count(PoolEvent.ADAPTER_EVICTED)
-                await self.unload(evicted)
+                await self._unload(evicted)
             refusal = await self._bring(name, owner)
             if refusal is not None:
                 logger.warning("worker %s: %s is not used: %s", self._client.url, name, refusal.why)
@@ -151,7 +163,7 @@ class Loader:
             self._shared.count(PoolEvent.PROBE_PASSED)
             return None
         self._shared.count(PoolEvent.PROBE_FAILED)
-        await self.unload(name)
+        await self._unload(name)
         return self._refusal(complaint, UNTRUSTED_SECONDS, OutcomeKind.UNTRUSTED)
 
     def _refusal(self, why: str, seconds: float, kind: OutcomeKind = OutcomeKind.NOT_FOUND) -> Refusal:

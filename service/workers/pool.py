@@ -189,8 +189,9 @@ class WorkerPool:
 
     def _report(self, replica: Replica) -> None:
         status, breaker = replica.status(), replica.breaker.state
-        resident = len(replica.residency)
-        self._observer.replica_changed(self._options.name, replica.url, bool(status.bundles), breaker, resident)
+        resident, strangers = len(replica.residency), len(replica.residency.strangers)
+        ready = bool(status.bundles)
+        self._observer.replica_changed(self._options.name, replica.url, ready, breaker, resident, strangers)
 
 
 def _is_untrusted(name: str, replicas: Sequence[Replica]) -> bool:

@@ -104,9 +104,9 @@ class Replica:
         """Unload one adapter that is no longer wanted, or load one that is. Says whether there was one."""
         if not self.bases:
             return False
-        for name in self.residency.names:
-            if self._shared.roster.owner(name) is None and not self.residency.is_used(name):
-                await self.loader.unload(name)
+        for name in [*self.residency.names, *self.residency.owed]:
+            unwanted = self._shared.roster.owner(name) is None and not self.residency.is_used(name)
+            if unwanted and await asyncio.shield(self.loader.unload(name)):
                 return True
         for name in self.residency.pending():
             load = self.loader.load(name, demanded=False)

@@ -50,6 +50,13 @@ class Stub:
             counts: dict[str, Any] = await response.json()
             return counts
 
+    async def load(self, *names: str) -> None:
+        """As another gateway would, that is no more."""
+        for name in names:
+            body = {"lora_name": name, "lora_path": "/elsewhere"}
+            async with self._session.post(f"{self.url}/v1/load_lora_adapter", json=body) as response:
+                assert response.status == 200
+
     async def unload(self, name: str) -> None:
         """Behind the pool's back."""
         async with self._session.post(f"{self.url}/v1/unload_lora_adapter", json={"lora_name": name}) as response:

@@ -14,7 +14,7 @@ from support.processes import free_port
 
 from models.contract.bundle import Bundle
 from service.gateway.telemetry import Telemetry
-from service.workers import loader
+from service.workers import loader, residency
 from service.workers.pool import WorkerPool
 from service.workers.roster import names_of
 from service.workers.types import OutcomeKind
@@ -218,6 +218,38 @@ async def test_adapters_that_no_replica_can_hold_alone_are_shared_out(bundles: l
         assert held[0] | held[1] == set(names_of(bundle))
         assert set(await kinds(pool, bundle, ADAPTERS)) == {"ok"}
         assert [(await stub.counts())["fanouts"] for stub in (one, two)] == [1, 1]
+
+
+async def test_orphans_leave_as_many_slots_as_are_needed_when_they_are_old(
+    bundles: list[Bundle], monkeypatch: pytest.MonkeyPatch
+):
+    """Ten adapters of a gateway that died; five must come, and the worker refuses a thirteenth."""
+    monkeypatch.setattr(residency, "STRANGER_SECONDS", 0.5)
+    bundle, telemetry, orphans = bundles[0], Telemetry(), [f"orphan-{number}" for number in range(10)]
+    async with worker(bundle.base_id, slots=12) as stub, pool_of(stub.url, slots=12, telemetry=telemetry) as pool:
+        await stub.load(*orphans)
+        await make_settled(pool, bundle)
+        assert set(orphans) < set((await stub.counts())["adapters"])
+        assert metric(telemetry, "localrec_adapters_strange") == 10
+        await until(lambda: pool.is_ready(bundle.id))
+        assert len(set(orphans) & set((await stub.counts())["adapters"])) == 7
+        assert set(await kinds(pool, bundle, ADAPTERS)) == {"ok"}
+        assert not pool.status()[0].refused
+
+
+async def test_unload_that_fails_is_tried_again(bundles: list[Bundle]):
+    old, new = bundles
+    async with worker(old.base_id) as stub, pool_of(stub.url, drain_seconds=0.0) as pool:
+        await make_ready(pool, old, new)
+        await stub.order(keeps=True)
+        pool.expect([new])
+        async with asyncio.timeout(5):
+            while (await stub.counts())["unloads"] < 12:
+                pass
+        assert len((await stub.counts())["adapters"]) == 10
+        await stub.order()
+        await _until_loaded(stub, names_of(new))
+        assert pool.is_ready(new.id)
 
 
 async def test_what_a_dead_replica_held_moves_to_those_that_are_left(bundles: list[Bundle]):

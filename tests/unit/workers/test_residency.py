@@ -5,7 +5,7 @@ import pytest
 from support.pools import Clock
 
 from service.workers.demand import Demand
-from service.workers.residency import Admission, Refusal, Residency
+from service.workers.residency import STRANGER_SECONDS, Admission, Refusal, Residency
 from service.workers.types import OutcomeKind
 
 
@@ -142,7 +142,53 @@ def test_what_the_worker_no_longer_lists_is_gone(slots: Slots) -> None:
     slots.clock.now += 1
     slots.residency.seen(["b", "somebody else's"], slots.clock.now)
     assert slots.residency.names == ("b",)
-    assert slots.residency.pending() == ["a", "new"]
+    assert slots.residency.strangers == ("somebody else's",)
+    assert slots.residency.pending() == []
+    slots.residency.seen(["b"], slots.clock.now)
+    assert (slots.residency.strangers, slots.residency.pending()) == ((), ["a", "new"])
+
+
+def test_strangers_count_against_the_slots_and_the_oldest_goes_when_it_is_old_and_in_the_way(slots: Slots) -> None:
+    began = slots.clock.now
+    slots.residency.seen(["older"], began)
+    slots.clock.now += 1
+    slots.residency.seen(["older", "younger"], slots.clock.now)
+    assert slots.demanded("a") is None
+    slots.clock.now = began + STRANGER_SECONDS
+    assert slots.residency.strangers == ("older", "younger")  # time alone does nothing
+    assert slots.demanded("a") == Admission("older")
+    assert slots.demanded("b") is None
+    slots.clock.now += 1
+    assert slots.demanded("b") == Admission("younger")
+    assert slots.residency.strangers == ()
+
+
+def test_stranger_that_is_wanted_takes_no_slot_but_its_own(slots: Slots) -> None:
+    """A gateway that starts again with fewer slots finds more of its own than that."""
+    slots.residency.seen(["a", "b", "c", "d"], slots.clock.now)
+    assert slots.residency.pending() == ["a", "b"]
+    slots.bring("a", "b")
+    assert set(slots.residency.strangers) == {"c", "d"}
+    slots.clock.now += STRANGER_SECONDS
+    slots.residency.seen(["a", "b", "c"], slots.clock.now)
+    slots.clock.now += STRANGER_SECONDS
+    assert slots.demanded("d") == Admission("a")  # c is of an expected bundle
+
+
+def test_what_could_not_be_unloaded_is_a_stranger_and_the_first_to_go(slots: Slots) -> None:
+    slots.bring("a", "gone")
+    asked_at = slots.clock.now
+    slots.clock.now += 1
+    for name, gone in (("a", True), ("gone", False)):
+        slots.residency.let_go(name)
+        assert slots.demanded(name) is None  # never both at a time
+        slots.residency.left(name, gone=gone)
+    slots.residency.seen(["a", "gone"], asked_at)
+    assert (slots.residency.strangers, slots.residency.owed) == (("gone",), ["gone"])
+    slots.bring("a")
+    assert slots.demanded("b") == Admission("gone")
+    slots.residency.restarted()
+    assert slots.residency.strangers == ()
 
 
 def test_restart_forgets_all(slots: Slots) -> None:
