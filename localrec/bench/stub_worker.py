@@ -47,6 +47,7 @@ class Orders(msgspec.Struct, forbid_unknown_fields=True):
         stalls: whether nothing is answered while a load runs, as in vLLM.
         slots: adapters that can be loaded, 0 for any number; one more is refused.
         keeps: whether unloading fails.
+        unwell: how many looks at its health fail, from now on.
         forget_adapters: drop all that is loaded, now.
         forgetful: know no adapter in a fan-out.
         ignored: adapters (ends of names) that are loaded, but answer as the base model does.
@@ -61,6 +62,7 @@ class Orders(msgspec.Struct, forbid_unknown_fields=True):
     stalls: bool = False
     slots: int = 0
     keeps: bool = False
+    unwell: int = 0
     forget_adapters: bool = False
     forgetful: bool = False
     ignored: tuple[str, ...] = ()
@@ -76,12 +78,16 @@ class StubWorker:
         self.n_items = n_items
         self.adapters: set[str] = set()
         self.orders = Orders()
-        names = ("completions", "fanouts", "finished", "cancelled", "loads", "unloads")
+        names = ("completions", "fanouts", "finished", "cancelled", "loads", "unloads", "looks")
         self.counts = dict.fromkeys(names, 0)
         self._turns = asyncio.Lock()
 
     async def health(self, _: Request) -> Response:
         """``GET /health``."""
+        self.counts["looks"] += 1
+        if self.orders.unwell:
+            self.orders.unwell -= 1
+            return Response(status_code=500)
         return Response(status_code=200)
 
     async def models(self, _: Request) -> Response:

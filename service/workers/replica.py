@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from models.contract.bundle import Bundle
 from service.workers.breaker import Breaker
-from service.workers.client import WorkerClient, WorkerError
+from service.workers.client import NobodyListensError, WorkerClient, WorkerError
 from service.workers.demand import Demand
 from service.workers.loader import FAILED_SECONDS, Loader, Shared
 from service.workers.residency import Refusal, Residency
@@ -24,6 +24,7 @@ from service.workers.types import (
 logger = logging.getLogger(__name__)
 
 PROBE_TIMEOUT_SECONDS = 2.0
+OUTAGE_LOOKS = 2  # looks in a row that must fail: one that is slow or unlucky is no outage
 FAIR_SECONDS = 0.05  # a call that was given less says nothing about the replica when it times out
 LONGEST_REST_SECONDS = 5.0  # whatever a worker asks for
 
@@ -48,6 +49,7 @@ class Replica:
         self._options = options
         self._shared = shared
         self._trouble = "not probed yet"
+        self._failed_looks = 0
         self._rests_until = 0.0
 
     @property
@@ -87,16 +89,19 @@ class Replica:
         return ReplicaStatus(self._shared.pool, self.url, ready, reason, tuple(refused))
 
     async def look(self) -> None:
-        """See whether the worker is well and what it has."""
+        """See whether the worker is well and what it has. What it had is forgotten when its process is gone."""
         asked_at = self._shared.clock()
         try:
             async with asyncio.timeout(PROBE_TIMEOUT_SECONDS):
                 served = await self._client.served_models()
-        except WorkerError as exc:
+        except NobodyListensError as exc:
+            self._failed_looks = OUTAGE_LOOKS
             self._is_unwell(str(exc))
             self.residency.restarted()
+        except WorkerError as exc:
+            self._look_failed(str(exc))
         except TimeoutError:
-            self._is_unwell(f"no answer to a probe within {PROBE_TIMEOUT_SECONDS} s")
+            self._look_failed(f"no answer to a probe within {PROBE_TIMEOUT_SECONDS} s")
         else:
             self._is_well(served, asked_at)
 
@@ -175,8 +180,13 @@ class Replica:
         if not self.bases:
             logger.info("worker %s serves %s", self.url, _names(served.bases))
             self.breaker.succeeded()  # whatever failed was another process
-        self.bases, self._trouble = served.bases, ""
+        self.bases, self._trouble, self._failed_looks = served.bases, "", 0
         self.residency.seen(served.adapters, asked_at)
+
+    def _look_failed(self, trouble: str) -> None:
+        self._failed_looks += 1
+        if self._failed_looks >= OUTAGE_LOOKS or not self.bases:
+            self._is_unwell(trouble)
 
     def _is_unwell(self, trouble: str) -> None:
         if trouble != self._trouble:

@@ -64,7 +64,7 @@ class Residency:
         self._refused: dict[str, Refusal] = {}
         self._ranks: Mapping[str, int] = {}
         self._targets: dict[str, None] = {}
-        self._displaced: set[str] = set()  # targets that had to go for others, since the targets were set
+        self._displaced: set[str] = set()  # targets that had to go for others since they became targets
 
     def __len__(self) -> int:
         return len(self._resident)
@@ -77,8 +77,8 @@ class Residency:
                 stronger its claim on a slot. Adapters without a rank have the weakest.
             targets: adapters that should be here without being asked for.
         """
+        self._displaced &= self._targets.keys() & set(targets)
         self._ranks, self._targets = ranks, dict.fromkeys(targets)
-        self._displaced.clear()
 
     @property
     def targets(self) -> tuple[str, ...]:
@@ -183,6 +183,8 @@ class Residency:
 
     def seen(self, names: Collection[str], asked_at: float) -> None:
         """All that the worker has, as it said when it was asked at an instant."""
+        if self._resident and not self._resident.keys() & set(names):
+            self._all_gone(asked_at)
         for name in self._resident.keys() - names:
             self.missed(name, asked_at)
         self._left = {name: at for name, at in self._left.items() if at > asked_at}
@@ -208,6 +210,11 @@ class Residency:
         """The worker is another process: nothing is known of it."""
         for each in (self._resident, self._refused, self._strangers, self._left, self._owed):
             each.clear()
+
+    def _all_gone(self, asked_at: float) -> None:
+        """Not even one is there: unless all came after the question, the worker has started again unseen."""
+        if all(resident.since <= asked_at for resident in self._resident.values()):
+            self.restarted()
 
     def _is_full(self, name: str) -> bool:
         """Whether there is no slot for an adapter. One that is there already, as a stranger, takes no other's."""

@@ -114,6 +114,20 @@ async def test_slow_replica_keeps_no_one_waiting(bundle: Bundle):
         assert {status.url: status.bundles for status in pool.status()} == {slow.url: (), quick.url: (bundle.id,)}
 
 
+async def test_one_look_that_fails_is_no_outage_two_in_a_row_are(bundle: Bundle):
+    telemetry = Telemetry()
+    async with worker(bundle.base_id) as stub, pool_of(stub.url, telemetry=telemetry) as pool:
+        await make_ready(pool, bundle)
+        for unwell in (1, 2):
+            was_ready, looks = set(), (await stub.counts())["looks"]
+            await stub.order(unwell=unwell)
+            while (await stub.counts())["looks"] < looks + 5:
+                was_ready.add(pool.is_ready(bundle.id))
+            assert was_ready == ({True} if unwell == 1 else {True, False})
+            await until(lambda: pool.is_ready(bundle.id))
+        assert (await stub.counts())["loads"] == 5  # the process was never gone, nor what it had
+
+
 async def test_bundle_in_service_stays_while_another_is_prepared_and_goes_when_no_longer_expected(
     bundle: Bundle, tmp_path: Path
 ):

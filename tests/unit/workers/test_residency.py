@@ -96,6 +96,18 @@ def test_target_that_was_pushed_out_waits_for_a_free_slot(slots: Slots) -> None:
     assert slots.residency.pending() == ["a", "new"]
 
 
+def test_what_was_pushed_out_is_not_forgotten_when_the_same_targets_are_set_again(slots: Slots) -> None:
+    slots.bring("a", "b")
+    slots.clock.now += 60
+    assert slots.demanded("c") == Admission("a")
+    slots.residency.loaded("c")
+    slots.residency.expect({"a": 0, "b": 0, "c": 0, "d": 0}, ["a", "b"])
+    assert slots.residency.pending() == []
+    slots.residency.expect({"a": 0, "b": 0, "c": 0, "d": 0}, ["b"])
+    slots.residency.expect({"a": 0, "b": 0, "c": 0, "d": 0}, ["a", "b"])
+    assert slots.residency.pending() == ["a"]  # it is one anew
+
+
 def test_new_target_takes_the_slot_of_what_is_only_a_guest(slots: Slots) -> None:
     """A replica has died: what it alone held comes here, in the place of what others hold, too."""
     slots.residency.expect({"a": 0, "b": 0, "c": 0}, ["a", "c"])
@@ -189,6 +201,16 @@ def test_what_could_not_be_unloaded_is_a_stranger_and_the_first_to_go(slots: Slo
     assert slots.demanded("b") == Admission("gone")
     slots.residency.restarted()
     assert slots.residency.strangers == ()
+
+
+def test_list_without_any_of_them_is_a_restart_that_nobody_saw(slots: Slots) -> None:
+    slots.residency.refused("a", Refusal(OutcomeKind.UNTRUSTED, "another's", slots.clock.now + 60))
+    slots.bring("b")
+    slots.residency.seen([], slots.clock.now - 1)  # older than the load
+    assert slots.residency.names == ("b",)
+    slots.clock.now += 1
+    slots.residency.seen([], slots.clock.now)
+    assert (slots.residency.names, slots.residency.refusals) == ((), {})
 
 
 def test_restart_forgets_all(slots: Slots) -> None:
