@@ -43,7 +43,7 @@ class Orders(msgspec.Struct, forbid_unknown_fields=True):
         mode: how completions are answered.
         delay_seconds: before ``slow_adapters`` answer, or all where it is empty.
         slow_adapters: by the end of their names.
-        load_seconds: before a load ends.
+        load_seconds: before a load ends of ``slow_loads`` (ends of names), or of any where that is empty.
         stalls: whether nothing is answered while a load runs, as in vLLM.
         slots: adapters that can be loaded, 0 for any number; one more is refused.
         keeps: whether unloading fails.
@@ -59,6 +59,7 @@ class Orders(msgspec.Struct, forbid_unknown_fields=True):
     delay_seconds: float = 0.0
     slow_adapters: tuple[str, ...] = ()
     load_seconds: float = 0.0
+    slow_loads: tuple[str, ...] = ()
     stalls: bool = False
     slots: int = 0
     keeps: bool = False
@@ -99,11 +100,13 @@ class StubWorker:
         """``POST /v1/load_lora_adapter``."""
         name = orjson.loads(await request.body())["lora_name"]
         self.counts["loads"] += 1
+        slow = not self.orders.slow_loads or name.endswith(self.orders.slow_loads)
+        seconds = self.orders.load_seconds if slow else 0.0
         if self.orders.stalls:
             async with self._turns:
-                await asyncio.sleep(self.orders.load_seconds)
+                await asyncio.sleep(seconds)
         else:
-            await asyncio.sleep(self.orders.load_seconds)
+            await asyncio.sleep(seconds)
         if name in self.adapters:
             return json_response({"message": f"The lora adapter '{name}' has already been loaded."}, 400)
         if self.orders.slots and len(self.adapters) >= self.orders.slots:

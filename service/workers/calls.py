@@ -97,7 +97,7 @@ class Calls:
                 continue
             if not replica.loader.comes_in_time(name, question.deadline):
                 return Outcome(OutcomeKind.NOT_RESIDENT, detail="it is being loaded")
-            await asyncio.shield(load)
+            await asyncio.wait([load])
             if replica.holds(name):
                 return (await replica.call([name], question))[0]
         absences = [replica.absence(name) for replica in replicas]

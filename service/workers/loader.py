@@ -19,6 +19,7 @@ logger = logging.getLogger(__name__)
 LOAD_TIMEOUT_SECONDS = 60.0  # a cold load reads the disk and may wait behind others; a server's first call takes long
 FAILED_SECONDS = 5.0  # until a load that failed is tried again
 UNTRUSTED_SECONDS = 60.0  # until an adapter that failed its probe is
+LOADS_AT_ONCE = 4  # of a worker, before more are begun that nobody asks for
 NEWEST_LOAD = 0.3  # weight of the newest load among the usual length of loads
 
 
@@ -72,7 +73,8 @@ class Loader:
     def load(self, name: str, *, demanded: bool) -> "asyncio.Task[None] | None":
         """The load of an adapter: the one that runs, or a new one; None where the adapter must not come.
 
-        One load per adapter, however many wait for it; they must shield it. What came of it, the residency says.
+        One load per adapter, however many wait for it, by ``asyncio.wait``: who gives up must not cancel it, and it may
+        be cancelled itself. What came of it, the residency says.
         """
         running = self._loads.get(name)
         if running is not None:
@@ -86,6 +88,11 @@ class Loader:
         task.add_done_callback(lambda _: self._loads.pop(name, None))
         return task
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether so many loads run that others should wait that are not urgent."""
+        return len(self._loads) >= LOADS_AT_ONCE
+
     def comes_in_time(self, name: str, deadline: float) -> bool:
         """Whether a load that runs can be expected to end by an instant. One that takes unusually long, will go on."""
         now, load = self._shared.clock(), self._loads.get(name)
@@ -95,7 +102,7 @@ class Loader:
         return (ends if ends >= now else now + (now - load.started)) <= deadline
 
     def unload(self, name: str) -> "asyncio.Task[bool]":
-        """Take an adapter away, or try to: whether it is gone. Goes on where whoever waits gives up: shield it."""
+        """Take an adapter away, or try to: whether it is gone. Goes on where whoever waits gives up."""
         task = asyncio.create_task(self._unload(name))
         self._unloads.add(task)
         task.add_done_callback(self._unloads.discard)
@@ -118,6 +125,8 @@ class Loader:
             self._shared.count(PoolEvent.ADAPTER_UNLOADED)
         except (WorkerError, TimeoutError) as exc:
             logger.warning("worker %s: %s", self._client.url, exc or f"{name}: not unloaded in time")
+        except Exception:
+            logger.exception("worker %s: %s could not be unloaded", self._client.url, name)
         finally:
             self._residency.left(name, gone=gone)
         return gone
@@ -132,6 +141,9 @@ class Loader:
             refusal = await self._bring(name, owner)
             if refusal is not None:
                 logger.warning("worker %s: %s is not used: %s", self._client.url, name, refusal.why)
+        except Exception as exc:
+            logger.exception("worker %s: %s could not be loaded", self._client.url, name)
+            refusal = self._refusal(f"{type(exc).__name__}: {exc}", FAILED_SECONDS)
         finally:
             if refusal is None:
                 self._residency.loaded(name)

@@ -106,17 +106,22 @@ class Replica:
             self._is_well(served, asked_at)
 
     async def tidy(self) -> bool:
-        """Unload one adapter that is no longer wanted, or load one that is. Says whether there was one."""
+        """Unload one adapter that is no longer wanted, or load one that is. Says whether there was one.
+
+        What takes longer than a probe interval goes on by itself: it keeps neither looks nor other adapters waiting.
+        """
         if not self.bases:
             return False
         for name in [*self.residency.names, *self.residency.owed]:
             unwanted = self._shared.roster.owner(name) is None and not self.residency.is_used(name)
-            if unwanted and await asyncio.shield(self.loader.unload(name)):
+            if unwanted and await self._is_gone(name):
                 return True
         for name in self.residency.pending():
-            load = self.loader.load(name, demanded=False)
+            if self.loader.is_busy:
+                break
+            load = None if self.residency.is_loading(name) else self.loader.load(name, demanded=False)
             if load is not None:
-                await asyncio.shield(load)
+                await asyncio.wait([load], timeout=self._options.probe_interval_seconds)
                 return True
         return False
 
@@ -150,7 +155,7 @@ class Replica:
             load = self.loader.load(name, demanded=True)
             if load is None:
                 return self.absence(name)
-            await asyncio.shield(load)
+            await asyncio.wait([load])
         if not self.holds(name):
             return self.absence(name)
         [outcome] = await self.call([name], question)
@@ -165,6 +170,12 @@ class Replica:
         if refusal is None:
             return Outcome(OutcomeKind.NOT_RESIDENT, detail="no slot is free")
         return Outcome(refusal.kind, detail=refusal.why)
+
+    async def _is_gone(self, name: str) -> bool:
+        """Unload an adapter: whether it is gone, or will be for all that is known."""
+        unload = self.loader.unload(name)
+        await asyncio.wait([unload], timeout=self._options.probe_interval_seconds)
+        return not unload.done() or unload.result()
 
     async def _ask(self, names: Sequence[str], question: Question) -> list[Outcome]:
         if self._options.kind == "engine":

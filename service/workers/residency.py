@@ -92,8 +92,8 @@ class Residency:
 
     @property
     def strangers(self) -> tuple[str, ...]:
-        """What the worker lists and this residency did not bring, or could not get rid of."""
-        return tuple(self._strangers)
+        """What the worker lists and this residency did not bring, or could not get rid of, the oldest first."""
+        return tuple(sorted(self._strangers, key=self._strangers.__getitem__))
 
     @property
     def owed(self) -> list[str]:

@@ -119,7 +119,7 @@ def test_worker_that_prepares_slowly_holds_up_nothing_else(
         with running_gateway(settings) as gateway, Redis.from_url(redis_url) as redis:
             wait_until(lambda: served_whole(gateway, published))
             activate(redis, slow_bundle.id)
-            wait_until(lambda: slow.counts()["loads"] == 1)
+            wait_until(lambda: slow.counts()["loads"] >= 1)
             time.sleep(1.0)  # idle: nothing but the look at the pointer speaks to Redis
             assert gateway.get("/readyz").json["reasons"] == []
             activate(redis, other.id)

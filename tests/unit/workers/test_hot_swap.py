@@ -252,6 +252,45 @@ async def test_unload_that_fails_is_tried_again(bundles: list[Bundle]):
         assert pool.is_ready(new.id)
 
 
+async def test_load_that_hangs_keeps_neither_other_adapters_nor_looks_waiting(bundles: list[Bundle]):
+    bundle = bundles[0]
+    async with worker(bundle.base_id, load_seconds=2.0, slow_loads=["-c00"]) as stub, pool_of(stub.url) as pool:
+        pool.expect([bundle])
+        await until(lambda: pool.status()[0].reason == "adapters are being loaded")
+        async with asyncio.timeout(1.0):
+            while set(await kinds(pool, bundle, ADAPTERS[1:], seconds=0.2)) != {"ok"}:
+                pass
+            looks = (await stub.counts())["looks"]
+            while (await stub.counts())["looks"] < looks + 3:
+                pass
+        assert not pool.is_ready(bundle.id)
+        await until(lambda: pool.is_ready(bundle.id))
+        assert (await stub.counts())["loads"] == 5
+
+
+async def test_closing_while_requests_wait_for_a_load_is_an_outcome(bundles: list[Bundle]):
+    bundle = bundles[0]
+    async with worker(bundle.base_id, load_seconds=0.5) as stub, pool_of(stub.url, probe_interval_seconds=60) as pool:
+        pool.expect([bundle])
+        await until(lambda: pool.status()[0].reason == "adapters are being loaded")
+        asked = [asyncio.create_task(kinds(pool, bundle, [adapter])) for adapter in ADAPTERS]
+        await asyncio.sleep(0.1)
+        await pool.close()
+        assert await asyncio.gather(*asked) == [["not_found"]] * 4
+
+
+async def test_bug_in_a_load_is_a_refusal_with_a_trace(
+    bundles: list[Bundle], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    bundle = bundles[0]
+    monkeypatch.setattr(loader.Examiner, "exam", lambda *_: {}["surprise"])
+    async with worker(bundle.base_id) as stub, pool_of(stub.url) as pool:
+        await make_settled(pool, bundle)
+        assert await kinds(pool, bundle, ADAPTERS) == ["not_found"] * 4
+        assert "KeyError: 'surprise'" in pool.status()[0].refused[0]
+    assert "Traceback" in caplog.text
+
+
 async def test_what_a_dead_replica_held_moves_to_those_that_are_left(bundles: list[Bundle]):
     bundle = bundles[0]
     async with worker(bundle.base_id) as one:
