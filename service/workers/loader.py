@@ -150,7 +150,8 @@ class Loader:
             else:
                 self._residency.refused(name, refusal)
             seconds = self._shared.clock() - started
-            self._usual_seconds += NEWEST_LOAD * (seconds - self._usual_seconds)
+            if refusal is None:
+                self._usual_seconds += NEWEST_LOAD * (seconds - self._usual_seconds)
             self._shared.observer.adapter_loaded(self._shared.pool, refusal is None, seconds)
 
     async def _bring(self, name: str, owner: Owner) -> Refusal | None:

@@ -147,22 +147,15 @@ class Replica:
                 kind = OutcomeKind.TIMEOUT if fair else None
             _judge(self.breaker, kind)
 
-    async def call_again(self, name: str, question: Question, asked_at: float) -> Outcome:
-        """Load an adapter that the worker turned out not to know when it was asked, and ask once more."""
+    def missed(self, name: str, asked_at: float) -> None:
+        """The worker turned out not to know an adapter when it was asked."""
         self._shared.count(PoolEvent.ADAPTER_MISSED)
         self.residency.missed(name, asked_at)
-        if not self.holds(name):
-            load = self.loader.load(name, demanded=True)
-            if load is None:
-                return self.absence(name)
-            await asyncio.wait([load])
-        if not self.holds(name):
-            return self.absence(name)
-        [outcome] = await self.call([name], question)
-        if outcome.kind is OutcomeKind.NOT_FOUND:
-            why = "the worker does not know it, though it says that it has loaded it"
-            self.residency.refused(name, Refusal(outcome.kind, why, self._shared.clock() + FAILED_SECONDS))
-        return outcome
+
+    def does_not_know(self, name: str) -> None:
+        """The worker does not know an adapter that has just been loaded: loading it for each request would not help."""
+        why = "the worker does not know it, though it says that it has loaded it"
+        self.residency.refused(name, Refusal(OutcomeKind.NOT_FOUND, why, self._shared.clock() + FAILED_SECONDS))
 
     def absence(self, name: str) -> Outcome:
         """What to say of an adapter that is not here."""

@@ -9,12 +9,24 @@ from typing import Any
 import numpy as np
 import pytest
 from support.bundles import make_bundle
-from support.pools import ask, expected_items, kinds, make_ready, make_settled, metric, pool_of, until, worker
+from support.pools import (
+    ask,
+    expected_items,
+    kinds,
+    make_all_ready,
+    make_ready,
+    make_settled,
+    metric,
+    pool_of,
+    until,
+    worker,
+)
 from support.processes import free_port
 
 from models.contract.bundle import Bundle
 from service.gateway.telemetry import Telemetry
 from service.workers import loader, residency
+from service.workers.placement import preference
 from service.workers.pool import WorkerPool
 from service.workers.roster import names_of
 from service.workers.types import OutcomeKind
@@ -185,6 +197,35 @@ async def test_request_that_cannot_wait_for_a_load_has_the_other_lists(bundles: 
         assert time.perf_counter() - started < 0.08  # it runs longer than loads do: nobody else waits for it
         await asyncio.sleep(0.3)
         assert await kinds(pool, bundle, ADAPTERS) == ["ok"] * 4
+
+
+async def test_adapter_that_one_replica_lost_is_asked_where_it_still_is(bundles: list[Bundle]):
+    bundle, telemetry = bundles[0], Telemetry()
+    async with (
+        worker(bundle.base_id) as one,
+        worker(bundle.base_id) as two,
+        pool_of(one.url, two.url, telemetry=telemetry, probe_interval_seconds=60) as pool,
+    ):
+        await make_all_ready(pool, bundle)
+        await asyncio.sleep(LAST_LOOK_SECONDS)
+        for stub in (one, two):
+            await stub.order(load_seconds=1.0)
+        name = bundle.adapter_name("c01")
+        await {stub.url: stub for stub in (one, two)}[preference(name, [one.url, two.url])[0]].unload(name)
+        assert await kinds(pool, bundle, ADAPTERS, seconds=0.2) == ["ok"] * 4
+        assert [(await stub.counts())["loads"] for stub in (one, two)] == [5, 5]
+    assert metric(telemetry, "localrec_adapter_misses_total") == 1
+
+
+async def test_load_that_would_come_too_late_is_not_waited_for_after_a_404_either(bundles: list[Bundle]):
+    bundle = bundles[0]
+    async with worker(bundle.base_id, load_seconds=0.3) as stub, pool_of(stub.url, probe_interval_seconds=60) as pool:
+        await make_ready(pool, bundle)
+        await asyncio.sleep(LAST_LOOK_SECONDS)
+        await stub.unload(bundle.adapter_name("c01"))
+        started = time.perf_counter()
+        assert await kinds(pool, bundle, ADAPTERS, seconds=0.2) == ["ok", "not_resident", "ok", "ok"]
+        assert time.perf_counter() - started < 0.15
 
 
 async def test_more_adapters_than_slots_are_loaded_on_demand_in_the_place_of_the_coldest(bundles: list[Bundle]):
