@@ -128,7 +128,8 @@ class Replica:
     async def call(self, names: Sequence[str], question: Question) -> list[Outcome]:
         """Ask adapters that are here. What comes of it counts for or against the replica."""
         obstacle = self.obstacle
-        if obstacle is not None or not self.breaker.acquire():
+        token = self.breaker.acquire() if obstacle is None else None
+        if token is None:
             return [obstacle or Outcome(OutcomeKind.UNREACHABLE)] * len(names)
         clock, kind = self._shared.clock, None
         fair = question.deadline - clock() >= FAIR_SECONDS
@@ -145,7 +146,7 @@ class Replica:
             self.in_flight -= 1
             if kind is None and clock() >= question.deadline:
                 kind = OutcomeKind.TIMEOUT if fair else None
-            _judge(self.breaker, kind)
+            _judge(self.breaker, token, kind)
 
     def missed(self, name: str, asked_at: float) -> None:
         """The worker turned out not to know an adapter when it was asked."""
@@ -211,14 +212,14 @@ def _verdict(outcomes: Sequence[Outcome]) -> OutcomeKind:
     return OutcomeKind.OK if OutcomeKind.OK in kinds else kinds[0]
 
 
-def _judge(breaker: Breaker, kind: OutcomeKind | None) -> None:
+def _judge(breaker: Breaker, token: int, kind: OutcomeKind | None) -> None:
     """What a call says about its replica; ``kind`` is None where the client left, or the deadline was no fair test."""
     if kind is OutcomeKind.OK:
         breaker.succeeded()
     elif kind in {OutcomeKind.TIMEOUT, OutcomeKind.UNREACHABLE, OutcomeKind.INVALID}:
-        breaker.failed()
+        breaker.failed(token)
     else:
-        breaker.undecided()
+        breaker.undecided(token)
 
 
 def _names(names: frozenset[str]) -> str:
