@@ -7,7 +7,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 from models.contract.bundle import Bundle
-from service.workers.hedging import LatencyQuantile, hedged
+from service.workers.hedging import HedgeBudget, LatencyQuantile, hedged
 from service.workers.loader import Shared
 from service.workers.replica import Replica
 from service.workers.routing import Errand
@@ -33,6 +33,7 @@ class Calls:
         self._shared = shared
         self._order = order
         self._latency = LatencyQuantile()
+        self._budget = HedgeBudget()
 
     async def run(self, errand: Errand[Replica], question: Question, bundle: Bundle) -> dict[str, Outcome]:
         """The outcome for each adapter of an errand, by its name. Ends at the deadline at the latest."""
@@ -69,12 +70,13 @@ class Calls:
     async def _first_answer(self, errand: Errand[Replica], question: Question) -> Answer:
         free = errand.free or errand.holders[-1:]  # one that is not free says why
         call = self._call(free[0], errand, question)
+        self._budget.earn()
         if not self._hedge or len(errand.holders) == 1:
             return await call
 
         def second() -> "Coroutine[Any, Any, Answer] | None":
             other = next((replica for replica in errand.free if replica is not free[0]), None)
-            if other is None:
+            if other is None or not self._budget.spend():
                 return None
             self._shared.count(PoolEvent.HEDGE_SENT)
             return self._call(other, errand, question)
@@ -86,7 +88,11 @@ class Calls:
 
     async def _call(self, replica: Replica, errand: Errand[Replica], question: Question) -> Answer:
         started = self._shared.clock()
-        outcomes = await replica.call(errand.names, question)
+        try:
+            outcomes = await replica.call(errand.names, question)
+        except asyncio.CancelledError:  # it lost, or is too late for its request
+            self._latency.observe_at_least(self._shared.clock() - started)
+            raise
         if _is_answer(outcomes):
             self._latency.observe(self._shared.clock() - started)
         return replica, outcomes

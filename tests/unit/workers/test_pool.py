@@ -231,6 +231,8 @@ async def test_late_call_is_made_again_elsewhere_and_the_loser_is_cancelled(bund
         pool_of(one.url, two.url, hedge=True, telemetry=telemetry) as pool,
     ):
         await make_all_ready(pool, bundle)
+        for _ in range(40):
+            await kinds(pool, bundle, ADAPTERS)  # of which a share may be made again
         slow = one if preference(bundle.adapter_name("c00"), [one.url, two.url])[0] == one.url else two
         await slow.order(delay_seconds=30)
         assert set(await kinds(pool, bundle, ADAPTERS)) == {"ok"}
