@@ -80,10 +80,10 @@ class Loader:
         if running is not None:
             return running.task
         owner = self._shared.roster.owner(name)
-        admission = self._residency.admit(name, demanded=demanded) if owner is not None else None
-        if owner is None or admission is None:
+        evicted = self._residency.admit(name, demanded=demanded) if owner is not None else None
+        if owner is None or evicted is None:
             return None
-        task = asyncio.create_task(self._load(name, owner, admission.evicted))
+        task = asyncio.create_task(self._load(name, owner, evicted))
         self._loads[name] = _Load(task, self._shared.clock())
         task.add_done_callback(lambda _: self._loads.pop(name, None))
         return task

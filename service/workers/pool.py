@@ -34,8 +34,9 @@ class WorkerPool:
     def __init__(self, options: PoolOptions, observer: PoolObserver) -> None:
         self._options = options
         self._observer = observer
-        # aiohttp's own default of 100 connections would queue calls out of sight.
-        connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=30)
+        # aiohttp's own default of 100 connections would queue calls out of sight. Servers close what is idle for 5
+        # seconds (uvicorn, so vLLM, too): a call must not meet that.
+        connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=4)
         timeout = aiohttp.ClientTimeout(total=None)  # every call stands under a deadline of its own
         jar = aiohttp.DummyCookieJar()
         self._session = aiohttp.ClientSession(connector=connector, timeout=timeout, cookie_jar=jar)

@@ -110,6 +110,9 @@ class Replica:
 
         What takes longer than a probe interval goes on by itself: it keeps neither looks nor other adapters waiting.
         """
+        for name in self.residency.refusals:
+            if self._shared.roster.owner(name) is None:
+                self.residency.forgive(name)
         if not self.bases:
             return False
         for name in [*self.residency.names, *self.residency.owed]:

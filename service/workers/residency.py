@@ -29,13 +29,6 @@ class Refusal:
     until: float
 
 
-@dataclass(frozen=True, slots=True)
-class Admission:
-    """An adapter may be loaded now; ``evicted`` must be unloaded for it, if it is not empty."""
-
-    evicted: str = ""
-
-
 @dataclass(slots=True)
 class _Resident:
     since: float
@@ -123,6 +116,10 @@ class Residency:
         """What was refused and did not come to be resident since, also where it may be tried again."""
         return dict(self._refused)
 
+    def forgive(self, name: str) -> None:
+        """Nothing is held against an adapter any more."""
+        self._refused.pop(name, None)
+
     def pending(self, names: Collection[str] | None = None) -> list[str]:
         """The targets (of ``names``, where given) that are not here yet and for which there is room.
 
@@ -130,8 +127,10 @@ class Residency:
         """
         return [name for name in self._targets if (names is None or name in names) and self._is_pending(name)]
 
-    def admit(self, name: str, *, demanded: bool) -> Admission | None:
+    def admit(self, name: str, *, demanded: bool) -> str | None:
         """Give an adapter a slot, which it has from now on; it is to be loaded. None where it must not come.
+
+        Else the name of the adapter that must be unloaded for it first, or nothing.
 
         Into a full replica an adapter comes in the place of an orphan: a stranger of no expected bundle that has been
         there for long, the oldest first. Else in the place of one that no call uses: one with a weaker claim (of a
@@ -149,7 +148,7 @@ class Residency:
             self._strangers.pop(each, None)
         self._owed.discard(name)
         self._loading.add(name)
-        return Admission(victim)
+        return victim
 
     def loaded(self, name: str) -> None:
         """A load ended well, and the adapter answered its probe."""

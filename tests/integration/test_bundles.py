@@ -1,6 +1,7 @@
 """The pointer moves while requests are served: what is switched to, what is refused, and what waits for whom."""
 
 import time
+from dataclasses import replace
 
 import pytest
 from redis import Redis
@@ -11,6 +12,7 @@ from support.stub_worker import StubProcess, stub_process
 
 from models.contract.bundle import Bundle
 from models.contract.redis_schema import CURRENT_BUNDLE
+from service.gateway import gateway as module
 
 
 def pool_of(*urls: str, name: str = "local") -> dict[str, object]:
@@ -170,14 +172,15 @@ def test_adapters_without_a_slot_are_a_warning(published: Bundle, stub: StubProc
 
 
 def test_bundles_of_one_base_change_on_the_same_worker_and_back_without_a_failed_request(
-    published: Bundle, stub: StubProcess, configure, redis_url: str
+    published: Bundle, stub: StubProcess, configure, redis_url: str, monkeypatch: pytest.MonkeyPatch
 ):
     """Loaded and proven beside the old adapters, switched, and these unloaded; the same way back."""
     other = make_bundle(published.directory.parent, seed=9)
     assert other.base_id == published.base_id
     users = users_of(other)
-    pool = pool_of(stub.url) | {"drain_ms": 300}
-    with running_gateway(configure(stub.url, pools=[pool])) as gateway, Redis.from_url(redis_url) as redis:
+    options = module._options  # the shortest drain that can be set is longer than the test should be
+    monkeypatch.setattr(module, "_options", lambda *args: replace(options(*args), drain_seconds=0.3))
+    with running_gateway(configure(stub.url, pools=[pool_of(stub.url)])) as gateway, Redis.from_url(redis_url) as redis:
         gateway.wait_ready()
         for row, user_id in enumerate(users.ids):
             redis.mset(user_values(other, user_id, users.histories[row], users.embeddings[row]))

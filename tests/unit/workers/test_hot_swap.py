@@ -332,6 +332,16 @@ async def test_bug_in_a_load_is_a_refusal_with_a_trace(
     assert "Traceback" in caplog.text
 
 
+async def test_refusal_goes_with_its_bundle(bundles: list[Bundle]):
+    old, new = bundles
+    lies = [old.adapter_name("c01"), new.adapter_name("c02")]
+    async with worker(old.base_id, ignored=lies) as stub, pool_of(stub.url, drain_seconds=0.1) as pool:
+        await make_ready(pool, old)
+        assert old.adapter_name("c01") in pool.status()[0].refused[0]
+        pool.expect([new])
+        await until(lambda: [lies[1] in line for line in pool.status()[0].refused] == [True])
+
+
 async def test_what_a_dead_replica_held_moves_to_those_that_are_left(bundles: list[Bundle]):
     bundle = bundles[0]
     async with worker(bundle.base_id) as one:
