@@ -83,6 +83,8 @@ class Loader:
         evicted = self._residency.admit(name, demanded=demanded) if owner is not None else None
         if owner is None or evicted is None:
             return None
+        if evicted:
+            self._residency.let_go(evicted)  # now, not when the task has its first turn
         task = asyncio.create_task(self._load(name, owner, evicted))
         self._loads[name] = _Load(task, self._shared.clock())
         task.add_done_callback(lambda _: self._loads.pop(name, None))
@@ -103,6 +105,7 @@ class Loader:
 
     def unload(self, name: str) -> "asyncio.Task[bool]":
         """Take an adapter away, or try to: whether it is gone. Goes on where whoever waits gives up."""
+        self._residency.let_go(name)
         task = asyncio.create_task(self._unload(name))
         self._unloads.add(task)
         task.add_done_callback(self._unloads.discard)
@@ -116,8 +119,8 @@ class Loader:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _unload(self, name: str) -> bool:
+        """Unload what was let go."""
         gone = False
-        self._residency.let_go(name)
         try:
             async with asyncio.timeout(LOAD_TIMEOUT_SECONDS):
                 await self._client.unload_adapter(name)
@@ -176,6 +179,7 @@ class Loader:
             self._shared.count(PoolEvent.PROBE_PASSED)
             return None
         self._shared.count(PoolEvent.PROBE_FAILED)
+        self._residency.let_go(name)
         await self._unload(name)
         return self._refusal(complaint, UNTRUSTED_SECONDS, OutcomeKind.UNTRUSTED)
 

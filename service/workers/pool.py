@@ -128,8 +128,8 @@ class WorkerPool:
         found = []
         for bundle in self._roster.expected:
             serving, names = self._serving(bundle), names_of(bundle)
-            placed = {name for replica in serving for name in replica.residency.targets}
-            if serving and (missing := len(set(names) - placed)):
+            missing = sum(not any(replica.residency.has_place(name) for replica in serving) for name in names)
+            if serving and missing:
                 found.append(f"no slot for {missing} of {len(names)} adapters of {bundle.id}: raise slots")
         return found
 

@@ -127,6 +127,10 @@ class Residency:
         """
         return [name for name in self._targets if (names is None or name in names) and self._is_pending(name)]
 
+    def has_place(self, name: str) -> bool:
+        """Whether an adapter is here, is to come, or would be but for what is held against it."""
+        return name in self._resident or name in self._refused or bool(self.pending({name}))
+
     def admit(self, name: str, *, demanded: bool) -> str | None:
         """Give an adapter a slot, which it has from now on; it is to be loaded. None where it must not come.
 

@@ -272,10 +272,12 @@ async def test_orphans_leave_as_many_slots_as_are_needed_when_they_are_old(
         await make_settled(pool, bundle)
         assert set(orphans) < set((await stub.counts())["adapters"])
         assert metric(telemetry, "localrec_adapters_strange") == 10
+        assert pool.warnings() == [f"no slot for 3 of 5 adapters of {bundle.id}: raise slots"]
         await until(lambda: pool.is_ready(bundle.id))
         assert len(set(orphans) & set((await stub.counts())["adapters"])) == 7
         assert set(await kinds(pool, bundle, ADAPTERS)) == {"ok"}
         assert not pool.status()[0].refused
+        assert pool.warnings() == []
 
 
 async def test_unload_that_fails_is_tried_again(bundles: list[Bundle]):
