@@ -43,9 +43,11 @@ class Orders(msgspec.Struct, forbid_unknown_fields=True):
         mode: how completions are answered.
         delay_seconds: before ``slow_adapters`` answer, or all where it is empty.
         slow_adapters: by the end of their names.
-        load_seconds: before a load ends.
+        load_seconds: before a load ends of ``slow_loads`` (ends of names), or of any where that is empty.
         stalls: whether nothing is answered while a load runs, as in vLLM.
         slots: adapters that can be loaded, 0 for any number; one more is refused.
+        keeps: whether unloading fails.
+        unwell: how many looks at its health fail, from now on.
         forget_adapters: drop all that is loaded, now.
         forgetful: know no adapter in a fan-out.
         ignored: adapters (ends of names) that are loaded, but answer as the base model does.
@@ -57,8 +59,11 @@ class Orders(msgspec.Struct, forbid_unknown_fields=True):
     delay_seconds: float = 0.0
     slow_adapters: tuple[str, ...] = ()
     load_seconds: float = 0.0
+    slow_loads: tuple[str, ...] = ()
     stalls: bool = False
     slots: int = 0
+    keeps: bool = False
+    unwell: int = 0
     forget_adapters: bool = False
     forgetful: bool = False
     ignored: tuple[str, ...] = ()
@@ -74,12 +79,16 @@ class StubWorker:
         self.n_items = n_items
         self.adapters: set[str] = set()
         self.orders = Orders()
-        names = ("completions", "fanouts", "finished", "cancelled", "loads", "unloads")
+        names = ("completions", "fanouts", "finished", "cancelled", "loads", "unloads", "looks")
         self.counts = dict.fromkeys(names, 0)
         self._turns = asyncio.Lock()
 
     async def health(self, _: Request) -> Response:
         """``GET /health``."""
+        self.counts["looks"] += 1
+        if self.orders.unwell:
+            self.orders.unwell -= 1
+            return Response(status_code=500)
         return Response(status_code=200)
 
     async def models(self, _: Request) -> Response:
@@ -91,11 +100,13 @@ class StubWorker:
         """``POST /v1/load_lora_adapter``."""
         name = orjson.loads(await request.body())["lora_name"]
         self.counts["loads"] += 1
+        slow = not self.orders.slow_loads or name.endswith(self.orders.slow_loads)
+        seconds = self.orders.load_seconds if slow else 0.0
         if self.orders.stalls:
             async with self._turns:
-                await asyncio.sleep(self.orders.load_seconds)
+                await asyncio.sleep(seconds)
         else:
-            await asyncio.sleep(self.orders.load_seconds)
+            await asyncio.sleep(seconds)
         if name in self.adapters:
             return json_response({"message": f"The lora adapter '{name}' has already been loaded."}, 400)
         if self.orders.slots and len(self.adapters) >= self.orders.slots:
@@ -107,6 +118,8 @@ class StubWorker:
         """``POST /v1/unload_lora_adapter``."""
         name = orjson.loads(await request.body())["lora_name"]
         self.counts["unloads"] += 1
+        if self.orders.keeps:
+            return json_response({"message": "it is kept"}, 500)
         if name not in self.adapters:
             return json_response({"message": f"The lora adapter '{name}' cannot be found."}, 404)
         self.adapters.remove(name)

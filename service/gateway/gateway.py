@@ -48,6 +48,7 @@ class Gateway:
             [f"bundle: refused: {self.follower.refusal}"] if self.follower.snapshot and self.follower.refusal else []
         )
         statuses = [status for pool in self.pools for status in pool.status()]
+        found += [f"pool: {pool.name}: {why}" for pool in self.pools for why in pool.warnings()]
         return found + [f"worker: {s.pool} {s.url}: {why}" for s in statuses for why in self._troubles(s)]
 
     def _troubles(self, replica: ReplicaStatus) -> list[str]:

@@ -103,10 +103,17 @@ class Telemetry:
             self._histogram("adapter_load_seconds", "Adapter loads at run time", ("pool", "outcome"), LOAD_BUCKETS)
         )
         self._ready = _Children(
-            self._gauge("worker_ready", "1 where the replica serves the bundle", ("pool", "replica"))
+            self._gauge(
+                "worker_ready", "1 where the replica has what it should have of an expected bundle", ("pool", "replica")
+            )
         )
         self._resident = _Children(
             self._gauge("adapters_resident", "Adapters loaded and proven on the replica", ("pool", "replica"))
+        )
+        self._strangers = _Children(
+            self._gauge(
+                "adapters_strange", "Adapters on the replica that this gateway did not load", ("pool", "replica")
+            )
         )
         self._breakers = _Children(
             self._gauge("breaker_state", "1 for the state that the breaker is in", ("pool", "replica", "state"))
@@ -176,10 +183,13 @@ class Telemetry:
         """See :class:`service.workers.types.PoolObserver`."""
         self._pool_events[event](pool).inc()
 
-    def replica_changed(self, pool: str, url: str, ready: bool, breaker_state: str, resident: int) -> None:
+    def replica_changed(
+        self, pool: str, url: str, ready: bool, breaker_state: str, resident: int, strangers: int
+    ) -> None:
         """See :class:`service.workers.types.PoolObserver`."""
         self._ready[pool, url].set(ready)
         self._resident[pool, url].set(resident)
+        self._strangers[pool, url].set(strangers)
         for state in BreakerState:
             self._breakers[pool, url, state].set(state == breaker_state)
 

@@ -19,6 +19,9 @@ class BreakerState(StrEnum):
 class Breaker:
     """State machine with an injected clock. Every acquired call ends in exactly one of the three verdicts.
 
+    A call's token says since which change of state it runs. That a call failed which began before the last one, is old
+    news; that it succeeded is not.
+
     Args:
         failures_to_open: failures in a row that open the breaker.
         cooldown_seconds: how long it stays open before one trial.
@@ -32,6 +35,7 @@ class Breaker:
         self._failures = 0
         self._opened_at: float | None = None
         self._trial_running = False
+        self._generation = 1
 
     @property
     def state(self) -> BreakerState:
@@ -46,26 +50,34 @@ class Breaker:
         state = self.state
         return state is BreakerState.CLOSED or (state is BreakerState.HALF_OPEN and not self._trial_running)
 
-    def acquire(self) -> bool:
-        """Whether this call may be made; if so, it must come to a verdict."""
+    def acquire(self) -> int | None:
+        """The token of a call, which must come to a verdict; None where it must not be made."""
         if not self.admits:
-            return False
-        self._trial_running = self.state is BreakerState.HALF_OPEN
-        return True
+            return None
+        if self.state is BreakerState.HALF_OPEN:
+            self._trial_running = True
+            self._generation += 1
+        return self._generation
 
     def succeeded(self) -> None:
         """The replica answered: close."""
+        if self._opened_at is not None:
+            self._generation += 1
         self._failures = 0
         self._opened_at = None
         self._trial_running = False
 
-    def failed(self) -> None:
+    def failed(self, token: int) -> None:
         """The replica failed: open after the last allowed failure, and again after a failed trial."""
+        if token != self._generation:
+            return
         self._failures += 1
-        if self._opened_at is not None or self._failures >= self._failures_to_open:
+        if self._trial_running or self._failures >= self._failures_to_open:
             self._opened_at = self._clock()
+            self._generation += 1
         self._trial_running = False
 
-    def undecided(self) -> None:
+    def undecided(self, token: int) -> None:
         """The call ended without a verdict on the replica (its client left, it was given no time)."""
-        self._trial_running = False
+        if token == self._generation:
+            self._trial_running = False

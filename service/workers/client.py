@@ -1,5 +1,6 @@
 """HTTP client of one worker: the OpenAI API as stock vLLM serves it, and the fan-out that only our engine has."""
 
+import errno
 from collections.abc import Sequence
 
 import aiohttp
@@ -19,6 +20,10 @@ _JSON = {"Content-Type": "application/json"}
 
 class WorkerError(Exception):
     """A worker cannot be used. The message says why."""
+
+
+class NobodyListensError(WorkerError):
+    """There is no such process now."""
 
 
 class _Logprobs(msgspec.Struct):
@@ -124,7 +129,8 @@ class WorkerClient:
             async with self._session.request(method, self.url + path, data=body, headers=_JSON) as response:
                 return response.status, await response.read()
         except aiohttp.ClientError as exc:
-            raise WorkerError(f"{path}: {exc}") from exc
+            refused = isinstance(exc, aiohttp.ClientConnectorError) and exc.errno == errno.ECONNREFUSED
+            raise (NobodyListensError if refused else WorkerError)(f"{path}: {exc}") from exc
 
 
 def _kind_of_status(status: int) -> OutcomeKind:

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 HEDGED_QUANTILE = 0.95
+HEDGED_SHARE = 0.05
 GAIN = 0.05  # how far one observation moves the estimate, at most
 
 
@@ -26,6 +27,38 @@ class LatencyQuantile:
         """One more length."""
         above = seconds > self.seconds
         self.seconds *= 1 + GAIN * (self._quantile if above else self._quantile - 1)
+
+    def observe_at_least(self, seconds: float) -> None:
+        """One more, that was cancelled after so long: it says something where that was too long already.
+
+        Were those left out that lost, only quick ones would be seen: more and more calls would pass for late.
+        """
+        if seconds > self.seconds:
+            self.observe(seconds)
+
+
+class HedgeBudget:
+    """At most a share of the calls is made twice: where all are late, a second load helps nobody.
+
+    Args:
+        share: of all calls; what is not used is kept for later, up to ``most_saved`` calls.
+    """
+
+    def __init__(self, share: float = HEDGED_SHARE, most_saved: float = 10.0) -> None:
+        self._share = share
+        self._most_saved = most_saved
+        self._saved = 0.0
+
+    def earn(self) -> None:
+        """One more call is made."""
+        self._saved = min(self._saved + self._share, self._most_saved)
+
+    def spend(self) -> bool:
+        """Whether one may be made a second time; if so, it counts as made."""
+        if self._saved < 1.0:
+            return False
+        self._saved -= 1.0
+        return True
 
 
 async def hedged(

@@ -20,6 +20,7 @@ from service.workers.trust import Examiner
 from service.workers.types import (
     Completion,
     Outcome,
+    OutcomeKind,
     PoolObserver,
     PoolOptions,
     Question,
@@ -33,8 +34,9 @@ class WorkerPool:
     def __init__(self, options: PoolOptions, observer: PoolObserver) -> None:
         self._options = options
         self._observer = observer
-        # aiohttp's own default of 100 connections would queue calls out of sight.
-        connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=30)
+        # aiohttp's own default of 100 connections would queue calls out of sight. Servers close what is idle for 5
+        # seconds (uvicorn, so vLLM, too): a call must not meet that.
+        connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=4)
         timeout = aiohttp.ClientTimeout(total=None)  # every call stands under a deadline of its own
         jar = aiohttp.DummyCookieJar()
         self._session = aiohttp.ClientSession(connector=connector, timeout=timeout, cookie_jar=jar)
@@ -49,6 +51,10 @@ class WorkerPool:
         self._placed_for: list[frozenset[str]] = []  # the base models by replica when adapters were placed
         self._calls = Calls(options, shared, self._order)
         self._tasks: set[asyncio.Task[None]] = set()
+
+    @property
+    def name(self) -> str:
+        return self._options.name
 
     def expect(self, bundles: Sequence[Bundle]) -> None:
         """From now on keep the replicas ready for these bundles, the one in service first, and for no other.
@@ -67,19 +73,17 @@ class WorkerPool:
             task.add_done_callback(self._tasks.discard)
 
     def is_ready(self, bundle_id: str) -> bool:
-        """Whether an expected bundle can be served whole: each adapter that has a place is in one of its places.
+        """Whether an expected bundle can be served whole: a replica that is well holds each of its adapters.
 
-        Adapters that were refused count as being there, unless all were.
+        One that no replica may use counts as being there, unless all do: what failed its probe will do so again. One
+        that could not be loaded, or has no place, may come yet: how long to wait for it is the caller's to say.
         """
         bundle = self._roster.get(bundle_id)
         if bundle is None or not self._roster.is_expected(bundle_id):
             return False
-        names = names_of(bundle)
-        serving = [replica for replica in self._replicas.values() if replica.serves(bundle)]
-        ready = [replica for replica in serving if replica.is_ready_for(bundle)]
-        placed = {name for replica in serving for name in replica.residency.targets if name in names}
-        covered = {name for replica in ready for name in replica.residency.targets}
-        return bool(ready) and placed <= covered and (not placed or any(map(self._is_held, placed)))
+        serving = self._serving(bundle)
+        held = {name for name in names_of(bundle) if any(replica.holds(name) for replica in serving)}
+        return bool(held) and all(name in held or _is_untrusted(name, serving) for name in names_of(bundle))
 
     async def close(self) -> None:
         """End what runs in the background and close the connections."""
@@ -119,6 +123,16 @@ class WorkerPool:
         """The replicas as they stand."""
         return [replica.status() for replica in self._replicas.values()]
 
+    def warnings(self) -> list[str]:
+        """What the pool as a whole is short of."""
+        found = []
+        for bundle in self._roster.expected:
+            serving, names = self._serving(bundle), names_of(bundle)
+            missing = sum(not any(replica.residency.has_place(name) for replica in serving) for name in names)
+            if serving and missing:
+                found.append(f"no slot for {missing} of {len(names)} adapters of {bundle.id}: raise slots")
+        return found
+
     def _errands(self, names: Sequence[str], completion: Completion) -> list[Errand[Replica]]:
         if self._options.kind == "vllm":
             return one_each(names, self._order)
@@ -129,8 +143,8 @@ class WorkerPool:
         self._observer.call_ended(self._options.name, adapter, outcome.kind, outcome.seconds)
         return outcome
 
-    def _is_held(self, name: str) -> bool:
-        return any(replica.holds(name) for replica in self._replicas.values())
+    def _serving(self, bundle: Bundle) -> list[Replica]:
+        return [replica for replica in self._replicas.values() if replica.serves(bundle)]
 
     def _order(self, name: str) -> list[Replica]:
         """Replicas in the adapter's own order of preference, so that each keeps few adapters and histories warm."""
@@ -176,5 +190,13 @@ class WorkerPool:
 
     def _report(self, replica: Replica) -> None:
         status, breaker = replica.status(), replica.breaker.state
-        resident = len(replica.residency)
-        self._observer.replica_changed(self._options.name, replica.url, bool(status.bundles), breaker, resident)
+        resident, strangers = len(replica.residency), len(replica.residency.strangers)
+        ready = bool(status.bundles)
+        self._observer.replica_changed(self._options.name, replica.url, ready, breaker, resident, strangers)
+
+
+def _is_untrusted(name: str, replicas: Sequence[Replica]) -> bool:
+    """Whether an adapter failed its probe on each of the replicas where it should be."""
+    homes = [replica for replica in replicas if name in replica.residency.targets]
+    refusals = [replica.residency.refusals.get(name) for replica in homes]
+    return bool(homes) and all(each is not None and each.kind is OutcomeKind.UNTRUSTED for each in refusals)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from models.contract.bundle import Bundle
 from service.workers.breaker import Breaker
-from service.workers.client import WorkerClient, WorkerError
+from service.workers.client import NobodyListensError, WorkerClient, WorkerError
 from service.workers.demand import Demand
 from service.workers.loader import FAILED_SECONDS, Loader, Shared
 from service.workers.residency import Refusal, Residency
@@ -24,6 +24,7 @@ from service.workers.types import (
 logger = logging.getLogger(__name__)
 
 PROBE_TIMEOUT_SECONDS = 2.0
+OUTAGE_LOOKS = 2  # looks in a row that must fail: one that is slow or unlucky is no outage
 FAIR_SECONDS = 0.05  # a call that was given less says nothing about the replica when it times out
 LONGEST_REST_SECONDS = 5.0  # whatever a worker asks for
 
@@ -48,6 +49,7 @@ class Replica:
         self._options = options
         self._shared = shared
         self._trouble = "not probed yet"
+        self._failed_looks = 0
         self._rests_until = 0.0
 
     @property
@@ -87,38 +89,50 @@ class Replica:
         return ReplicaStatus(self._shared.pool, self.url, ready, reason, tuple(refused))
 
     async def look(self) -> None:
-        """See whether the worker is well and what it has."""
+        """See whether the worker is well and what it has. What it had is forgotten when its process is gone."""
         asked_at = self._shared.clock()
         try:
             async with asyncio.timeout(PROBE_TIMEOUT_SECONDS):
                 served = await self._client.served_models()
-        except WorkerError as exc:
+        except NobodyListensError as exc:
+            self._failed_looks = OUTAGE_LOOKS
             self._is_unwell(str(exc))
             self.residency.restarted()
+        except WorkerError as exc:
+            self._look_failed(str(exc))
         except TimeoutError:
-            self._is_unwell(f"no answer to a probe within {PROBE_TIMEOUT_SECONDS} s")
+            self._look_failed(f"no answer to a probe within {PROBE_TIMEOUT_SECONDS} s")
         else:
             self._is_well(served, asked_at)
 
     async def tidy(self) -> bool:
-        """Unload one adapter that is no longer wanted, or load one that is. Says whether there was one."""
+        """Unload one adapter that is no longer wanted, or load one that is. Says whether there was one.
+
+        What takes longer than a probe interval goes on by itself: it keeps neither looks nor other adapters waiting.
+        """
+        for name in self.residency.refusals:
+            if self._shared.roster.owner(name) is None:
+                self.residency.forgive(name)
         if not self.bases:
             return False
-        for name in self.residency.names:
-            if self._shared.roster.owner(name) is None and not self.residency.is_used(name):
-                await self.loader.unload(name)
+        for name in [*self.residency.names, *self.residency.owed]:
+            unwanted = self._shared.roster.owner(name) is None and not self.residency.is_used(name)
+            if unwanted and await self._is_gone(name):
                 return True
         for name in self.residency.pending():
-            load = self.loader.load(name, demanded=False)
+            if self.loader.is_busy:
+                break
+            load = None if self.residency.is_loading(name) else self.loader.load(name, demanded=False)
             if load is not None:
-                await asyncio.shield(load)
+                await asyncio.wait([load], timeout=self._options.probe_interval_seconds)
                 return True
         return False
 
     async def call(self, names: Sequence[str], question: Question) -> list[Outcome]:
         """Ask adapters that are here. What comes of it counts for or against the replica."""
         obstacle = self.obstacle
-        if obstacle is not None or not self.breaker.acquire():
+        token = self.breaker.acquire() if obstacle is None else None
+        if token is None:
             return [obstacle or Outcome(OutcomeKind.UNREACHABLE)] * len(names)
         clock, kind = self._shared.clock, None
         fair = question.deadline - clock() >= FAIR_SECONDS
@@ -135,24 +149,17 @@ class Replica:
             self.in_flight -= 1
             if kind is None and clock() >= question.deadline:
                 kind = OutcomeKind.TIMEOUT if fair else None
-            _judge(self.breaker, kind)
+            _judge(self.breaker, token, kind)
 
-    async def call_again(self, name: str, question: Question, asked_at: float) -> Outcome:
-        """Load an adapter that the worker turned out not to know when it was asked, and ask once more."""
+    def missed(self, name: str, asked_at: float) -> None:
+        """The worker turned out not to know an adapter when it was asked."""
         self._shared.count(PoolEvent.ADAPTER_MISSED)
         self.residency.missed(name, asked_at)
-        if not self.holds(name):
-            load = self.loader.load(name, demanded=True)
-            if load is None:
-                return self.absence(name)
-            await asyncio.shield(load)
-        if not self.holds(name):
-            return self.absence(name)
-        [outcome] = await self.call([name], question)
-        if outcome.kind is OutcomeKind.NOT_FOUND:
-            why = "the worker does not know it, though it says that it has loaded it"
-            self.residency.refused(name, Refusal(outcome.kind, why, self._shared.clock() + FAILED_SECONDS))
-        return outcome
+
+    def does_not_know(self, name: str) -> None:
+        """The worker does not know an adapter that has just been loaded: loading it for each request would not help."""
+        why = "the worker does not know it, though it says that it has loaded it"
+        self.residency.refused(name, Refusal(OutcomeKind.NOT_FOUND, why, self._shared.clock() + FAILED_SECONDS))
 
     def absence(self, name: str) -> Outcome:
         """What to say of an adapter that is not here."""
@@ -160,6 +167,12 @@ class Replica:
         if refusal is None:
             return Outcome(OutcomeKind.NOT_RESIDENT, detail="no slot is free")
         return Outcome(refusal.kind, detail=refusal.why)
+
+    async def _is_gone(self, name: str) -> bool:
+        """Unload an adapter: whether it is gone, or will be for all that is known."""
+        unload = self.loader.unload(name)
+        await asyncio.wait([unload], timeout=self._options.probe_interval_seconds)
+        return not unload.done() or unload.result()
 
     async def _ask(self, names: Sequence[str], question: Question) -> list[Outcome]:
         if self._options.kind == "engine":
@@ -175,8 +188,13 @@ class Replica:
         if not self.bases:
             logger.info("worker %s serves %s", self.url, _names(served.bases))
             self.breaker.succeeded()  # whatever failed was another process
-        self.bases, self._trouble = served.bases, ""
+        self.bases, self._trouble, self._failed_looks = served.bases, "", 0
         self.residency.seen(served.adapters, asked_at)
+
+    def _look_failed(self, trouble: str) -> None:
+        self._failed_looks += 1
+        if self._failed_looks >= OUTAGE_LOOKS or not self.bases:
+            self._is_unwell(trouble)
 
     def _is_unwell(self, trouble: str) -> None:
         if trouble != self._trouble:
@@ -197,14 +215,14 @@ def _verdict(outcomes: Sequence[Outcome]) -> OutcomeKind:
     return OutcomeKind.OK if OutcomeKind.OK in kinds else kinds[0]
 
 
-def _judge(breaker: Breaker, kind: OutcomeKind | None) -> None:
+def _judge(breaker: Breaker, token: int, kind: OutcomeKind | None) -> None:
     """What a call says about its replica; ``kind`` is None where the client left, or the deadline was no fair test."""
     if kind is OutcomeKind.OK:
         breaker.succeeded()
     elif kind in {OutcomeKind.TIMEOUT, OutcomeKind.UNREACHABLE, OutcomeKind.INVALID}:
-        breaker.failed()
+        breaker.failed(token)
     else:
-        breaker.undecided()
+        breaker.undecided(token)
 
 
 def _names(names: frozenset[str]) -> str:

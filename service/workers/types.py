@@ -196,6 +196,8 @@ class PoolObserver(Protocol):
         """Something to count."""
         ...
 
-    def replica_changed(self, pool: str, url: str, ready: bool, breaker_state: str, resident: int) -> None:
-        """A replica's readiness, breaker, or number of resident adapters may have changed."""
+    def replica_changed(
+        self, pool: str, url: str, ready: bool, breaker_state: str, resident: int, strangers: int
+    ) -> None:
+        """A replica's readiness, breaker, number of resident adapters, or of strangers may have changed."""
         ...

@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 from support.parity import EXCLUDED, N_BEST, N_ITEMS, check_best
-from support.pools import make_ready, metric, pool_of, until
+from support.pools import make_ready, make_settled, metric, pool_of, until
 from support.probed import HISTORY_LENGTH, Oracle, write_probed_bundle
 from support.processes import free_port, wait_until
 from support.servers import ROOT, healthy
@@ -192,7 +192,7 @@ async def test_more_adapters_than_slots(server: Server, root: Path, old: Model) 
     """On demand into a full replica: the first use takes the place of one that nobody asks for."""
     telemetry = Telemetry()
     async with pool_before(server, root, telemetry, slots=3) as pool:
-        await make_ready(pool, old.bundle, seconds=PATIENCE_SECONDS)
+        await make_settled(pool, old.bundle, seconds=PATIENCE_SECONDS)
         missing = [name for name in ADAPTERS if old.bundle.adapter_name(name) not in await _loaded(server)]
         assert len(missing) == len(ADAPTERS) - 3
         assert set(await _ask_all(pool, old, *missing)) == {"ok"}
@@ -247,7 +247,7 @@ async def test_adapters_that_are_not_what_they_say_are_found_out(server: Server,
     weights = adapters / "c02" / "adapter_model.safetensors"
     save_file({name.replace(".layers.", ".blocks."): value for name, value in load_file(weights).items()}, weights)
     async with pool_before(server, false, telemetry) as pool:
-        await make_ready(pool, made.bundle, seconds=PATIENCE_SECONDS)
+        await make_settled(pool, made.bundle, seconds=PATIENCE_SECONDS)
         kinds = await _ask_all(pool, made, *ADAPTERS)
         assert kinds == ["ok", "ok", "untrusted", unknown, "ok", "ok"] * len(made.questions)
         refused = {line.split(":")[0]: line for line in pool.status()[0].refused}

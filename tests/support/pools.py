@@ -50,6 +50,13 @@ class Stub:
             counts: dict[str, Any] = await response.json()
             return counts
 
+    async def load(self, *names: str) -> None:
+        """As another gateway would, that is no more."""
+        for name in names:
+            body = {"lora_name": name, "lora_path": "/elsewhere"}
+            async with self._session.post(f"{self.url}/v1/load_lora_adapter", json=body) as response:
+                assert response.status == 200
+
     async def unload(self, name: str) -> None:
         """Behind the pool's back."""
         async with self._session.post(f"{self.url}/v1/unload_lora_adapter", json={"lora_name": name}) as response:
@@ -99,6 +106,13 @@ async def make_ready(pool: WorkerPool, *bundles: Bundle, seconds: float = 5.0) -
     """Expect bundles and wait until all of them can be served."""
     pool.expect(bundles)
     await until(lambda: all(pool.is_ready(bundle.id) for bundle in bundles), seconds)
+
+
+async def make_settled(pool: WorkerPool, *bundles: Bundle, seconds: float = 5.0) -> None:
+    """Expect bundles and wait until all is where it has a place, though some may have none, or was refused."""
+    pool.expect(bundles)
+    ids = {bundle.id for bundle in bundles}
+    await until(lambda: all(ids <= set(status.bundles) for status in pool.status()), seconds)
 
 
 async def make_all_ready(pool: WorkerPool, bundle: Bundle) -> None:

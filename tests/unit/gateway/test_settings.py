@@ -71,6 +71,7 @@ def test_manual_states_the_defaults_of_pools():
         ('[[pools]]\nname = "w"\nkind = "tgi"\nurls = ["http://a"]', "pools.0.kind"),
         ('[[pools]]\nname = "w"\nurls = ["http://a"]\nslots = 0', "pools.0.slots"),
         ('[[pools]]\nname = "w"\nurls = ["http://a"]\ndrain_ms = -1', "pools.0.drain_ms"),
+        ('[[pools]]\nname = "w"\nurls = ["http://a"]\ndrain_ms = 9999', "pools.0.drain_ms"),
         (METHOD.format("median"), "fusion.method: Input should be 'count', 'rrf', 'wrrf_cf', 'wrrf_llm' or 'scores'"),
         (VOTERS.format("sasrec = 1"), "fusion.voters.sasrec"),
         (VOTERS.format("cf = -1"), "fusion.voters.cf: Input should be greater than or equal to 0"),

@@ -12,10 +12,11 @@ import numpy as np
 import orjson
 import pytest
 from support.pools import Stub, worker
+from support.processes import free_port
 
 from models.contract.types import item_numbers
 from service.wire import FanoutRequest
-from service.workers.client import WorkerClient, WorkerError, parse_fanout, parse_ranking
+from service.workers.client import NobodyListensError, WorkerClient, WorkerError, parse_fanout, parse_ranking
 from service.workers.types import Completion, Outcome, OutcomeKind
 
 ASKED = Completion(prompt=[50, 1], candidates=3, excluded=item_numbers([7]), n_items=50)
@@ -159,6 +160,16 @@ async def test_loads_unloads_and_tells_what_there_is(client: WorkerClient):
     await client.unload_adapter("a")
     await client.unload_adapter("a")  # gone already
     assert (await client.served_models()).adapters == set()
+
+
+async def test_nobody_listens_is_told_from_other_trouble(client: WorkerClient, stub: Stub):
+    await stub.order(unwell=1)
+    with pytest.raises(WorkerError, match="/health: status 500") as caught:
+        await client.served_models()
+    assert not isinstance(caught.value, NobodyListensError)
+    async with aiohttp.ClientSession() as session:
+        with pytest.raises(NobodyListensError):
+            await WorkerClient(session, f"http://127.0.0.1:{free_port()}").served_models()
 
 
 async def test_load_that_is_refused_says_why(client: WorkerClient, stub: Stub):

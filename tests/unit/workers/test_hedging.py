@@ -5,7 +5,7 @@ import asyncio
 import numpy as np
 import pytest
 
-from service.workers.hedging import LatencyQuantile, hedged
+from service.workers.hedging import HedgeBudget, LatencyQuantile, hedged
 
 
 class Calls:
@@ -68,3 +68,35 @@ def test_quantile_of_a_stream() -> None:
         latency.observe(seconds)
         estimates.append(latency.seconds)
     assert np.median(estimates[1000:]) == pytest.approx(0.03, rel=0.15)  # ln 20 times the mean
+
+
+def test_budget_is_a_share_of_the_calls_and_is_not_saved_without_end() -> None:
+    budget = HedgeBudget(share=0.25, most_saved=2.0)
+    assert not budget.spend()
+    for _ in range(100):
+        budget.earn()
+    assert [budget.spend() for _ in range(3)] == [True, True, False]
+
+
+def test_about_a_twentieth_of_the_calls_is_hedged_and_never_more() -> None:
+    """In a simulation, in which all calls get five times as slow, and as quick again."""
+    rng, latency, budget = np.random.default_rng(0), LatencyQuantile(), HedgeBudget()
+    late, sent = [], []
+    for call in range(30_000):
+        first, second = rng.lognormal(np.log(0.01), 0.7, 2) * (5 if call // 10_000 == 1 else 1)
+        after = latency.seconds
+        budget.earn()
+        late.append(first > after)
+        sent.append(late[-1] and budget.spend())
+        end = min(first, after + second) if sent[-1] else first
+        if end < first:
+            latency.observe(second)
+            latency.observe_at_least(end)  # the first has lost
+        else:
+            latency.observe(first)
+            if sent[-1]:
+                latency.observe_at_least(end - after)  # the second has
+        assert sum(sent[-1000:]) <= 0.05 * 1000 + 10
+    assert sum(sent) <= 0.05 * 30_000
+    for part in (late[2_000:10_000], late[12_000:20_000], late[22_000:]):
+        assert 0.03 < np.mean(part) < 0.07

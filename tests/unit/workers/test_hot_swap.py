@@ -9,16 +9,30 @@ from typing import Any
 import numpy as np
 import pytest
 from support.bundles import make_bundle
-from support.pools import ask, expected_items, kinds, make_ready, metric, pool_of, until, worker
+from support.pools import (
+    ask,
+    expected_items,
+    kinds,
+    make_all_ready,
+    make_ready,
+    make_settled,
+    metric,
+    pool_of,
+    until,
+    worker,
+)
 from support.processes import free_port
 
 from models.contract.bundle import Bundle
 from service.gateway.telemetry import Telemetry
+from service.workers import loader, residency
+from service.workers.placement import preference
 from service.workers.pool import WorkerPool
 from service.workers.roster import names_of
 from service.workers.types import OutcomeKind
 
 ADAPTERS = ["c00", "c01", "c02", "c03"]
+DEADLINE_SECONDS = 0.2  # as in service: nothing waits for a load unseen
 LAST_LOOK_SECONDS = 0.3  # a pool looks once more after its last load; what is lost then is found by a request
 
 
@@ -51,7 +65,8 @@ class Traffic:
     async def _run(self) -> None:
         while True:
             bundle = self.bundle
-            for adapter, outcome in zip(ADAPTERS, await ask(self._pool, bundle, *ADAPTERS), strict=True):
+            outcomes = await ask(self._pool, bundle, *ADAPTERS, seconds=DEADLINE_SECONDS)
+            for adapter, outcome in zip(ADAPTERS, outcomes, strict=True):
                 self.outcomes.append(outcome.kind)
                 right = expected_items(bundle, adapter)
                 self.wrong += outcome.kind is OutcomeKind.OK and outcome.ranking.items.tolist() != right
@@ -59,9 +74,11 @@ class Traffic:
 
 
 async def test_bundles_of_one_base_live_side_by_side_and_the_old_goes_when_it_is_drained(bundles: list[Bundle]):
-    old, new = bundles
-    async with worker(old.base_id) as stub, pool_of(stub.url, drain_seconds=0.3) as pool:
+    (old, new), telemetry = bundles, Telemetry()
+    async with worker(old.base_id) as stub, pool_of(stub.url, drain_seconds=0.3, telemetry=telemetry) as pool:
         await make_ready(pool, old)
+        await kinds(pool, old, ADAPTERS)  # warm
+        await stub.order(load_seconds=0.02)
         async with Traffic(pool, old) as traffic:
             await make_ready(pool, old, new)
             assert sorted(names_of(old) + names_of(new)) == (await stub.counts())["adapters"]
@@ -72,7 +89,38 @@ async def test_bundles_of_one_base_live_side_by_side_and_the_old_goes_when_it_is
             assert set(names_of(old)) < set((await stub.counts())["adapters"])
             await _until_loaded(stub, names_of(new))
         assert set(await kinds(pool, old, ADAPTERS)) == {"unreachable"}
+        assert (await stub.counts())["loads"] == 10
     assert (set(traffic.outcomes), traffic.wrong) == ({"ok"}, 0)
+    assert metric(telemetry, "localrec_adapter_misses_total") == 0
+
+
+async def test_bundle_is_not_ready_before_the_last_of_its_adapters_is_there(bundles: list[Bundle]):
+    """Whoever switches as soon as it is ready, asks nobody for what is not there, and waits for no load."""
+    (old, new), telemetry = bundles, Telemetry()
+    async with worker(old.base_id) as stub, pool_of(stub.url, telemetry=telemetry) as pool:
+        await make_ready(pool, old)
+        await stub.order(load_seconds=0.05)
+        pool.expect([old, new])
+        held, names = [], set(names_of(new))
+        while not pool.is_ready(new.id):
+            held.append(len(names & set((await stub.counts())["adapters"])))
+        assert set(held) >= {0, 1, 2, 3, 4}
+        assert set((await stub.counts())["adapters"]) == names | set(names_of(old))
+        pool.expect([new, old])
+        assert set(await kinds(pool, new, ADAPTERS, seconds=0.1)) == {"ok"}
+        assert (await stub.counts())["loads"] == 10
+    assert metric(telemetry, "localrec_adapter_misses_total") == 0
+
+
+async def test_bundle_with_a_load_that_fails_is_ready_when_that_has_come(
+    bundles: list[Bundle], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(loader, "FAILED_SECONDS", 0.1)
+    async with worker(bundles[0].base_id, slots=4) as stub, pool_of(stub.url) as pool:
+        await make_settled(pool, bundles[0])
+        assert not pool.is_ready(bundles[0].id)
+        await stub.order()
+        await until(lambda: pool.is_ready(bundles[0].id))
 
 
 async def test_request_that_began_on_the_old_bundle_ends_on_it(bundles: list[Bundle]):
@@ -105,10 +153,13 @@ async def test_when_slots_are_short_the_bundle_in_service_keeps_its_own(bundles:
     old, new = bundles
     async with worker(old.base_id) as stub, pool_of(stub.url, slots=7, drain_seconds=0.1) as pool:
         await make_ready(pool, old)
+        assert pool.warnings() == []
         async with Traffic(pool, old) as traffic:
-            await make_ready(pool, old, new)
+            await make_settled(pool, old, new)
             loaded = set((await stub.counts())["adapters"])
             assert (set(names_of(old)) < loaded, len(loaded)) == (True, 7)
+        assert not pool.is_ready(new.id)
+        assert pool.warnings() == [f"no slot for 3 of 5 adapters of {new.id}: raise slots"]
         pool.expect([new, old])
         await until(lambda: pool.is_ready(new.id))
         assert set(await kinds(pool, new, ADAPTERS)) == {"ok"}
@@ -148,10 +199,40 @@ async def test_request_that_cannot_wait_for_a_load_has_the_other_lists(bundles: 
         assert await kinds(pool, bundle, ADAPTERS) == ["ok"] * 4
 
 
+async def test_adapter_that_one_replica_lost_is_asked_where_it_still_is(bundles: list[Bundle]):
+    bundle, telemetry = bundles[0], Telemetry()
+    async with (
+        worker(bundle.base_id) as one,
+        worker(bundle.base_id) as two,
+        pool_of(one.url, two.url, telemetry=telemetry, probe_interval_seconds=60) as pool,
+    ):
+        await make_all_ready(pool, bundle)
+        await asyncio.sleep(LAST_LOOK_SECONDS)
+        for stub in (one, two):
+            await stub.order(load_seconds=1.0)
+        name = bundle.adapter_name("c01")
+        await {stub.url: stub for stub in (one, two)}[preference(name, [one.url, two.url])[0]].unload(name)
+        assert await kinds(pool, bundle, ADAPTERS, seconds=0.2) == ["ok"] * 4
+        assert [(await stub.counts())["loads"] for stub in (one, two)] == [5, 5]
+    assert metric(telemetry, "localrec_adapter_misses_total") == 1
+
+
+async def test_load_that_would_come_too_late_is_not_waited_for_after_a_404_either(bundles: list[Bundle]):
+    bundle = bundles[0]
+    async with worker(bundle.base_id, load_seconds=0.3) as stub, pool_of(stub.url, probe_interval_seconds=60) as pool:
+        await make_ready(pool, bundle)
+        await asyncio.sleep(LAST_LOOK_SECONDS)
+        await stub.unload(bundle.adapter_name("c01"))
+        started = time.perf_counter()
+        assert await kinds(pool, bundle, ADAPTERS, seconds=0.2) == ["ok", "not_resident", "ok", "ok"]
+        assert time.perf_counter() - started < 0.15
+
+
 async def test_more_adapters_than_slots_are_loaded_on_demand_in_the_place_of_the_coldest(bundles: list[Bundle]):
     bundle, telemetry = bundles[0], Telemetry()
     async with worker(bundle.base_id, slots=3) as stub, pool_of(stub.url, slots=3, telemetry=telemetry) as pool:
-        await make_ready(pool, bundle)
+        await make_settled(pool, bundle)
+        assert not pool.is_ready(bundle.id)
         assert len((await stub.counts())["adapters"]) == 3
         for adapter in ADAPTERS[:3]:
             [outcome] = await ask(pool, bundle, adapter)
@@ -178,6 +259,89 @@ async def test_adapters_that_no_replica_can_hold_alone_are_shared_out(bundles: l
         assert held[0] | held[1] == set(names_of(bundle))
         assert set(await kinds(pool, bundle, ADAPTERS)) == {"ok"}
         assert [(await stub.counts())["fanouts"] for stub in (one, two)] == [1, 1]
+
+
+async def test_orphans_leave_as_many_slots_as_are_needed_when_they_are_old(
+    bundles: list[Bundle], monkeypatch: pytest.MonkeyPatch
+):
+    """Ten adapters of a gateway that died; five must come, and the worker refuses a thirteenth."""
+    monkeypatch.setattr(residency, "STRANGER_SECONDS", 0.5)
+    bundle, telemetry, orphans = bundles[0], Telemetry(), [f"orphan-{number}" for number in range(10)]
+    async with worker(bundle.base_id, slots=12) as stub, pool_of(stub.url, slots=12, telemetry=telemetry) as pool:
+        await stub.load(*orphans)
+        await make_settled(pool, bundle)
+        assert set(orphans) < set((await stub.counts())["adapters"])
+        assert metric(telemetry, "localrec_adapters_strange") == 10
+        assert pool.warnings() == [f"no slot for 3 of 5 adapters of {bundle.id}: raise slots"]
+        await until(lambda: pool.is_ready(bundle.id))
+        assert len(set(orphans) & set((await stub.counts())["adapters"])) == 7
+        assert set(await kinds(pool, bundle, ADAPTERS)) == {"ok"}
+        assert not pool.status()[0].refused
+        assert pool.warnings() == []
+
+
+async def test_unload_that_fails_is_tried_again(bundles: list[Bundle]):
+    old, new = bundles
+    async with worker(old.base_id) as stub, pool_of(stub.url, drain_seconds=0.0) as pool:
+        await make_ready(pool, old, new)
+        await stub.order(keeps=True)
+        pool.expect([new])
+        async with asyncio.timeout(5):
+            while (await stub.counts())["unloads"] < 12:
+                pass
+        assert len((await stub.counts())["adapters"]) == 10
+        await stub.order()
+        await _until_loaded(stub, names_of(new))
+        assert pool.is_ready(new.id)
+
+
+async def test_load_that_hangs_keeps_neither_other_adapters_nor_looks_waiting(bundles: list[Bundle]):
+    bundle = bundles[0]
+    async with worker(bundle.base_id, load_seconds=2.0, slow_loads=["-c00"]) as stub, pool_of(stub.url) as pool:
+        pool.expect([bundle])
+        await until(lambda: pool.status()[0].reason == "adapters are being loaded")
+        async with asyncio.timeout(1.0):
+            while set(await kinds(pool, bundle, ADAPTERS[1:], seconds=0.2)) != {"ok"}:
+                pass
+            looks = (await stub.counts())["looks"]
+            while (await stub.counts())["looks"] < looks + 3:
+                pass
+        assert not pool.is_ready(bundle.id)
+        await until(lambda: pool.is_ready(bundle.id))
+        assert (await stub.counts())["loads"] == 5
+
+
+async def test_closing_while_requests_wait_for_a_load_is_an_outcome(bundles: list[Bundle]):
+    bundle = bundles[0]
+    async with worker(bundle.base_id, load_seconds=0.5) as stub, pool_of(stub.url, probe_interval_seconds=60) as pool:
+        pool.expect([bundle])
+        await until(lambda: pool.status()[0].reason == "adapters are being loaded")
+        asked = [asyncio.create_task(kinds(pool, bundle, [adapter])) for adapter in ADAPTERS]
+        await asyncio.sleep(0.1)
+        await pool.close()
+        assert await asyncio.gather(*asked) == [["not_found"]] * 4
+
+
+async def test_bug_in_a_load_is_a_refusal_with_a_trace(
+    bundles: list[Bundle], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    bundle = bundles[0]
+    monkeypatch.setattr(loader.Examiner, "exam", lambda *_: {}["surprise"])
+    async with worker(bundle.base_id) as stub, pool_of(stub.url) as pool:
+        await make_settled(pool, bundle)
+        assert await kinds(pool, bundle, ADAPTERS) == ["not_found"] * 4
+        assert "KeyError: 'surprise'" in pool.status()[0].refused[0]
+    assert "Traceback" in caplog.text
+
+
+async def test_refusal_goes_with_its_bundle(bundles: list[Bundle]):
+    old, new = bundles
+    lies = [old.adapter_name("c01"), new.adapter_name("c02")]
+    async with worker(old.base_id, ignored=lies) as stub, pool_of(stub.url, drain_seconds=0.1) as pool:
+        await make_ready(pool, old)
+        assert old.adapter_name("c01") in pool.status()[0].refused[0]
+        pool.expect([new])
+        await until(lambda: [lies[1] in line for line in pool.status()[0].refused] == [True])
 
 
 async def test_what_a_dead_replica_held_moves_to_those_that_are_left(bundles: list[Bundle]):
@@ -254,7 +418,7 @@ async def test_twice_as_many_adapters_as_slots_do_not_thrash(tmp_path: Path):
         pool_of(other.url, slots=16, probe_interval_seconds=0.2) as tight,
     ):
         await make_ready(roomy, bundle)
-        await make_ready(tight, bundle)
+        await make_settled(tight, bundle)
         for stub in (one, other):
             await stub.order(delay_seconds=0.02, load_seconds=0.05, stalls=True)
         await _lists(tight, bundle, 2.5)

@@ -114,6 +114,20 @@ async def test_slow_replica_keeps_no_one_waiting(bundle: Bundle):
         assert {status.url: status.bundles for status in pool.status()} == {slow.url: (), quick.url: (bundle.id,)}
 
 
+async def test_one_look_that_fails_is_no_outage_two_in_a_row_are(bundle: Bundle):
+    telemetry = Telemetry()
+    async with worker(bundle.base_id) as stub, pool_of(stub.url, telemetry=telemetry) as pool:
+        await make_ready(pool, bundle)
+        for unwell in (1, 2):
+            was_ready, looks = set(), (await stub.counts())["looks"]
+            await stub.order(unwell=unwell)
+            while (await stub.counts())["looks"] < looks + 5:
+                was_ready.add(pool.is_ready(bundle.id))
+            assert was_ready == ({True} if unwell == 1 else {True, False})
+            await until(lambda: pool.is_ready(bundle.id))
+        assert (await stub.counts())["loads"] == 5  # the process was never gone, nor what it had
+
+
 async def test_bundle_in_service_stays_while_another_is_prepared_and_goes_when_no_longer_expected(
     bundle: Bundle, tmp_path: Path
 ):
@@ -217,6 +231,8 @@ async def test_late_call_is_made_again_elsewhere_and_the_loser_is_cancelled(bund
         pool_of(one.url, two.url, hedge=True, telemetry=telemetry) as pool,
     ):
         await make_all_ready(pool, bundle)
+        for _ in range(40):
+            await kinds(pool, bundle, ADAPTERS)  # of which a share may be made again
         slow = one if preference(bundle.adapter_name("c00"), [one.url, two.url])[0] == one.url else two
         await slow.order(delay_seconds=30)
         assert set(await kinds(pool, bundle, ADAPTERS)) == {"ok"}

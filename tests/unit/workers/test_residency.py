@@ -5,7 +5,7 @@ import pytest
 from support.pools import Clock
 
 from service.workers.demand import Demand
-from service.workers.residency import Admission, Refusal, Residency
+from service.workers.residency import STRANGER_SECONDS, Refusal, Residency
 from service.workers.types import OutcomeKind
 
 
@@ -19,10 +19,10 @@ class Slots:
 
     def bring(self, *names: str) -> None:
         for name in names:
-            assert self.residency.admit(name, demanded=False) == Admission()
+            assert self.residency.admit(name, demanded=False) == ""
             self.residency.loaded(name)
 
-    def demanded(self, name: str) -> Admission | None:
+    def demanded(self, name: str) -> str | None:
         self.demand.note([name])
         return self.residency.admit(name, demanded=True)
 
@@ -36,7 +36,7 @@ def slots() -> Slots:
 
 def test_free_slots_are_filled_and_a_load_that_runs_has_its_slot(slots: Slots) -> None:
     assert slots.residency.pending() == ["a", "b", "new"]
-    assert slots.residency.admit("a", demanded=False) == Admission()
+    assert slots.residency.admit("a", demanded=False) == ""
     assert slots.residency.admit("a", demanded=False) is None  # it is on its way
     slots.bring("b")
     with slots.residency.using(["b"]):
@@ -51,7 +51,7 @@ def test_first_use_takes_the_slot_of_one_that_nobody_asks_for_the_least_recently
         slots.clock.now += 60
         slots.demand.note([name])
     slots.clock.now += 60
-    assert slots.demanded("c") == Admission("b")
+    assert slots.demanded("c") == "b"
     assert not slots.residency.holds("b")
 
 
@@ -59,7 +59,7 @@ def test_newcomer_must_be_clearly_hotter(slots: Slots) -> None:
     slots.bring("a", "b")
     for _ in range(3):
         slots.demand.note(["a", "b"])
-    assert [slots.demanded("c") for _ in range(7)] == [None] * 6 + [Admission("a")]
+    assert [slots.demanded("c") for _ in range(7)] == [None] * 6 + ["a"]
     slots.residency.loaded("c")
     assert slots.demanded("a") is None  # and does not come back at once
 
@@ -70,7 +70,7 @@ def test_what_a_call_uses_does_not_go(slots: Slots) -> None:
         assert slots.residency.is_used("a")
         with slots.residency.using(["b"]):
             assert slots.demanded("c") is None
-        assert slots.demanded("c") == Admission("b")
+        assert slots.demanded("c") == "b"
     assert not slots.residency.is_used("a")
 
 
@@ -78,9 +78,9 @@ def test_bundle_in_service_takes_the_slots_of_others_and_they_never_its_own(slot
     slots.bring("old", "new")  # of a bundle that is drained, of one that is coming
     slots.demand.note(["old"] * 5)
     assert slots.residency.pending() == ["a", "b"]
-    assert slots.residency.admit("a", demanded=False) == Admission("old")
+    assert slots.residency.admit("a", demanded=False) == "old"
     slots.residency.loaded("a")
-    assert slots.residency.admit("b", demanded=False) == Admission("new")
+    assert slots.residency.admit("b", demanded=False) == "new"
     slots.residency.loaded("b")
     assert [slots.demanded("new") for _ in range(9)] == [None] * 9
     assert slots.residency.pending() == []  # there is no room: nothing to wait for
@@ -89,11 +89,23 @@ def test_bundle_in_service_takes_the_slots_of_others_and_they_never_its_own(slot
 def test_target_that_was_pushed_out_waits_for_a_free_slot(slots: Slots) -> None:
     slots.bring("a", "b")
     slots.clock.now += 60
-    assert slots.demanded("c") == Admission("a")
+    assert slots.demanded("c") == "a"
     slots.residency.loaded("c")
     assert slots.residency.pending() == []
     slots.residency.let_go("c")
     assert slots.residency.pending() == ["a", "new"]
+
+
+def test_what_was_pushed_out_is_not_forgotten_when_the_same_targets_are_set_again(slots: Slots) -> None:
+    slots.bring("a", "b")
+    slots.clock.now += 60
+    assert slots.demanded("c") == "a"
+    slots.residency.loaded("c")
+    slots.residency.expect({"a": 0, "b": 0, "c": 0, "d": 0}, ["a", "b"])
+    assert slots.residency.pending() == []
+    slots.residency.expect({"a": 0, "b": 0, "c": 0, "d": 0}, ["b"])
+    slots.residency.expect({"a": 0, "b": 0, "c": 0, "d": 0}, ["a", "b"])
+    assert slots.residency.pending() == ["a"]  # it is one anew
 
 
 def test_new_target_takes_the_slot_of_what_is_only_a_guest(slots: Slots) -> None:
@@ -102,7 +114,7 @@ def test_new_target_takes_the_slot_of_what_is_only_a_guest(slots: Slots) -> None
     slots.bring("a", "b")
     slots.demand.note(["b"] * 9)
     assert slots.residency.pending() == ["c"]
-    assert slots.residency.admit("c", demanded=False) == Admission("b")
+    assert slots.residency.admit("c", demanded=False) == "b"
 
 
 def test_refused_adapter_is_tried_again_after_a_while_and_after_a_restart(slots: Slots) -> None:
@@ -142,7 +154,63 @@ def test_what_the_worker_no_longer_lists_is_gone(slots: Slots) -> None:
     slots.clock.now += 1
     slots.residency.seen(["b", "somebody else's"], slots.clock.now)
     assert slots.residency.names == ("b",)
-    assert slots.residency.pending() == ["a", "new"]
+    assert slots.residency.strangers == ("somebody else's",)
+    assert slots.residency.pending() == []
+    slots.residency.seen(["b"], slots.clock.now)
+    assert (slots.residency.strangers, slots.residency.pending()) == ((), ["a", "new"])
+
+
+def test_strangers_count_against_the_slots_and_the_oldest_goes_when_it_is_old_and_in_the_way(slots: Slots) -> None:
+    began = slots.clock.now
+    slots.residency.seen(["older"], began)
+    slots.clock.now += 1
+    slots.residency.seen(["older", "younger"], slots.clock.now)
+    assert slots.demanded("a") is None
+    slots.clock.now = began + STRANGER_SECONDS
+    assert slots.residency.strangers == ("older", "younger")  # time alone does nothing
+    assert slots.demanded("a") == "older"
+    assert slots.demanded("b") is None
+    slots.clock.now += 1
+    assert slots.demanded("b") == "younger"
+    assert slots.residency.strangers == ()
+
+
+def test_stranger_that_is_wanted_takes_no_slot_but_its_own(slots: Slots) -> None:
+    """A gateway that starts again with fewer slots finds more of its own than that."""
+    slots.residency.seen(["a", "b", "c", "d"], slots.clock.now)
+    assert slots.residency.pending() == ["a", "b"]
+    slots.bring("a", "b")
+    assert set(slots.residency.strangers) == {"c", "d"}
+    slots.clock.now += STRANGER_SECONDS
+    slots.residency.seen(["a", "b", "c"], slots.clock.now)
+    slots.clock.now += STRANGER_SECONDS
+    assert slots.demanded("d") == "a"  # c is of an expected bundle
+
+
+def test_what_could_not_be_unloaded_is_a_stranger_and_the_first_to_go(slots: Slots) -> None:
+    slots.bring("a", "gone")
+    asked_at = slots.clock.now
+    slots.clock.now += 1
+    for name, gone in (("a", True), ("gone", False)):
+        slots.residency.let_go(name)
+        assert slots.demanded(name) is None  # never both at a time
+        slots.residency.left(name, gone=gone)
+    slots.residency.seen(["a", "gone"], asked_at)
+    assert (slots.residency.strangers, slots.residency.owed) == (("gone",), ["gone"])
+    slots.bring("a")
+    assert slots.demanded("b") == "gone"
+    slots.residency.restarted()
+    assert slots.residency.strangers == ()
+
+
+def test_list_without_any_of_them_is_a_restart_that_nobody_saw(slots: Slots) -> None:
+    slots.residency.refused("a", Refusal(OutcomeKind.UNTRUSTED, "another's", slots.clock.now + 60))
+    slots.bring("b")
+    slots.residency.seen([], slots.clock.now - 1)  # older than the load
+    assert slots.residency.names == ("b",)
+    slots.clock.now += 1
+    slots.residency.seen([], slots.clock.now)
+    assert (slots.residency.names, slots.residency.refusals) == ((), {})
 
 
 def test_restart_forgets_all(slots: Slots) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from support.bundles import make_bundle
-from support.pools import kinds, make_ready, metric, pool_of, until, worker
+from support.pools import kinds, make_ready, make_settled, metric, pool_of, until, worker
 
 from models.contract.bundle import Bundle
 from models.contract.errors import BundleError
@@ -79,7 +79,8 @@ async def test_bundle_of_which_no_adapter_can_be_used_is_not_ready(bundle: Bundl
 
 async def test_adapter_that_cannot_be_loaded_costs_its_own_list_only(bundle: Bundle):
     async with worker(bundle.base_id, slots=4) as stub, pool_of(stub.url) as pool:
-        await make_ready(pool, bundle)
+        await make_settled(pool, bundle)
+        assert not pool.is_ready(bundle.id)
         outcomes = await kinds(pool, bundle, [*ADAPTERS, "global"])
         assert sorted(outcomes) == ["not_found", "ok", "ok", "ok", "ok"]
         assert "no slot is free" in pool.status()[0].refused[0]
