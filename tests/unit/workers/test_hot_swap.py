@@ -253,7 +253,8 @@ async def test_adapters_that_no_replica_can_hold_alone_are_shared_out(bundles: l
         worker(bundle.base_id) as two,
         pool_of(one.url, two.url, slots=3, kind="engine") as pool,
     ):
-        await make_ready(pool, bundle)
+        await make_settled(pool, bundle)
+        assert pool.is_ready(bundle.id)
         held = [set((await stub.counts())["adapters"]) for stub in (one, two)]
         assert [len(each) for each in held] == [3, 3]
         assert held[0] | held[1] == set(names_of(bundle))

@@ -165,11 +165,13 @@ async def test_503_is_taken_at_its_word_and_the_replica_left_alone_as_long_as_it
         pool_of(one.url, two.url, kind=worker_kind) as pool,
     ):
         await make_all_ready(pool, bundle)
-        probed = await _asked(one)
-        await one.order(mode="busy", retry_after=3)
+        first = preference(bundle.adapter_name("c00"), [one.url, two.url])[0]
+        busy = one if first == one.url else two  # which has something to refuse, whatever the ports
+        probed = await _asked(busy)
+        await busy.order(mode="busy", retry_after=3)
         for item in range(20):  # of many users, who would be spread over both
             await ask(pool, bundle, *ADAPTERS, completion=replace(ASKED, prompt=[200, item]))
-        refused = await _asked(one) - probed
+        refused = await _asked(busy) - probed
         assert 1 <= refused <= len(ADAPTERS)  # one request's calls, and none again
         assert set(await kinds(pool, bundle, ADAPTERS)) == {"ok"}
 
