@@ -80,7 +80,8 @@ async def _pool(bundle: Bundle, port: int, slots: int) -> AsyncIterator[WorkerPo
     try:
         pool.expect([bundle])
         async with asyncio.timeout(READY_SECONDS):
-            while not pool.is_ready(bundle.id):  # noqa: ASYNC110 - a pool has no event for it
+            # Not pool.is_ready: with half the slots a bundle never is, and the gateway would say so.
+            while not any(bundle.id in status.bundles for status in pool.status()):  # noqa: ASYNC110 - there is no event
                 await asyncio.sleep(0.05)
         yield pool
     except TimeoutError as exc:
