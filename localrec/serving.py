@@ -43,8 +43,14 @@ def gateway(config: Path | None, host: str, port: int) -> None:
 @click.option("--dtype", type=click.Choice(["auto", "float32", "bfloat16"]), help="Default: float32 on a CPU.")
 @click.option("--device", help="Torch device. Default: CUDA where there is one.")
 @click.option("--threads", type=click.IntRange(1), help="Torch threads. Default: one less than cores.")
-@click.option("--max-batch", type=click.IntRange(1), help="Prompts in one pass, at most. Default: 64.")
-@click.option("--max-queue", type=click.IntRange(1), help="Requests that wait, at most. Default: 1024.")
+@click.option("--max-batch", type=click.IntRange(1), help="Calls (prompt x adapter) in a pass, at most. Default: 64.")
+@click.option("--max-queue", type=click.IntRange(1), help="Calls that wait, at most. Default: 1024.")
+@click.option(
+    "--adapter-budget-mib", type=click.IntRange(1), help="Memory of adapters, in MiB, at most. Default: 2048."
+)
+@click.option(
+    "--head-index-items", type=click.IntRange(1), help="Search larger vocabularies by index. Default: 200000."
+)
 def engine(bundle: Path, host: str, port: int, **flags: object) -> None:
     """Our worker: the bundle's base model with hot-swapped LoRA adapters, in vLLM's HTTP contract."""
     try:

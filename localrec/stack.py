@@ -3,18 +3,20 @@
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
+
+from redis import Redis
 
 from localrec.pointing import connect
 from localrec.processes import free_port, server, wait_for_workers
 from localrec.redis_server import redis_server
 from models import pointer
 from models.contract.bundle import Bundle
-from models.publish import publish
+from models.publish import publish as publish_profiles
 
 ROOT = Path(__file__).parents[1]
 GATEWAY_CONFIG = ROOT / "deploy" / "gateway.toml"
@@ -26,17 +28,23 @@ WorkerKind = Literal["engine", "vllm"]
 
 @dataclass(frozen=True)
 class Stack:
-    """Where the parts of a running service are. ``worker`` is its process."""
+    """Where the parts of a running service are. ``worker`` and ``gateway`` are their processes."""
 
     redis_url: str
     worker: "subprocess.Popen[bytes]"
+    gateway: "subprocess.Popen[bytes]"
     worker_port: int
     gateway_port: int
 
 
 @contextmanager
 def running_stack(
-    bundle: Bundle, directory: Path, *, workers: WorkerKind = "engine", gateway_port: int | None = None
+    bundle: Bundle,
+    directory: Path,
+    *,
+    workers: WorkerKind = "engine",
+    gateway_port: int | None = None,
+    publish: Callable[[Bundle, Redis], object] = publish_profiles,
 ) -> Iterator[Stack]:
     """Publish a bundle to a Redis of its own and serve it while the context lasts; begins when adapters are loaded.
 
@@ -45,6 +53,7 @@ def running_stack(
         directory: for Redis and the logs.
         workers: our engine, or vLLM.
         gateway_port: default: a free one.
+        publish: writes users' state; default: what the bundle holds of its users.
     """
     worker_port, gateway_port = free_port(), gateway_port or free_port()
     with ExitStack() as parts:
@@ -53,13 +62,15 @@ def running_stack(
             publish(bundle, redis)
             pointer.activate(bundle.id, redis)
         worker = parts.enter_context(running_worker(bundle, directory, workers, worker_port))
-        environment = gateway_environment(bundle, redis_url, worker_port)
+        environment = gateway_environment(bundle, redis_url, worker_port, workers)
         command = [sys.executable, "-m", "localrec", "serve", "gateway"]
         command += ["--config", str(GATEWAY_CONFIG), "--port", str(gateway_port)]
         log = directory / "gateway.log"
-        parts.enter_context(server(command, gateway_port, ready_path="/readyz", environment=environment, log=log))
+        gateway = parts.enter_context(
+            server(command, gateway_port, ready_path="/readyz", environment=environment, log=log)
+        )
         wait_for_workers(gateway_port, ADAPTERS_SECONDS)
-        yield Stack(redis_url, worker, worker_port, gateway_port)
+        yield Stack(redis_url, worker, gateway, worker_port, gateway_port)
 
 
 @contextmanager
@@ -68,7 +79,7 @@ def running_worker(
 ) -> Iterator["subprocess.Popen[bytes]"]:
     """A worker for a bundle while the context lasts. Its log is ``worker.log`` in ``directory``."""
     if workers == "vllm":
-        command = [str(ROOT / "scripts" / "vllm-cpu"), str(bundle.directory), "--port", str(port)]
+        command = [str(ROOT / "scripts" / "vllm"), str(bundle.directory), "--port", str(port)]
     else:
         command = [sys.executable, "-m", "localrec", "serve", "engine"]
         command += ["--bundle", str(bundle.directory), "--port", str(port)]
@@ -77,9 +88,9 @@ def running_worker(
         yield process
 
 
-def gateway_environment(bundle: Bundle, redis_url: str, worker_port: int) -> dict[str, str]:
-    """What differs from deploy/gateway.toml: where Redis, bundles and the worker are."""
-    pools = [{"name": "local", "urls": [f"http://127.0.0.1:{worker_port}"]}]
+def gateway_environment(bundle: Bundle, redis_url: str, worker_port: int, workers: WorkerKind) -> dict[str, str]:
+    """What differs from deploy/gateway.toml: where Redis, bundles and the worker are, and what the worker is."""
+    pools = [{"name": "local", "urls": [f"http://127.0.0.1:{worker_port}"], "kind": workers}]
     return {
         "LOCALREC_REDIS_URL": redis_url,
         "LOCALREC_BUNDLE_ROOT": str(bundle.directory.resolve().parent),

@@ -39,6 +39,7 @@ from models.contract.bundle import (
 )
 from models.contract.cf import CFModel
 from models.contract.errors import BundleError
+from models.contract.probe import Probe
 from models.contract.profile import build_profile
 from models.contract.redis_schema import encode_events, encode_profile, encode_seen
 from models.contract.types import Array, Floats, HistoryEvent
@@ -67,6 +68,7 @@ class BundleParts:
         adapters: PEFT directories by name, ``global`` and one per community.
         model: what workers and gateway must know.
         serving: defaults of the local pipeline.
+        probe: what each adapter must answer to one prompt.
         accuracies: (n_users, q) accuracy of each local model for each user, for the weights of wRRF(LLM), see
             :mod:`models.ranking.accuracy`.
         config, data_statistics, metrics: for the reader.
@@ -85,6 +87,7 @@ class BundleParts:
     adapters: Mapping[str, Path]
     model: ModelSpec
     serving: ServingSpec
+    probe: Probe
     accuracies: Floats
     config: dict[str, Any]
     data_statistics: dict[str, Any]
@@ -132,6 +135,7 @@ def _write_files(parts: BundleParts, directory: Path, progress: Callable[[range]
         write_tokenizer(directory / CHECKPOINT, parts.model.n_items)
     for name, source in parts.adapters.items():
         _copy_adapter(source, directory / "adapters" / name)
+    parts.probe.save(directory)
     (directory / PROFILES).parent.mkdir()
     _profiles(parts, progress).write_parquet(directory / PROFILES)
 

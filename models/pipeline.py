@@ -38,6 +38,7 @@ from models.contract.bundle import (
     community_adapter,
 )
 from models.contract.errors import DataError
+from models.contract.probe import load_probe
 from models.contract.types import Floats
 from models.data import prepare
 from models.data.dataset import Dataset
@@ -52,6 +53,7 @@ from models.papers.l3rec.item_vectors import embed_items
 from models.papers.l3rec.title import cache_trunk
 from models.ranking.accuracy import CUTOFF as JUDGED_ITEMS
 from models.ranking.fusion_search import in_words, leaders, try_fusions
+from models.ranking.probing import make_probe
 from models.ranking.ranker import LocalRanker
 from models.results import AFFINITIES, ITEM_AFFINITIES, Ranked, Results
 from models.run import RunConfig
@@ -240,6 +242,7 @@ class Pipeline:
     def bundle(self) -> Bundle:
         """Put the bundle together; its id follows from its content, so unchanged stages give the same bundle."""
         dataset, system, served = self.results.dataset(), self.results.system(), self.results.fusion_settings()
+        self.stage("probe", 1, {}, self.ranking_inputs(), lambda directory: make_probe(system).save(directory))
         document = json.loads((self.directory / "communities" / "communities.json").read_text())
         statistics = Statistics.load(self.directory / "data").as_dict()  # its samples of the files' rows stay here
         parts = BundleParts(
@@ -256,6 +259,7 @@ class Pipeline:
             adapters=system.adapters,
             model=self._model_spec(len(dataset.catalogue)),
             serving=ServingSpec.of(served),
+            probe=load_probe(self.directory / "probe", system.adapters),
             accuracies=self.results.accuracies("valid"),
             config=msgspec.to_builtins(self.config),
             data_statistics={key: value for key, value in statistics.items() if key != "files"},

@@ -1,12 +1,11 @@
 """What gateway and engine say to each other beyond the OpenAI API: one history to many adapters, in one request.
 
-``POST /v1/fanout`` takes a :class:`FanoutRequest` and answers 200 with a :class:`FanoutResponse`: one result an adapter,
-in the order of the request. An adapter that is not loaded has an error in its place, so that the others' lists are not
-lost; 404 says that none of them is. Other refusals are those of ``/v1/completions``.
+``POST /v1/fanout`` takes a :class:`FanoutRequest` and answers 200 with a :class:`FanoutResponse`: one result an
+adapter, in the order of the request. An adapter that is not loaded has an error in its place, so that the others' lists
+are not lost; 404 says that none of them is. Other refusals are those of ``/v1/completions``.
 """
 
 import base64
-from collections.abc import Sequence
 from typing import Literal
 
 import msgspec
@@ -17,8 +16,7 @@ from models.contract.types import Array, RankedList, item_numbers
 FANOUT_PATH = "/v1/fanout"
 
 Encoding = Literal["float", "base64"]
-Numbers = list[float] | str
-"""JSON numbers, or base64 of little-endian int32 (tokens) or float32 (log-probabilities)."""
+"""Of an answer's numbers: ``float`` for people, ``base64`` of little-endian int32 and float32 for gateways."""
 
 
 class FanoutRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -54,8 +52,8 @@ class FanoutResult(msgspec.Struct, frozen=True, omit_defaults=True):
     """One model's next tokens, best first, and their log-probabilities; or why there are none."""
 
     model: str
-    tokens: Numbers = ""
-    logprobs: Numbers = ""
+    tokens: list[int] | str = ""
+    logprobs: list[float] | str = ""
     error: ModelError | None = None
 
 
@@ -75,7 +73,10 @@ def encode_ranking(model: str, ranking: RankedList, encoding: Encoding) -> Fanou
 
 def decode_ranking(result: FanoutResult) -> RankedList:
     """The ranked tokens of a result without an error. Raises ValueError where it is malformed."""
-    tokens, scores = _numbers(result.tokens, "<i4"), _numbers(result.logprobs, "<f4")
+    try:
+        tokens, scores = _numbers(result.tokens, "<i4"), _numbers(result.logprobs, "<f4")
+    except OverflowError as exc:
+        raise ValueError(f"a token is no int32: {exc}") from exc
     if len(tokens) != len(scores):
         raise ValueError(f"{len(tokens)} tokens with {len(scores)} log-probabilities")
     return RankedList(item_numbers(tokens), np.asarray(scores, np.float32))
@@ -85,7 +86,7 @@ def _packed(values: Array, dtype: str) -> str:
     return base64.b64encode(values.astype(dtype).tobytes()).decode("ascii")
 
 
-def _numbers(values: Numbers, dtype: str) -> Array | Sequence[float]:
+def _numbers(values: list[int] | list[float] | str, dtype: str) -> Array:
     if isinstance(values, str):
         return np.frombuffer(base64.b64decode(values, validate=True), dtype)
-    return values
+    return np.asarray(values, dtype)

@@ -39,6 +39,58 @@ def local(bundle: Path, workers: Literal["engine", "vllm"], json_file: Path | No
     _keep(run(bundle, LocalBenchOptions(workers=workers)), json_file)
 
 
+@bench.command()
+@click.option(
+    "--part",
+    "parts",
+    type=click.Choice(["model", "http", "vllm", "loading", "slots", "index"]),
+    multiple=True,
+    help="What to measure; again for more. Default: all.",
+)
+@click.option(
+    "--dtype", type=click.Choice(["float32", "bfloat16"]), default="float32", show_default=True, help="Served."
+)
+@click.option("--seconds", type=click.FloatRange(1), default=8.0, show_default=True, help="Length of one load.")
+@click.option("--connections", type=click.IntRange(1), default=16, show_default=True, help="Requests in flight.")
+@click.option("--rounds", type=click.IntRange(2), default=30, show_default=True, help="Of the model by itself.")
+@JSON
+def fanout(
+    parts: tuple[str, ...], dtype: str, seconds: float, connections: int, rounds: int, json_file: Path | None
+) -> None:
+    """Nine adapters of a user: against one, against vLLM, under load, beside loads; targets (extra: train)."""
+    from localrec.bench.fanout import PARTS, FanoutBenchOptions, run
+    from localrec.bench.fanout.served import ServedOptions
+
+    served = ServedOptions(seconds=seconds, connections=connections, dtype=dtype)
+    chosen = [part for part in PARTS if not parts or part in parts]
+    _keep(run(FanoutBenchOptions(parts=chosen, rounds=rounds, served=served)), json_file)
+
+
+@bench.command()
+@click.argument("trials", type=click.Path(path_type=Path, file_okay=False, exists=True), nargs=-1, required=True)
+@click.option("--rounds", type=click.IntRange(2), default=30, show_default=True, help="Of each model.")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Table and picture, without a suffix.")
+@JSON
+def tradeoff(trials: tuple[Path, ...], rounds: int, out: Path, json_file: Path | None) -> None:
+    """Quality against fan-out cost of TRIALS, run directories that a training sweep has measured (extra: train)."""
+    from localrec.bench.fanout.tradeoff import run
+
+    _keep(run(trials, rounds, out), json_file)
+
+
+@bench.command()
+@click.option("--seconds", type=click.FloatRange(1), default=600.0, show_default=True, help="How long.")
+@click.option("--swap-seconds", type=click.FloatRange(0.1), default=20.0, show_default=True, help="Turn of a bundle.")
+@click.option("--rate", type=click.FloatRange(0.1), default=20.0, show_default=True, help="Requests per second.")
+@click.option("--workers", type=click.Choice(["engine", "vllm"]), default="engine", show_default=True, help="Worker.")
+@JSON
+def soak(json_file: Path | None, **flags: Any) -> None:
+    """Two bundles take turns under mixed load; fails on a failed request or a wrong list (extra: train)."""
+    from localrec.bench.soak import SoakOptions, run
+
+    _keep(run(SoakOptions(**flags)), json_file)
+
+
 @bench.command("redis")
 @click.option(
     "--users", type=click.IntRange(1), default=50_000, show_default=True, help="Synthetic users that are written."

@@ -23,6 +23,7 @@ from localrec.bench.stages import ask, stage_metrics
 from localrec.bench.synthetic import make_bundle, publish, users_of
 from localrec.processes import free_port, get, post, server, wait_for_workers
 from localrec.redis_server import redis_server
+from models.contract.bundle import open_bundle
 
 SAMPLED_REQUESTS = 200
 STUB_SECONDS = 30.0  # until the stub worker has all adapters, at most
@@ -103,7 +104,7 @@ def _throughput(redis_url: str, bundle: Path, options: GatewayBenchOptions) -> d
 def _local(redis_url: str, bundle: Path, options: GatewayBenchOptions) -> dict[str, float]:
     """One request at a time, so that nothing but the request itself is on the clock."""
     worker_port = free_port()
-    call = f"serve_stub({bundle.name!r}, {options.n_items}, {worker_port})"
+    call = f"serve_stub({open_bundle(bundle).base_id!r}, {options.n_items}, {worker_port})"
     code = f"from localrec.bench.stub_worker import serve_stub; {call}"
     with _python_server(code, worker_port, "/health"), _gateway(redis_url, bundle, worker_port) as port:
         wait_for_workers(port, STUB_SECONDS)

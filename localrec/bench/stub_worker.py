@@ -5,8 +5,10 @@ It can be told to misbehave: ``POST /stub`` with the fields of :class:`Orders`.
 
 import asyncio
 import hashlib
+from collections.abc import Mapping
 from enum import StrEnum
 from functools import lru_cache
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -17,10 +19,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from models.contract.types import Floats
+from models.contract.types import Floats, RankedList, item_numbers
 from service.json_response import json_response
+from service.wire import FANOUT_PATH, FanoutRequest, FanoutResponse, FanoutResult, ModelError, encode_ranking
 
-GARBAGE = b'{"choices": [{"logprobs": {"top_logprobs": [{"token_id:x": "high"}]}}]}'
+GARBAGE = b'{"choices": [{"logprobs": {"top_logprobs": [{"token_id:x": "high"}]}}], "data": [{"model": 7}]}'
 
 
 class Mode(StrEnum):
@@ -30,16 +33,42 @@ class Mode(StrEnum):
     BUSY = "busy"  # 503
     GARBAGE = "garbage"  # 200, but not the contract
     BROKEN = "broken"  # 500
+    TOO_LATE = "too_late"  # 504, as our engine says where the deadline is nearer than the answer
 
 
 class Orders(msgspec.Struct, forbid_unknown_fields=True):
-    """What the stub does. ``slow_adapters`` are delayed, or all where it is empty; ``load_seconds`` delays loads."""
+    """What the stub does.
+
+    Args:
+        mode: how completions are answered.
+        delay_seconds: before ``slow_adapters`` answer, or all where it is empty.
+        slow_adapters: by the end of their names.
+        load_seconds: before a load ends of ``slow_loads`` (ends of names), or of any where that is empty.
+        stalls: whether nothing is answered while a load runs, as in vLLM.
+        slots: adapters that can be loaded, 0 for any number; one more is refused.
+        keeps: whether unloading fails.
+        unwell: how many looks at its health fail, from now on.
+        forget_adapters: drop all that is loaded, now.
+        forgetful: know no adapter in a fan-out.
+        ignored: adapters (ends of names) that are loaded, but answer as the base model does.
+        impostors: adapters (ends of names) that answer as the adapters of other names do.
+        retry_after: seconds that a 503 asks for.
+    """
 
     mode: Mode = Mode.OK
     delay_seconds: float = 0.0
     slow_adapters: tuple[str, ...] = ()
     load_seconds: float = 0.0
+    slow_loads: tuple[str, ...] = ()
+    stalls: bool = False
+    slots: int = 0
+    keeps: bool = False
+    unwell: int = 0
     forget_adapters: bool = False
+    forgetful: bool = False
+    ignored: tuple[str, ...] = ()
+    impostors: dict[str, str] = {}
+    retry_after: int = 0
 
 
 class StubWorker:
@@ -50,10 +79,16 @@ class StubWorker:
         self.n_items = n_items
         self.adapters: set[str] = set()
         self.orders = Orders()
-        self.counts = {"completions": 0, "finished": 0, "loads": 0}
+        names = ("completions", "fanouts", "finished", "cancelled", "loads", "unloads", "looks")
+        self.counts = dict.fromkeys(names, 0)
+        self._turns = asyncio.Lock()
 
     async def health(self, _: Request) -> Response:
         """``GET /health``."""
+        self.counts["looks"] += 1
+        if self.orders.unwell:
+            self.orders.unwell -= 1
+            return Response(status_code=500)
         return Response(status_code=200)
 
     async def models(self, _: Request) -> Response:
@@ -65,48 +100,133 @@ class StubWorker:
         """``POST /v1/load_lora_adapter``."""
         name = orjson.loads(await request.body())["lora_name"]
         self.counts["loads"] += 1
-        await asyncio.sleep(self.orders.load_seconds)
+        slow = not self.orders.slow_loads or name.endswith(self.orders.slow_loads)
+        seconds = self.orders.load_seconds if slow else 0.0
+        if self.orders.stalls:
+            async with self._turns:
+                await asyncio.sleep(seconds)
+        else:
+            await asyncio.sleep(seconds)
         if name in self.adapters:
             return json_response({"message": f"The lora adapter '{name}' has already been loaded."}, 400)
+        if self.orders.slots and len(self.adapters) >= self.orders.slots:
+            return json_response({"message": "no slot is free"}, 400)
         self.adapters.add(name)
+        return json_response({"message": "Success"})
+
+    async def unload(self, request: Request) -> Response:
+        """``POST /v1/unload_lora_adapter``."""
+        name = orjson.loads(await request.body())["lora_name"]
+        self.counts["unloads"] += 1
+        if self.orders.keeps:
+            return json_response({"message": "it is kept"}, 500)
+        if name not in self.adapters:
+            return json_response({"message": f"The lora adapter '{name}' cannot be found."}, 404)
+        self.adapters.remove(name)
         return json_response({"message": "Success"})
 
     async def complete(self, request: Request) -> Response:
         """``POST /v1/completions``."""
         asked = orjson.loads(await request.body())
         self.counts["completions"] += 1
-        model, orders = asked["model"], self.orders
-        if orders.delay_seconds and (not orders.slow_adapters or model.endswith(orders.slow_adapters)):
-            await asyncio.sleep(orders.delay_seconds)
-        if orders.mode is Mode.BUSY:
-            return json_response({"error": "busy"}, 503)
-        if orders.mode is Mode.BROKEN:
-            return json_response({"error": "broken"}, 500)
-        if orders.mode is Mode.GARBAGE:
-            return Response(GARBAGE, media_type="application/json")
-        if model != self.base and model not in self.adapters:
+        model = asked["model"]
+        refusal = await self._refusal(request, [model])
+        if refusal is not None:
+            return refusal
+        if not self._knows(model):
             return json_response({"error": {"message": f"The model `{model}` does not exist."}}, 404)
         self.counts["finished"] += 1
-        scores = stub_scores(model, tuple(asked["prompt"]), self.n_items).copy()
-        for token, bias in asked["logit_bias"].items():
-            scores[int(token)] += bias
-        return json_response(_completion(scores, asked["logprobs"]))
+        excluded = [int(token) for token in asked["logit_bias"]]
+        return json_response(_completion(self._ranked(model, asked["prompt"], excluded, asked["logprobs"])))
+
+    async def fan_out(self, request: Request) -> Response:
+        """``POST /v1/fanout``."""
+        asked = msgspec.json.decode(await request.body(), type=FanoutRequest)
+        self.counts["fanouts"] += 1
+        refusal = await self._refusal(request, asked.models)
+        if refusal is not None:
+            return refusal
+        results = [self._result(model, asked) for model in asked.models]
+        if all(result.error for result in results):
+            return json_response({"error": {"message": "None of the models exists."}}, 404)
+        self.counts["finished"] += 1
+        return Response(msgspec.json.encode(FanoutResponse(results)), media_type="application/json")
 
     async def order(self, request: Request) -> Response:
         """``POST /stub``: what to do from now on."""
         self.orders = msgspec.json.decode(await request.body(), type=Orders)
         if self.orders.forget_adapters:
             self.adapters.clear()
-        return json_response(self.counts)
+        return json_response(self._report())
 
-    async def count(self, _: Request) -> Response:
-        """``GET /stub``: what was asked so far."""
-        return json_response(self.counts)
+    async def report(self, _: Request) -> Response:
+        """``GET /stub``: what was asked so far, and what is loaded."""
+        return json_response(self._report())
+
+    def _report(self) -> Mapping[str, Any]:
+        return self.counts | {"adapters": sorted(self.adapters)}
+
+    async def _refusal(self, request: Request, models: list[str]) -> Response | None:
+        """Wait as long as was ordered, and fail where that was ordered."""
+        orders = self.orders
+        if orders.stalls:
+            async with self._turns:
+                pass
+        slow = not orders.slow_adapters or any(model.endswith(orders.slow_adapters) for model in models)
+        if orders.delay_seconds and slow and await _is_left_within(request, orders.delay_seconds):
+            self.counts["cancelled"] += 1
+            return Response(status_code=499)
+        if orders.mode is Mode.BUSY:
+            headers = {"Retry-After": str(orders.retry_after)} if orders.retry_after else None
+            return json_response({"error": "busy"}, 503, headers)
+        if orders.mode is Mode.BROKEN:
+            return json_response({"error": "broken"}, 500)
+        if orders.mode is Mode.TOO_LATE:
+            return json_response({"error": "the deadline is nearer than the answer"}, 504)
+        return Response(GARBAGE, media_type="application/json") if orders.mode is Mode.GARBAGE else None
+
+    def _knows(self, model: str) -> bool:
+        return model == self.base or model in self.adapters
+
+    def _result(self, model: str, asked: FanoutRequest) -> FanoutResult:
+        if not self._knows(model) or self.orders.forgetful:
+            return FanoutResult(model, error=ModelError(f"The model `{model}` does not exist.", "NotFoundError", 404))
+        ranking = self._ranked(model, asked.prompt, asked.exclude, asked.n)
+        keep = ~np.isin(ranking.items, asked.exclude)
+        return encode_ranking(model, RankedList(ranking.items[keep], ranking.scores[keep]), asked.encoding_format)
+
+    def _ranked(self, model: str, prompt: list[int], excluded: list[int], n: int) -> RankedList:
+        scores = stub_scores(self._answers_as(model), tuple(prompt), self.n_items).copy()
+        scores[excluded] -= 100.0
+        best = np.argsort(-scores, kind="stable")[:n]
+        return RankedList(item_numbers(best), scores[best])
+
+    def _answers_as(self, model: str) -> str:
+        if model == self.base or model.endswith(self.orders.ignored):
+            return ""
+        for end, other in self.orders.impostors.items():
+            if model.endswith(end):
+                return model.removesuffix(end) + other
+        return model
+
+
+async def _is_left_within(request: Request, seconds: float) -> bool:
+    """Wait, but only as long as the client does; the body has been read, so the next message says that it has left."""
+    try:
+        async with asyncio.timeout(seconds):
+            while (await request.receive())["type"] != "http.disconnect":
+                pass
+    except TimeoutError:
+        return False
+    return True
 
 
 @lru_cache(maxsize=512)
 def stub_scores(model: str, prompt: tuple[int, ...], n_items: int) -> Floats:
-    """Log-probability-like scores (n_items + 1,) of every token, a pure function of adapter and prompt."""
+    """Log-probability-like scores (n_items + 1,) of every token, a pure function of adapter and prompt.
+
+    The base model's name is empty here, whatever it is called elsewhere.
+    """
     seed = hashlib.blake2b(f"{model}:{prompt}".encode(), digest_size=8).digest()
     rng = np.random.default_rng(int.from_bytes(seed, "little"))
     return np.asarray(-rng.permutation(n_items + 1) / 8, dtype=np.float32)
@@ -118,11 +238,13 @@ def create_stub(base: str, n_items: int) -> Starlette:
     return Starlette(
         routes=[
             Route("/v1/completions", stub.complete, methods=["POST"]),
+            Route(FANOUT_PATH, stub.fan_out, methods=["POST"]),
             Route("/v1/load_lora_adapter", stub.load, methods=["POST"]),
+            Route("/v1/unload_lora_adapter", stub.unload, methods=["POST"]),
             Route("/v1/models", stub.models),
             Route("/health", stub.health),
             Route("/stub", stub.order, methods=["POST"]),
-            Route("/stub", stub.count, methods=["GET"]),
+            Route("/stub", stub.report, methods=["GET"]),
         ]
     )
 
@@ -132,7 +254,7 @@ def serve_stub(base: str, n_items: int, port: int) -> None:
     uvicorn.run(create_stub(base, n_items), host="127.0.0.1", port=port, log_level="warning", access_log=False)
 
 
-def _completion(scores: Floats, count: int) -> dict[str, object]:
-    best = np.argsort(-scores, kind="stable")[:count]
-    logprobs = {f"token_id:{token}": float(scores[token]) for token in best.tolist()}
+def _completion(ranking: RankedList) -> dict[str, object]:
+    pairs = zip(ranking.items.tolist(), ranking.scores.tolist(), strict=True)
+    logprobs = {f"token_id:{token}": score for token, score in pairs}
     return {"choices": [{"text": "", "logprobs": {"top_logprobs": [logprobs]}}]}

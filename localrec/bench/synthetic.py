@@ -1,6 +1,10 @@
-"""A valid bundle without any training, and users for it: for benchmarks and tests. Needs numpy only."""
+"""A valid bundle without any training, and users for it: for benchmarks and tests. The base install will do.
 
-from collections.abc import Mapping
+Its language model is the stub worker's, whose rankings are a function of names, unless another one is written.
+"""
+
+import json
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,10 +12,12 @@ import numpy as np
 from redis import Redis
 from safetensors.numpy import load_file, save_file
 
+from localrec.bench.stub_worker import stub_scores
 from models.contract.affinity import affinities, arccos_distance, memberships
 from models.contract.bundle import (
     CATALOGUE,
     CF_MODEL,
+    CHECKPOINT,
     COMMUNITIES,
     GLOBAL_ADAPTER,
     POPULARITY,
@@ -28,6 +34,9 @@ from models.contract.bundle import (
 from models.contract.catalogue import Catalogue, Item
 from models.contract.cf import CFModel
 from models.contract.fusion import FusionMethod
+from models.contract.index import top_n
+from models.contract.probe import BASE, PROBED_ITEMS, Probe
+from models.contract.prompts import item_prompt
 from models.contract.redis_schema import (
     encode_events,
     encode_profile,
@@ -36,7 +45,7 @@ from models.contract.redis_schema import (
     profile_key,
     seen_key,
 )
-from models.contract.types import Floats, HistoryEvent, Ints, ItemId, Profile
+from models.contract.types import Floats, HistoryEvent, Ints, ItemId, Profile, RankedList, item_numbers
 from models.pointer import activate, mark_published
 
 HISTORY_EVENTS = 20
@@ -54,21 +63,46 @@ class SyntheticUsers:
         return tuple(f"u{row}" for row in range(len(self.histories)))
 
 
+@dataclass(frozen=True)
+class Parts:
+    """What a language model is written for: directory and id of a bundle, catalogue size, names of the adapters."""
+
+    directory: Path
+    bundle_id: str
+    n_items: int
+    adapters: tuple[str, ...]
+
+
+WriteModel = Callable[[Parts], ModelSpec]
+
+
 def make_bundle(
-    root: Path, *, n_items: int = 200, n_users: int = 50, communities: int = 4, seed: int = 0, embedding_size: int = 16
+    root: Path,
+    *,
+    n_items: int = 200,
+    n_users: int = 50,
+    communities: int = 4,
+    seed: int = 0,
+    embedding_size: int = 16,
+    name: str = "synthetic",
+    write_model: WriteModel | None = None,
 ) -> Bundle:
     """Write a bundle of random parameters to ``root/<id>``. The same arguments give the same bundle.
 
-    The first users are the anchors, and the bandwidth lets in half of all pairs of user and community.
+    The first users are the anchors, and the bandwidth lets in half of all pairs of user and community. ``write_model``
+    writes checkpoint, adapters and probe; by default they are the stub worker's, and bundles of as many items have the
+    same base model.
     """
     rng = np.random.default_rng(seed)
     cf = _random_cf(n_items, embedding_size, rng)
     users = _draw_users(cf, n_users, seed)
     anchors = users.embeddings[:communities]
-    bundle_id = f"synthetic-{n_items}-{n_users}-{communities}-{embedding_size}-{seed}"
+    bundle_id = f"{name}-{n_items}-{n_users}-{communities}-{embedding_size}-{seed}"
     adapters = tuple(community_adapter(number) for number in range(communities))
     directory = root / bundle_id
-    _write_files(directory, cf, anchors, (GLOBAL_ADAPTER, *adapters))
+    _write_files(directory, cf, anchors)
+    parts = Parts(directory, bundle_id, n_items, (GLOBAL_ADAPTER, *adapters))
+    model = (write_model or write_stub_model)(parts)
     manifest = Manifest(
         schema_version=SCHEMA_VERSION,
         bundle_id=bundle_id,
@@ -76,7 +110,7 @@ def make_bundle(
         embedding_size=embedding_size,
         bandwidth=float(np.median(arccos_distance(anchors, users.embeddings))),
         kernel="epanechnikov",
-        model=ModelSpec("item-token", HISTORY_EVENTS, n_items, 4, (GLOBAL_ADAPTER, *adapters), "synthetic"),
+        model=model,
         serving=ServingSpec(FusionMethod.RRF, 10.0, 100),
         communities=tuple(CommunitySpec(name, n_users, f"community {at}") for at, name in enumerate(adapters)),
         files=hash_files(directory),
@@ -93,17 +127,38 @@ def users_of(bundle: Bundle) -> SyntheticUsers:
     return _draw_users(cf, bundle.manifest.config["n_users"], bundle.manifest.config["seed"])
 
 
-def _write_files(directory: Path, cf: CFModel, anchors: Floats, adapters: tuple[str, ...]) -> None:
+def write_stub_model(parts: Parts) -> ModelSpec:
+    """The stub worker's: empty files, and a probe that says what the stub ranks."""
+    (parts.directory / CHECKPOINT).mkdir(exist_ok=True)
+    document = json.dumps({"vocab_size": parts.n_items + 1})
+    (parts.directory / CHECKPOINT / "config.json").write_text(document + "\n")
+    for adapter in parts.adapters:
+        path = parts.directory / "adapters" / adapter / "adapter_config.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("{}\n")
+    _stub_probe(parts).save(parts.directory)
+    return ModelSpec("item-token", HISTORY_EVENTS, parts.n_items, 4, parts.adapters, "synthetic")
+
+
+def _write_files(directory: Path, cf: CFModel, anchors: Floats) -> None:
     directory.mkdir(parents=True, exist_ok=True)
     numbers = range(cf.n_items)
     Catalogue(Item(f"i{number}", title=f"Item {number}") for number in numbers).save(directory / CATALOGUE)
     np.save(directory / POPULARITY, np.asarray([1_000 / (1 + number) for number in numbers], dtype=np.float32))
     cf.save(directory / CF_MODEL)
     save_file({"anchors": np.ascontiguousarray(anchors)}, directory / COMMUNITIES)
-    for adapter in adapters:
-        path = directory / "adapters" / adapter / "adapter_config.json"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text("{}\n")
+
+
+def _stub_probe(parts: Parts) -> Probe:
+    history = item_numbers(range(min(HISTORY_EVENTS, parts.n_items // 2)))
+    prompt = item_prompt(history, parts.n_items, HISTORY_EVENTS)
+    names = {BASE: ""} | {adapter: f"{parts.bundle_id}-{adapter}" for adapter in parts.adapters}
+    lists = {adapter: _stub_list(name, prompt, parts.n_items, history) for adapter, name in names.items()}
+    return Probe(history, item_numbers(prompt), lists)
+
+
+def _stub_list(model: str, prompt: list[int], n_items: int, excluded: Ints) -> RankedList:
+    return top_n(stub_scores(model, tuple(prompt), n_items)[:n_items], PROBED_ITEMS, excluded)
 
 
 def _random_cf(n_items: int, embedding_size: int, rng: np.random.Generator) -> CFModel:
@@ -124,13 +179,18 @@ def _draw_users(cf: CFModel, n_users: int, seed: int) -> SyntheticUsers:
 
 def publish(redis_url: str, bundle: Bundle, users: SyntheticUsers) -> None:
     """Write profiles, histories and seen sets of all users, then the pointer."""
+    with Redis.from_url(redis_url) as redis:
+        write_users(redis, bundle, users)
+        activate(bundle.id, redis)
+
+
+def write_users(redis: Redis, bundle: Bundle, users: SyntheticUsers) -> None:
+    """Write profiles, histories and seen sets of all users."""
     values: dict[str, bytes] = {}
     for row, user_id in enumerate(users.ids):
         values |= user_values(bundle, user_id, users.histories[row], users.embeddings[row])
-    with Redis.from_url(redis_url) as redis:
-        redis.mset(values)
-        mark_published(bundle.id, redis)
-        activate(bundle.id, redis)
+    redis.mset(values)
+    mark_published(bundle.id, redis)
 
 
 def user_values(bundle: Bundle, user_id: str, history: Ints, embedding: Floats) -> Mapping[str, bytes]:

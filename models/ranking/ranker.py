@@ -57,7 +57,7 @@ class LocalRanker:
             asked = _members(profiles, column) if adapter in communities else everybody
             for rows in chunks_of(asked):
                 part = histories.take(rows)
-                scores = self._adapter_scores(adapter, part)
+                scores = self.scores(adapter, part)
                 if self._system.form == "title" and allowed is None:  # what a worker's answer can name
                     scores = above_words(scores)
                 _put_best(lists, column, rows, scores, part, allowed, self._system.own_items(adapter))
@@ -67,7 +67,11 @@ class LocalRanker:
             lists.put(row, names.index(CF_VOTER), ranking)
         return lists
 
-    def _adapter_scores(self, adapter: str, histories: Sequences) -> Floats:
+    def scores(self, adapter: str | None, histories: Sequences) -> Floats:
+        """(n, n_items) scores of one adapter, or of the base model without one, after n histories."""
+        if adapter is None:
+            with self._model.language_model.disable_adapter():
+                return self._scorer.scores(histories)
         self._model.use_adapter(adapter, self._system.adapters[adapter])
         return self._scorer.scores(histories)
 

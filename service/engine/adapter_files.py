@@ -4,6 +4,7 @@ PEFT itself is not needed: the format is ``adapter_config.json`` and ``adapter_m
 """
 
 import re
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -67,13 +68,28 @@ class AdapterConfig(msgspec.Struct, frozen=True):
 
 
 def resolve_adapter(path: str, root: Path) -> Path:
-    """The adapter's directory. Raises AdapterError outside ``root`` (links followed), NotFoundError if absent."""
-    directory = Path(path).resolve()
-    if not directory.is_relative_to(root.resolve()):
-        raise AdapterError(f"lora_path: {path} is outside the adapter root", "lora_path")
-    if not directory.is_dir():
-        raise NotFoundError(f"lora_path: no adapter at {path}", "lora_path")
+    """The adapter's directory.
+
+    Raises AdapterError where the path is none, or it or one of the adapter's files is outside ``root`` (links
+    followed), NotFoundError if it is absent.
+    """
+    try:
+        directory = Path(path).resolve()
+        _check_inside(directory, root, path)
+        if not stat.S_ISDIR(directory.stat().st_mode):
+            raise NotADirectoryError
+        for name in (CONFIG, WEIGHTS):
+            _check_inside((directory / name).resolve(), root, f"{path}/{name}")
+    except (FileNotFoundError, NotADirectoryError) as exc:
+        raise NotFoundError(f"lora_path: no adapter at {path}", "lora_path") from exc
+    except (OSError, ValueError, RuntimeError) as exc:  # too long, a NUL, links in a circle
+        raise AdapterError(f"lora_path: {path!r} is no path: {exc}", "lora_path") from exc
     return directory
+
+
+def _check_inside(path: Path, root: Path, given: str) -> None:
+    if not path.is_relative_to(root.resolve()):
+        raise AdapterError(f"lora_path: {given} is outside the adapter root", "lora_path")
 
 
 def read_adapter(directory: Path, targets: Mapping[str, LoraTarget]) -> AdapterWeights:

@@ -4,8 +4,12 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
+from time import monotonic
+from typing import TypeVar
 
+import msgspec
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -13,7 +17,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from service.engine.batcher import Batcher
+from service.engine.batcher import MAX_ROWS, Batcher
 from service.engine.errors import (
     BadRequestError,
     ClientGoneError,
@@ -22,8 +26,8 @@ from service.engine.errors import (
     OverloadedError,
     TooLargeError,
 )
-from service.engine.model import Answer, LanguageModel, Query
-from service.engine.registry import AdapterRegistry
+from service.engine.model import Answer, LanguageModel, Query, rows
+from service.engine.registry import AdapterRegistry, unknown_model
 from service.engine.schemas import (
     CompletionRequest,
     EmbeddingRequest,
@@ -31,17 +35,23 @@ from service.engine.schemas import (
     LoadAdapterRequest,
     UnloadAdapterRequest,
     biases,
+    check_fanout,
     completion_response,
     decode,
     embedding_response,
+    exclusions,
+    fanout_error,
     model_card,
     token_ids,
 )
 from service.engine.telemetry import Telemetry
 from service.json_response import json_response
+from service.wire import FanoutRequest, FanoutResponse, encode_ranking
+
+T = TypeVar("T")
 
 MAX_BODY_BYTES = 1 << 20
-RETRY_AFTER_SECONDS = 1
+RETRY_AFTER_SECONDS = 1  # HTTP knows no less, though a full queue is empty in a fraction of it
 
 Handler = Callable[[Request], Awaitable[Response]]
 
@@ -56,8 +66,8 @@ class EngineSettings:
         adapter_root: the directory that adapters must lie in.
         max_model_tokens: prompt and generated token together.
         max_logprobs: upper bound of ``logprobs``.
-        max_batch: prompts in one forward pass at most.
-        max_queue: requests that wait at most; more are answered 503 at once.
+        max_batch: calls (a prompt under an adapter) in one forward pass at most.
+        max_queue: calls that wait at most; what comes then is answered 503 at once, a request of more calls 400.
     """
 
     model_id: str
@@ -76,12 +86,14 @@ def create_app(model: LanguageModel, settings: EngineSettings) -> Starlette:
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
         engine.batcher.start()
+        await engine.warm_up()
         yield
         await engine.batcher.close()
 
     posts: dict[str, Handler] = {
         "completions": engine.completions,
         "embeddings": engine.embeddings,
+        "fanout": engine.fanout,
         "load_lora_adapter": engine.load_adapter,
         "unload_lora_adapter": engine.unload_adapter,
     }
@@ -102,17 +114,35 @@ class Engine:
 
     def __init__(self, model: LanguageModel, settings: EngineSettings) -> None:
         self.telemetry = Telemetry()
+        self._model = model
         self.batcher: Batcher[Query, Answer] = Batcher(
-            model.answer, settings.max_batch, settings.max_queue, self.telemetry
+            model.answer, settings.max_batch, settings.max_queue, self.telemetry, rows=rows
         )
         self._settings = settings
-        self._limits = Limits(model.vocabulary_size, settings.max_model_tokens - 1, settings.max_logprobs)
+        self._limits = Limits(
+            model.vocabulary_size, settings.max_model_tokens - 1, settings.max_logprobs, settings.max_queue
+        )
         self._adapters = AdapterRegistry(settings.model_id, settings.adapter_root, model.adapters, self.batcher)
-        self.telemetry.watch(lambda: len(self.batcher), lambda: len(self._adapters))
+        model.watch(self.telemetry.batch_formed)
+        self.telemetry.watch(
+            queue_length=lambda: len(self.batcher),
+            queue_calls=lambda: self.batcher.n_queries,
+            loaded_adapters=lambda: len(self._adapters),
+            adapter_bytes=lambda: model.adapters.size_bytes,
+        )
+
+    async def warm_up(self) -> None:
+        """Run the smallest and the largest batch of the longest prompts that requests can hold, seen by no estimate.
+
+        In the model's thread: torch's own threads belong to the one that calls.
+        """
+        n_tokens = min(self._limits.max_prompt_tokens, MAX_ROWS)
+        n_queries = min(self._settings.max_batch, max(MAX_ROWS // n_tokens, 1))
+        await self.batcher.between_batches(lambda: self._model.warm_up(n_tokens, n_queries))
 
     async def health(self, _: Request) -> Response:
-        """``GET /health``: the model is loaded and the loop turns."""
-        return Response()
+        """``GET /health``: the loop turns; 503 where nothing takes batches off the queue any more."""
+        return Response(status_code=200 if self.batcher.works else 503)
 
     async def metrics(self, _: Request) -> Response:
         """``GET /metrics``."""
@@ -131,18 +161,43 @@ class Engine:
         body.check(self._limits)
         tokens = token_ids(body.prompt, "prompt", self._limits)
         biased_tokens, added = biases(body.logit_bias, self._limits)
-        with self._adapters.use(body.model) as slot:
-            query = Query(tokens, slot, body.n_best(self._limits), biased_tokens, added)
-            answer = await self._answer(query, request)
+        hold = self._adapters.hold(body.model)
+        query = Query(tokens, hold.slots[body.model], body.n_best(self._limits), biased_tokens, added)
+        answer = await _unless_gone(request, self.batcher.submit(query, left=hold.release))
         return json_response(completion_response(body.model, len(tokens), answer.ranking, body.logprobs))
 
     async def embeddings(self, request: Request) -> Response:
         """``POST /v1/embeddings``: the state after the final norm at the last token."""
         body = decode(await _body(request), EmbeddingRequest)
         tokens = token_ids(body.input, "input", self._limits)
-        with self._adapters.use(body.model) as slot:
-            answer = await self._answer(Query(tokens, slot), request)
+        hold = self._adapters.hold(body.model)
+        query = Query(tokens, hold.slots[body.model])
+        answer = await _unless_gone(request, self.batcher.submit(query, left=hold.release))
         return json_response(embedding_response(body.model, len(tokens), answer.state, body))
+
+    async def fanout(self, request: Request) -> Response:
+        """``POST /v1/fanout``: one history under many adapters, a ranked list for each; see ``service.wire``."""
+        arrived = monotonic()
+        body = decode(await _body(request), FanoutRequest)
+        check_fanout(body, self._limits)
+        tokens = token_ids(body.prompt, "prompt", self._limits)
+        excluded = exclusions(body.exclude, self._limits)
+        n_best = min(body.n, self._limits.vocabulary_size)
+        deadline = inf if body.timeout_ms is None else arrived + body.timeout_ms / 1000
+        hold = self._adapters.hold_all(body.models)
+        slots = hold.slots
+        if not slots:
+            raise NotFoundError(f"None of the models exists: {', '.join(body.models)}", "models")
+        queries = [Query(tokens, slot, n_best, *excluded) for slot in slots.values()]
+        answers = await _unless_gone(request, self.batcher.submit_all(queries, deadline, hold.release))
+        rankings = {name: answer.ranking for name, answer in zip(slots, answers, strict=True)}
+        results = [
+            encode_ranking(name, rankings[name], body.encoding_format)
+            if name in rankings
+            else fanout_error(name, unknown_model(name))
+            for name in body.models
+        ]
+        return Response(msgspec.json.encode(FanoutResponse(results)), media_type="application/json")
 
     async def load_adapter(self, request: Request) -> Response:
         """``POST /v1/load_lora_adapter``."""
@@ -157,14 +212,6 @@ class Engine:
         body = decode(await _body(request), UnloadAdapterRequest)
         self._adapters.unload(body.lora_name)
         return Response(f"Success: LoRA adapter '{body.lora_name}' removed successfully.")
-
-    async def _answer(self, query: Query, request: Request) -> Answer:
-        future = self.batcher.submit(query)
-        watch = asyncio.create_task(_give_up_when_gone(request, future))
-        try:
-            return await future
-        finally:
-            watch.cancel()
 
 
 def _counted(endpoint: str, handler: Handler, telemetry: Telemetry) -> Handler:
@@ -186,7 +233,16 @@ def _counted(endpoint: str, handler: Handler, telemetry: Telemetry) -> Handler:
     return counted
 
 
-async def _give_up_when_gone(request: Request, future: asyncio.Future[Answer]) -> None:
+async def _unless_gone(request: Request, future: asyncio.Future[T]) -> T:
+    """What the future gives. Raises ClientGoneError where the client leaves before."""
+    watch = asyncio.create_task(_give_up_when_gone(request, future))
+    try:
+        return await future
+    finally:
+        watch.cancel()
+
+
+async def _give_up_when_gone(request: Request, future: asyncio.Future[T]) -> None:
     """The body has been read, so the next message says that the client has left."""
     while (await request.receive())["type"] != "http.disconnect":
         pass

@@ -6,7 +6,8 @@ EngineError
 ├── NotFoundError      404: no such model, adapter or path
 ├── TooLargeError      413: the body is longer than any request of ours
 ├── ClientGoneError    499: the client left before its answer; nobody reads this
-└── OverloadedError    503: the queue is full
+├── OverloadedError    503: the queue is full
+└── DeadlineError      504: the answer would come after the caller's deadline; it was not computed
 """
 
 from typing import Any
@@ -74,3 +75,11 @@ class OverloadedError(EngineError):
     status = 503
     type = "ServiceUnavailableError"
     outcome = "overloaded"
+
+
+class DeadlineError(EngineError):
+    """Dropped before it cost anything, so that others' answers are in time."""
+
+    status = 504
+    type = "DeadlineExceededError"
+    outcome = "deadline"

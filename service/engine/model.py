@@ -1,28 +1,31 @@
 """The language model: a batch of prompts, each with its own adapter, to the ranked next tokens of each.
 
-Prompts are padded on the right. With causal attention no token sees what comes after it, so the padding changes nothing
-that is read, and no mask is needed; the last real position is gathered from the states after the final norm.
+A fan-out is a batch of queries with one prompt: what they share is found and computed once, whoever asks for it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Self
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from transformers import AutoModelForCausalLM
 
 from models.contract.errors import BundleError
 from models.contract.types import Floats, Ints, RankedList
-from service.engine.lora import AdapterStacks, BatchSlots, add_multi_lora
+from service.engine.architecture import check_architecture, read_decoder
+from service.engine.head import LOGITS_AT_ONCE, Head, HeadParts, head_parts, rank
+from service.engine.head_index import HeadIndex
+from service.engine.lora import AdapterStacks, Groups
+from service.engine.packing import Batch
 
 DType = Literal["auto", "float32", "bfloat16"]
 
-# Configuration keys of architectures that change logits behind the output head, which is called by itself here.
-_LOGIT_TRANSFORMS = ("final_logit_softcapping", "logit_scale", "logits_scaling")
+
+def _ignore(_: int) -> None:
+    return
 
 
 def _no_ints() -> Ints:
@@ -43,7 +46,9 @@ class ModelSettings:
         adapter_capacity: adapters that fit before the stacks grow.
         adapter_budget_bytes: memory that adapters may take.
         device: a torch device, or ``auto``: CUDA where there is one.
-        dtype: ``auto`` is float32 on a CPU (exact) and bfloat16 elsewhere.
+        dtype: of the layers; ``auto`` is float32 on a CPU (exact) and bfloat16 elsewhere.
+        head_index_items: size of a vocabulary from which on it is searched by an index instead of multiplied, on a
+            CPU and where adapters have no tables of their own; see ``service.engine.head_index``.
     """
 
     lora_rank: int
@@ -52,6 +57,7 @@ class ModelSettings:
     adapter_budget_bytes: int = 2 << 30
     device: str = "auto"
     dtype: DType = "auto"
+    head_index_items: int = 200_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +69,7 @@ class Query:
         slot: the adapter's slot, 0 for the base model.
         n_best: how many next tokens are wanted; 0 where only the state is.
         biased_tokens: (m,) token ids whose logits are changed before ranking.
-        biases: (m,) what is added to them.
+        biases: (m,) what is added to them; minus infinity excludes a token.
     """
 
     tokens: Ints
@@ -81,74 +87,122 @@ class Answer:
     state: Floats
 
 
+def rows(queries: Sequence[Query]) -> int:
+    """Rows of tokens that queries of one prompt take: its own below the adapters, and a copy for each query above."""
+    return len(queries[0].tokens) * (1 + len(queries))
+
+
 class LanguageModel:
-    """A decoder-only checkpoint with batched adapters. One thread at a time may answer or change adapters."""
+    """A decoder-only checkpoint with batched adapters. One thread at a time may answer or publish adapters."""
 
     def __init__(self, model: Any, settings: ModelSettings) -> None:
-        self._decoder = model.base_model
         weight = model.get_output_embeddings().weight
         self.vocabulary_size = len(weight)
         self.max_tokens = int(model.config.max_position_embeddings)
         self._device = weight.device
-        self._slots = BatchSlots()
-        stacks = add_multi_lora(model, settings.lora_rank, settings.table_rank, self._slots)
+        parts = head_parts(weight)  # before the model is converted: rounded, the product has no narrow parts
+        self._head = Head.of(parts, self.vocabulary_size)
+        self._index = _index(parts, settings)
+        dtype = _dtype(settings.dtype, self._device)
+        self._decoder, stacks = read_decoder(model, settings.lora_rank, settings.table_rank, dtype)
+        self._tables = next(stack for stack in stacks.values() if stack.level == len(self._decoder.layers))
+        self._observe_prompts: Callable[[int], None] = _ignore
         self.adapters = AdapterStacks(stacks, settings.adapter_capacity, settings.adapter_budget_bytes)
-        self._head = model.get_output_embeddings()
 
     @classmethod
     def load(cls, directory: Path, settings: ModelSettings) -> Self:
         """Load a Hugging Face checkpoint. Raises BundleError where it cannot be served."""
-        device = _device(settings.device)
         try:
-            model = AutoModelForCausalLM.from_pretrained(
-                directory, dtype=_dtype(settings.dtype, device), attn_implementation="sdpa", local_files_only=True
-            )
+            model = AutoModelForCausalLM.from_pretrained(directory, dtype=torch.float32, local_files_only=True)
+            check_architecture(model.config)
         except (OSError, ValueError, KeyError) as exc:
             raise BundleError(f"{directory}: no checkpoint that can be loaded: {exc}") from exc
-        for key in _LOGIT_TRANSFORMS:
-            if getattr(model.config, key, None):
-                raise BundleError(f"{directory}: {key} in config.json is not supported")
-        return cls(model.to(device).eval(), settings)
+        except BundleError as exc:
+            raise BundleError(f"{directory}: {exc}") from exc
+        with torch.inference_mode():
+            return cls(model.to(_device(settings.device)).eval(), settings)
 
-    @torch.inference_mode()
     def answer(self, queries: Sequence[Query]) -> list[Answer]:
         """Answer a batch in one forward pass; ``answers[i]`` belongs to ``queries[i]``."""
-        states = self._states(queries)
-        rankings = self._rankings(states, queries)
-        return [Answer(*pair) for pair in zip(rankings, states.float().cpu().numpy(), strict=True)]
+        batch = self._batch(queries)
+        self._observe_prompts(len(batch.prompts))
+        return self._answers(batch, queries)
 
-    def _states(self, queries: Sequence[Query]) -> Tensor:
-        lengths = [len(query.tokens) for query in queries]
-        tokens = np.zeros((len(queries), max(lengths)), np.int64)
-        for row, query in enumerate(queries):
-            tokens[row, : lengths[row]] = query.tokens
-        self._slots.set([query.slot for query in queries], self._device)
-        input_ids = torch.from_numpy(tokens).to(self._device)
-        states = self._decoder(input_ids=input_ids, use_cache=False).last_hidden_state  # (batch, tokens, hidden)
-        last = torch.tensor(lengths, device=self._device) - 1
-        gathered: Tensor = states[torch.arange(len(queries), device=self._device), last]
-        return gathered
+    def watch(self, observe_prompts: Callable[[int], None]) -> None:
+        """Tell ``observe_prompts``, in the model's thread, how many distinct prompts each batch has."""
+        self._observe_prompts = observe_prompts
 
-    def _rankings(self, states: Tensor, queries: Sequence[Query]) -> list[RankedList]:
-        n_best = max(query.n_best for query in queries)
-        if n_best == 0:
-            return [RankedList(_no_ints(), _no_floats())] * len(queries)
-        logits = self._head(states).float()  # (batch, vocabulary)
-        _add_biases(logits, queries)
-        best = torch.topk(logits, n_best, dim=-1)
-        scores = (best.values - torch.logsumexp(logits, dim=-1, keepdim=True)).cpu().numpy()
-        tokens: NDArray[np.int32] = best.indices.to(torch.int32).cpu().numpy()
-        return [RankedList(tokens[row, : q.n_best], scores[row, : q.n_best]) for row, q in enumerate(queries)]
+    def warm_up(self, n_tokens: int, n_queries: int) -> None:
+        """Answer dummy queries, one and many, so that memory and kernels are not new to the first real batch.
+
+        Args:
+            n_tokens: of each prompt.
+            n_queries: of the larger batch.
+        """
+        shape = n_queries, n_tokens  # hardly a prompt is another's: nothing is shared
+        prompts = np.random.default_rng(0).integers(0, self.vocabulary_size, shape, np.int32)
+        queries = [Query(tokens, n_best=1) for tokens in prompts]
+        for some in (queries[:1], queries):
+            self._answers(self._batch(some), some)
+
+    @torch.inference_mode()
+    def index_recall(self, queries: Sequence[Query]) -> float:
+        """Share of the exact lists' tokens that are in the lists served; 1 where no index is used."""
+        served = self.answer(queries)
+        index, self._index = self._index, None
+        try:
+            exact = self.answer(queries)
+        finally:
+            self._index = index
+        shared = [np.isin(e.ranking.items, s.ranking.items).mean() for e, s in zip(exact, served, strict=True)]
+        return float(np.mean(shared))
+
+    def _batch(self, queries: Sequence[Query]) -> Batch:
+        return Batch.of([query.tokens for query in queries], [query.slot for query in queries], self._device)
+
+    @torch.inference_mode()
+    def _answers(self, batch: Batch, queries: Sequence[Query]) -> list[Answer]:
+        states = self._decoder.states(batch, self.adapters.lowest_level(batch.slots)).float()
+        rankings = self._rankings(states, batch, [queries[number] for number in batch.order])
+        answers = map(Answer, rankings, states.cpu().numpy())
+        return [answer for _, answer in sorted(zip(batch.order, answers, strict=True), key=lambda pair: pair[0])]
+
+    def _rankings(self, states: Tensor, batch: Batch, queries: Sequence[Query]) -> list[RankedList]:
+        """Rankings of the batch's calls, whose queries are given in their order; empty where none is wanted."""
+        narrow = self._head.narrow(states)
+        rankings = self._from_index(narrow, queries)
+        others = [number for number, query in enumerate(queries) if query.n_best and number not in rankings]
+        step = max(LOGITS_AT_ONCE // self.vocabulary_size, 1)
+        for start in range(0, len(others), step):
+            numbers = others[start : start + step]
+            logits = self._head.logits(narrow[numbers])
+            self._add_own_logits(logits, states[numbers], batch.slots[numbers])
+            rankings |= zip(numbers, rank(logits, [queries[number] for number in numbers]), strict=True)
+        nothing = RankedList(_no_ints(), _no_floats())
+        return [rankings.get(number, nothing) for number in range(len(queries))]
+
+    def _from_index(self, narrow: Tensor, queries: Sequence[Query]) -> dict[int, RankedList]:
+        """Complete lists of states (n, width), as far as the index gives them, by number of the query."""
+        index = self._index
+        if index is None:
+            return {}
+        numbers = [number for number, query in enumerate(queries) if index.covers(query)]
+        found = index.ranked(narrow[numbers].numpy(), [queries[number] for number in numbers])
+        pairs = zip(numbers, found, strict=True)
+        return {number: ranking for number, ranking in pairs if len(ranking) == queries[number].n_best}
+
+    def _add_own_logits(self, logits: Tensor, states: Tensor, slots: Ints) -> None:
+        """Add to logits (n, vocabulary) what adapters with tables of their own make of states (n, hidden)."""
+        groups = Groups.of(slots, np.ones(len(slots), np.int64), self._device)
+        if groups is not None:
+            self._tables.add(logits, states, groups)
 
 
-def _add_biases(logits: Tensor, queries: Sequence[Query]) -> None:
-    columns = np.concatenate([query.biased_tokens for query in queries])
-    if not len(columns):
-        return
-    rows = np.repeat(np.arange(len(queries)), [len(query.biased_tokens) for query in queries])
-    biases = np.concatenate([query.biases for query in queries])
-    where = (torch.from_numpy(rows).to(logits.device), torch.from_numpy(columns.astype(np.int64)).to(logits.device))
-    logits.index_put_(where, torch.from_numpy(biases).to(logits.device), accumulate=True)
+def _index(head: HeadParts, settings: ModelSettings) -> HeadIndex | None:
+    rows = head.rows
+    if rows is None or len(rows) < settings.head_index_items or settings.table_rank or rows.device.type != "cpu":
+        return None
+    return HeadIndex(rows.numpy())
 
 
 def _device(name: str) -> torch.device:

@@ -1,12 +1,11 @@
 """Which adapters are resident, under which names, and in which slots.
 
-A slot is written before its name is published, and given away again only when the last request that uses it has ended:
-a request never sees another adapter than the one that it named.
+A slot is written before its name is published, and given away again only when the last batch that reads it has ended: a
+request never sees another adapter than the one that it named.
 """
 
 import asyncio
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import Protocol, TypeVar
 
 from service.engine.adapter_files import read_adapter, resolve_adapter
 from service.engine.errors import BadRequestError, NotFoundError
-from service.engine.lora import BASE_SLOT, AdapterStacks
+from service.engine.lora import BASE_SLOT, AdapterStacks, PreparedAdapter
 
 T = TypeVar("T")
 
@@ -35,6 +34,23 @@ class Resident:
     path: Path
     slot: int
     users: int = field(default=0)
+
+
+@dataclass(frozen=True)
+class Hold:
+    """Models whose slots stay theirs until it is released, once: when nothing in the model reads them any more."""
+
+    residents: tuple[Resident, ...]
+
+    @property
+    def slots(self) -> dict[str, int]:
+        """Slots by name."""
+        return {resident.name: resident.slot for resident in self.residents}
+
+    def release(self) -> None:
+        """Let go."""
+        for resident in self.residents:
+            resident.users -= 1
 
 
 class AdapterRegistry:
@@ -64,32 +80,26 @@ class AdapterRegistry:
         """The published adapters, in the order in which they came."""
         return tuple(self._published.values())
 
-    @contextmanager
-    def use(self, name: str) -> Iterator[int]:
-        """The slot of a model; it stays that model's while the context is open. Raises NotFoundError."""
-        resident = self._base if name == self._base.name else self._published.get(name)
-        if resident is None:
-            raise NotFoundError(f"The model `{name}` does not exist.", "model")
-        resident.users += 1
-        try:
-            yield resident.slot
-        finally:
-            resident.users -= 1
+    def hold(self, name: str) -> Hold:
+        """One model. Raises NotFoundError."""
+        hold = self.hold_all([name])
+        if name not in hold.slots:
+            raise unknown_model(name)
+        return hold
+
+    def hold_all(self, names: Sequence[str]) -> Hold:
+        """Those of these models that are there; their slots stay theirs until the hold is released."""
+        found = tuple(resident for resident in map(self._find, names) if resident is not None)
+        for resident in found:
+            resident.users += 1
+        return Hold(found)
 
     async def load(self, name: str, path: str) -> None:
-        """Read, check and publish an adapter. Raises an EngineError, and then nothing has changed."""
-        async with self._loading:
-            if not name:
-                raise BadRequestError("lora_name: must not be empty", "lora_name")
-            if name == self._base.name:
-                raise BadRequestError(f"The lora adapter '{name}' conflicts with a served base model.", "lora_name")
-            if name in self._published:
-                raise BadRequestError(f"The lora adapter '{name}' has already been loaded.", "lora_name")
-            directory = resolve_adapter(path, self._root)
-            weights = await asyncio.to_thread(read_adapter, directory, self._stacks.targets())
-            slot = self._free_slot()
-            await self._thread.between_batches(lambda: self._stacks.write(slot, weights))
-            self._published[name] = Resident(name, directory, slot)
+        """Read, check and publish an adapter. Raises an EngineError, and then nothing has changed.
+
+        A load that has begun ends, also where its caller is cancelled: its slot must not meet the next load.
+        """
+        await asyncio.shield(asyncio.create_task(self._load(name, path)))
 
     def unload(self, name: str) -> None:
         """Take an adapter's name away; requests that use it end as they began. Raises NotFoundError."""
@@ -98,7 +108,32 @@ class AdapterRegistry:
             raise NotFoundError(f"The lora adapter '{name}' cannot be found.", "lora_name")
         self._retired.append(resident)
 
+    async def _load(self, name: str, path: str) -> None:
+        async with self._loading:
+            if not name:
+                raise BadRequestError("lora_name: must not be empty", "lora_name")
+            if name == self._base.name:
+                raise BadRequestError(f"The lora adapter '{name}' conflicts with a served base model.", "lora_name")
+            if name in self._published:
+                raise BadRequestError(f"The lora adapter '{name}' has already been loaded.", "lora_name")
+            directory = resolve_adapter(path, self._root)
+            prepared = await asyncio.to_thread(self._prepare, directory, self._free_slot())
+            await self._thread.between_batches(lambda: self._stacks.publish(prepared))
+            self._published[name] = Resident(name, directory, prepared.slot)
+
+    def _find(self, name: str) -> Resident | None:
+        return self._base if name == self._base.name else self._published.get(name)
+
+    def _prepare(self, directory: Path, slot: int) -> PreparedAdapter:
+        """Beside the batches that run: the slot is nobody's."""
+        return self._stacks.prepare(slot, read_adapter(directory, self._stacks.targets()))
+
     def _free_slot(self) -> int:
         self._retired = [resident for resident in self._retired if resident.users]
         taken = {resident.slot for resident in (*self._published.values(), *self._retired)}
         return next(slot for slot in count(BASE_SLOT + 1) if slot not in taken)
+
+
+def unknown_model(name: str) -> NotFoundError:
+    """What is said about a model that is not loaded."""
+    return NotFoundError(f"The model `{name}` does not exist.", "model")

@@ -16,7 +16,8 @@ import msgspec
 import numpy as np
 
 from models.contract.types import Floats, Ints, RankedList
-from service.engine.errors import BadRequestError
+from service.engine.errors import BadRequestError, EngineError
+from service.wire import FanoutRequest, FanoutResult, ModelError
 
 MAX_BIAS = 100.0  # OpenAI's bound; vLLM clamps to it too
 
@@ -28,11 +29,12 @@ TokenIds = list[int | list[int]]
 
 @dataclass(frozen=True)
 class Limits:
-    """What a request must keep within: size of the vocabulary, tokens of a prompt, ``logprobs``."""
+    """What a request must keep within: size of the vocabulary, tokens of a prompt, ``logprobs``, models at once."""
 
     vocabulary_size: int
     max_prompt_tokens: int
     max_logprobs: int
+    max_models: int
 
 
 class CompletionRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -108,16 +110,23 @@ class UnloadAdapterRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=Tr
     lora_int_id: int | None = None
 
 
+_DECODERS: dict[type[msgspec.Struct], msgspec.json.Decoder[Any]] = {
+    kind: msgspec.json.Decoder(kind)
+    for kind in (CompletionRequest, EmbeddingRequest, FanoutRequest, LoadAdapterRequest, UnloadAdapterRequest)
+}
+
+
 def decode(body: bytes, kind: type[R]) -> R:
-    """Parse a body. Raises BadRequestError naming the field."""
+    """Parse a body as one of the requests. Raises BadRequestError naming the field."""
     try:
-        return msgspec.json.decode(body, type=kind)
+        decoded: R = _DECODERS[kind].decode(body)
+        return decoded
     except (msgspec.DecodeError, UnicodeDecodeError) as exc:
         field = re.search(r"at `\$\.(\w+)", str(exc))
         raise BadRequestError(str(exc), field and field[1]) from exc
 
 
-def token_ids(prompt: TokenIds, name: str, limits: Limits) -> Ints:
+def token_ids(prompt: Sequence[int | list[int]], name: str, limits: Limits) -> Ints:
     """The one prompt in ``prompt``, checked. Raises BadRequestError."""
     tokens = prompt[0] if len(prompt) == 1 and isinstance(prompt[0], list) else prompt
     if not tokens:
@@ -139,8 +148,39 @@ def biases(logit_bias: Mapping[int, float] | None, limits: Limits) -> tuple[Ints
     return tokens, np.clip(values, -MAX_BIAS, MAX_BIAS)
 
 
+def check_fanout(request: FanoutRequest, limits: Limits) -> None:
+    """Raises BadRequestError where models or ``n`` are not what can be answered."""
+    if not request.models:
+        raise BadRequestError("models: must name at least one model", "models")
+    if len(request.models) > limits.max_models:
+        message = f"models: {len(request.models)} are named, at most {limits.max_models} are possible"
+        raise BadRequestError(message, "models")
+    if len(set(request.models)) < len(request.models):
+        raise BadRequestError("models: each can be named once", "models")
+    if not 1 <= request.n <= limits.max_logprobs:
+        raise BadRequestError(f"n: {request.n} is out of range; expected 1 to {limits.max_logprobs}", "n")
+
+
+def exclusions(tokens: Sequence[int], limits: Limits) -> tuple[Ints, Floats]:
+    """Token ids and what is added to their logits so that they are not ranked. Raises BadRequestError."""
+    if not tokens:
+        return np.empty(0, np.int32), np.empty(0, np.float32)
+    checked = _checked_tokens(tokens, "exclude", limits)
+    return checked, np.full(len(checked), -np.inf, np.float32)
+
+
+def fanout_error(model: str, error: EngineError) -> FanoutResult:
+    """An adapter's refusal in the place of its list."""
+    return FanoutResult(model, error=ModelError(str(error), error.type, error.status, error.field))
+
+
 def completion_response(model: str, n_prompt_tokens: int, ranking: RankedList, logprobs: int | None) -> dict[str, Any]:
-    """vLLM's answer with one generated token, tokens written as ``token_id:<id>``."""
+    """vLLM's answer with one generated token, tokens written as ``token_id:<id>``.
+
+    Raises EngineError where no token is ranked: then the model's numbers are broken, not the request.
+    """
+    if not len(ranking):
+        raise EngineError(f"{model} ranks no token: its logits are no finite numbers")
     names = [f"token_id:{token}" for token in ranking.items.tolist()]
     scores = ranking.scores.tolist()
     ranked = {

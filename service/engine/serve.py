@@ -22,28 +22,22 @@ class ServeOptions:
     """What an operator can choose.
 
     Args:
-        served_model_name: name of the base model; default: the bundle's id, or the checkpoint's directory name.
-        adapter_root: the directory that adapters must lie in; default: the bundle's or checkpoint's own.
         device: a torch device, or ``auto``: CUDA where there is one.
         dtype: ``auto`` is float32 on a CPU and bfloat16 elsewhere.
         threads: of torch; default: one core less than there are, see :func:`default_threads`.
-        max_batch: prompts in one forward pass at most.
-        max_queue: requests that wait at most; more are answered 503 at once.
-        max_logprobs: upper bound of ``logprobs`` in a request.
-        adapter_capacity: adapters that fit before their memory grows.
-        adapter_budget_bytes: memory that adapters may take; a load beyond it is refused.
+        max_batch: calls (a prompt under an adapter) in one forward pass at most.
+        max_queue: calls that wait at most; what comes then is answered 503 at once, a request of more calls 400.
+        adapter_budget_mib: memory that adapters may take, in MiB; a load beyond it is refused.
+        head_index_items: size of a vocabulary from which on an index is searched for the best tokens, on a CPU.
     """
 
-    served_model_name: str | None = None
-    adapter_root: Path | None = None
     device: str = "auto"
     dtype: DType = "auto"
     threads: int | None = None
     max_batch: int = 64
     max_queue: int = 1024
-    max_logprobs: int = 1024
-    adapter_capacity: int = 16
-    adapter_budget_bytes: int = 2 << 30
+    adapter_budget_mib: int = 2048
+    head_index_items: int = 200_000
 
 
 @dataclass(frozen=True)
@@ -59,6 +53,8 @@ class _Source:
 
 def serve(directory: Path, host: str, port: int, options: ServeOptions | None = None) -> None:
     """Serve a bundle, or a checkpoint without one, until SIGTERM or SIGINT; what is in flight is answered first.
+
+    The base model is named by the bundle's base id, or as the checkpoint's directory. Adapters must lie beside it.
 
     Raises BundleError where the directory holds nothing that can be served.
     """
@@ -86,27 +82,26 @@ def _source(directory: Path) -> _Source:
         return _Source(directory.resolve().name, directory, DEFAULT_LORA_RANK, 0, None)
     bundle = verify_bundle(directory)
     ranks = bundle.manifest.model.lora_rank, bundle.manifest.model.table_rank
-    return _Source(bundle.id, bundle.path(CHECKPOINT), *ranks, max_model_tokens(bundle))
+    return _Source(bundle.base_id, bundle.path(CHECKPOINT), *ranks, max_model_tokens(bundle))
 
 
 def _model_settings(source: _Source, options: ServeOptions) -> ModelSettings:
     return ModelSettings(
         lora_rank=source.lora_rank,
         table_rank=source.table_rank,
-        adapter_capacity=options.adapter_capacity,
-        adapter_budget_bytes=options.adapter_budget_bytes,
+        adapter_budget_bytes=options.adapter_budget_mib << 20,
         device=options.device,
         dtype=options.dtype,
+        head_index_items=options.head_index_items,
     )
 
 
 def _engine_settings(directory: Path, source: _Source, model: LanguageModel, options: ServeOptions) -> EngineSettings:
     return EngineSettings(
-        model_id=options.served_model_name or source.name,
+        model_id=source.name,
         checkpoint=source.checkpoint,
-        adapter_root=options.adapter_root or directory,
+        adapter_root=directory.resolve().parent,  # adapters of several bundles can be resident
         max_model_tokens=min(source.max_model_tokens or model.max_tokens, model.max_tokens),
-        max_logprobs=options.max_logprobs,
         max_batch=options.max_batch,
         max_queue=options.max_queue,
     )

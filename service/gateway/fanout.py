@@ -1,6 +1,4 @@
-"""All calls of a plan at once, under one absolute deadline."""
-
-import asyncio
+"""A plan's calls, and what came of them: voters, and reasons where there is none."""
 
 from models.contract.selection import CF_VOTER, Voter, within
 from service.gateway.plan import Plan
@@ -11,13 +9,8 @@ from service.workers.types import Outcome, OutcomeKind
 
 
 async def fan_out(plan: Plan, workers: Workers, deadline: float) -> list[Outcome]:
-    """The outcome of every call, in the plan's order. Cancelling it cancels the calls."""
-    async with asyncio.TaskGroup() as group:
-        tasks = [
-            group.create_task(workers.complete(plan.bundle_id, call.adapter, plan.completion, deadline))
-            for call in plan.calls
-        ]
-    return [task.result() for task in tasks]
+    """The outcome of every call, in the plan's order, by one absolute deadline."""
+    return await workers.fan_out(plan.bundle_id, [call.adapter for call in plan.calls], plan.completion, deadline)
 
 
 def voters(plan: Plan, outcomes: list[Outcome], snapshot: Snapshot) -> list[Voter]:

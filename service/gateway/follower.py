@@ -40,7 +40,7 @@ class Prepares(Protocol):
         ...
 
     def is_ready(self, bundle_id: str) -> bool:
-        """Whether at least one worker is ready for a bundle."""
+        """Whether the workers have all that a bundle needs."""
         ...
 
 
@@ -51,7 +51,7 @@ class SnapshotFollower:
         pointer: where the current bundle's id is.
         pools: prepared before a switch.
         bundle_root: directory of bundles.
-        wait_seconds: how long a new bundle waits for a worker while an older one is in service.
+        wait_seconds: how long a new bundle waits for its workers while an older one is in service.
         observer: told of a bundle's id and what became of it: ``loaded``, ``refused`` or ``in_service``.
     """
 
@@ -118,16 +118,15 @@ class SnapshotFollower:
             self._advance()
 
     def _advance(self) -> None:
-        """Say which bundles the workers are needed for, and switch where they are ready.
-
-        The bundle that was in service is expected until the look after the switch, for requests that began before it.
-        """
-        coming = self._next[0] if self._next else None
-        expected = [snapshot.bundle for snapshot in (self.snapshot, coming) if snapshot is not None]
-        for pool in self._pools:
-            pool.expect(expected)
+        """Say which bundles the workers are needed for, and switch where they are ready."""
+        self._expect(self.snapshot, self._next[0] if self._next else None)
         if self._next is not None and self._may_switch(*self._next):
             self._switch(self._next[0])
+
+    def _expect(self, *snapshots: Snapshot | None) -> None:
+        bundles = [snapshot.bundle for snapshot in snapshots if snapshot is not None]
+        for pool in self._pools:
+            pool.expect(bundles)
 
     def _may_switch(self, snapshot: Snapshot, since: float) -> bool:
         if self.snapshot is None:
@@ -151,6 +150,11 @@ class SnapshotFollower:
         logger.error("bundle %s refused: %s; in service: %s", bundle_id, why, in_service)
 
     def _switch(self, snapshot: Snapshot) -> None:
-        self.snapshot, self._next = snapshot, None
+        """From now on the new bundle's adapters have the first claim on slots.
+
+        The bundle that was in service is expected until the next look, for requests that began before the switch.
+        """
+        before, self.snapshot, self._next = self.snapshot, snapshot, None
+        self._expect(snapshot, before)
         self._observer(snapshot.id, "in_service")
         logger.info("bundle %s in service", snapshot.id)

@@ -13,8 +13,8 @@ from service.gateway.settings import PoolSettings, Settings
 from service.gateway.state import RedisStore
 from service.gateway.telemetry import Telemetry
 from service.periodic import cancel_all, every
-from service.workers.pool import PoolOptions, WorkerPool
-from service.workers.types import ReplicaStatus
+from service.workers.pool import WorkerPool
+from service.workers.types import PoolOptions, ReplicaStatus
 
 EXPOSURE_INTERVAL_SECONDS = 0.01
 
@@ -48,14 +48,17 @@ class Gateway:
             [f"bundle: refused: {self.follower.refusal}"] if self.follower.snapshot and self.follower.refusal else []
         )
         statuses = [status for pool in self.pools for status in pool.status()]
-        return found + [f"worker: {s.pool} {s.url}: {why}" for s in statuses if (why := self._unused_because(s))]
+        found += [f"pool: {pool.name}: {why}" for pool in self.pools for why in pool.warnings()]
+        return found + [f"worker: {s.pool} {s.url}: {why}" for s in statuses for why in self._troubles(s)]
 
-    def _unused_because(self, replica: ReplicaStatus) -> str:
-        """Why requests do not ask a replica; empty where they do."""
+    def _troubles(self, replica: ReplicaStatus) -> list[str]:
+        """Why requests do not ask a replica, or some of its adapters; empty where they do."""
         in_service = self.follower.snapshot
-        if replica.reason or in_service is None or replica.bundle_id == in_service.id:
-            return replica.reason
-        return f"serves {replica.bundle_id}, in service is {in_service.id}"
+        if replica.reason:
+            return [replica.reason, *replica.refused]
+        if in_service is None or in_service.id in replica.bundles:
+            return list(replica.refused)
+        return [f"serves {', '.join(replica.bundles)}, in service is {in_service.id}", *replica.refused]
 
 
 @asynccontextmanager
@@ -102,8 +105,12 @@ def _options(pool: PoolSettings, settings: Settings) -> PoolOptions:
         urls=pool.urls,
         # Workers read adapters from their own disk: a relative path would mean another place there.
         bundle_root=pool.bundle_root or settings.bundle_root.resolve(),
+        kind=pool.kind,
+        slots=pool.slots,
         in_flight_limit=pool.in_flight_limit,
         probe_interval_seconds=pool.probe_interval_ms / 1e3,
         failures_to_open=pool.failures_to_open,
         cooldown_seconds=pool.cooldown_ms / 1e3,
+        drain_seconds=pool.drain_ms / 1e3,
+        hedge=pool.hedge,
     )

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 import orjson
 from pydantic import BaseModel, ConfigDict, Field
 
+from service.gateway.settings import MAX_DEADLINE_MS
 from service.gateway.snapshot import Snapshot
 from service.gateway.types import Answer, Query, Vote
 
@@ -24,7 +25,9 @@ class RecommendRequest(BaseModel):
     )
     exclude_items: list[Id] = Field(default=[], max_length=MAX_HISTORY, description="never show these")
     exclude_seen: bool = Field(default=True, description="never show what the user has seen")
-    deadline_ms: int | None = Field(default=None, ge=1, le=10_000, description="default: the service's setting")
+    deadline_ms: int | None = Field(
+        default=None, ge=1, le=MAX_DEADLINE_MS, description="default: the service's setting"
+    )
     explain: bool = Field(default=False, description="name the voters behind each item")
 
     def query(self) -> Query:

@@ -11,9 +11,11 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from models.contract.errors import ConfigError
 from models.contract.fusion import FusionMethod
 from models.contract.selection import MAX_VOTER_WEIGHT, ServedVoter
+from service.workers.types import WorkerKind
 
 CONFIG_VARIABLE = "LOCALREC_CONFIG"
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]{0,63}$")]
+MAX_DEADLINE_MS = 10_000  # a request that began on a bundle may go on for so long
 FallbackName = Literal["cf", "popular"]
 VoterWeight = Annotated[float, Field(ge=0, le=MAX_VOTER_WEIGHT)]
 
@@ -23,15 +25,19 @@ class _Table(BaseModel):
 
 
 class PoolSettings(_Table):
-    """Workers that serve the same base model."""
+    """Workers that are interchangeable where they serve the same base model."""
 
     name: Name
     urls: tuple[Annotated[str, Field(pattern=r"^https?://[^/]+$")], ...] = Field(min_length=1)
+    kind: WorkerKind = "vllm"
     bundle_root: Path | None = None
+    slots: int = Field(default=32, ge=1, le=10_000)
     in_flight_limit: int = Field(default=64, ge=1, le=10_000)
     probe_interval_ms: int = Field(default=1_000, ge=10, le=60_000)
     failures_to_open: int = Field(default=20, ge=1, le=1_000)
     cooldown_ms: int = Field(default=1_000, ge=10, le=60_000)
+    drain_ms: int = Field(default=10_000, ge=MAX_DEADLINE_MS, le=600_000)
+    hedge: bool = False
 
 
 class FusionOverrides(_Table):
@@ -95,7 +101,7 @@ class Settings(BaseSettings):
     bundle_root: Path = Path("bundles")
     bundle_poll_ms: int = Field(default=1_000, ge=10, le=60_000)
     bundle_wait_s: float = Field(default=60.0, ge=0, le=3_600)
-    default_deadline_ms: int = Field(default=200, ge=1, le=10_000)
+    default_deadline_ms: int = Field(default=200, ge=1, le=MAX_DEADLINE_MS)
     in_flight_limit: int = Field(default=512, ge=1, le=100_000)
     exposures_kept: int = Field(default=100_000, ge=0, le=100_000_000)
     default_pipeline: Name = "cf"

@@ -13,6 +13,7 @@ from models.contract.bundle import CATALOGUE, CF_MODEL, COMMUNITIES, POPULARITY,
 from models.contract.catalogue import Catalogue
 from models.contract.cf import CFModel
 from models.contract.errors import BundleError
+from models.contract.probe import load_probe
 from models.contract.profile import build_profile
 from models.contract.prompts import Prompts, load_prompts
 from models.contract.selection import GLOBAL_VOTER
@@ -108,6 +109,7 @@ def load_snapshot(directory: Path) -> Snapshot:
     except (OSError, KeyError, ValueError, SafetensorError) as exc:
         raise BundleError(f"{bundle.id}: {exc}") from exc
     _check_shapes(snapshot)
+    load_probe(bundle.directory, bundle.manifest.model.adapters)  # without one, no adapter could be trusted
     return snapshot
 
 

@@ -17,7 +17,7 @@ from prometheus_client import (
 
 from service.gateway.types import Answer, Trace
 from service.workers.breaker import BreakerState
-from service.workers.types import OutcomeKind
+from service.workers.types import OutcomeKind, PoolEvent
 
 LATENCY_BUCKETS = (
     0.001,
@@ -98,16 +98,44 @@ class Telemetry:
     def _describe_workers(self) -> None:
         labels = ("pool", "adapter", "outcome")
         self._calls = _Children(self._histogram("worker_call_seconds", "Worker calls", labels, LATENCY_BUCKETS))
-        self._misses = _Children(self._counter("adapter_misses", "Calls that found their adapter missing", ("pool",)))
+        self._pool_events = self._count_of_pool_events()
         self._loads = _Children(
             self._histogram("adapter_load_seconds", "Adapter loads at run time", ("pool", "outcome"), LOAD_BUCKETS)
         )
         self._ready = _Children(
-            self._gauge("worker_ready", "1 where the replica serves the bundle", ("pool", "replica"))
+            self._gauge(
+                "worker_ready", "1 where the replica has what it should have of an expected bundle", ("pool", "replica")
+            )
+        )
+        self._resident = _Children(
+            self._gauge("adapters_resident", "Adapters loaded and proven on the replica", ("pool", "replica"))
+        )
+        self._strangers = _Children(
+            self._gauge(
+                "adapters_strange", "Adapters on the replica that this gateway did not load", ("pool", "replica")
+            )
         )
         self._breakers = _Children(
             self._gauge("breaker_state", "1 for the state that the breaker is in", ("pool", "replica", "state"))
         )
+
+    def _count_of_pool_events(self) -> dict[PoolEvent, Callable[[str], Counter]]:
+        """Each event's counter by pool."""
+        misses = self._counter("adapter_misses", "Calls that found their adapter missing", ("pool",))
+        unloads = self._counter("adapter_unloads", "Adapters unloaded", ("pool",))
+        evictions = self._counter("adapter_evictions", "Adapters unloaded for the sake of another one", ("pool",))
+        probes = self._counter("adapter_probes", "Adapters asked to prove what they are", ("pool", "outcome"))
+        hedges = self._counter("hedges", "Calls made a second time, and those that were quicker", ("pool", "outcome"))
+        return {
+            PoolEvent.ADAPTER_MISSED: misses.labels,
+            PoolEvent.ADAPTER_UNLOADED: unloads.labels,
+            PoolEvent.ADAPTER_EVICTED: evictions.labels,
+            PoolEvent.PROBE_PASSED: lambda pool: probes.labels(pool, "passed"),
+            PoolEvent.PROBE_FAILED: lambda pool: probes.labels(pool, "failed"),
+            PoolEvent.PROBE_UNANSWERED: lambda pool: probes.labels(pool, "unanswered"),
+            PoolEvent.HEDGE_SENT: lambda pool: hedges.labels(pool, "sent"),
+            PoolEvent.HEDGE_WON: lambda pool: hedges.labels(pool, "won"),
+        }
 
     def _describe_bundles(self) -> None:
         self._bundle = self._gauge("bundle_info", "1 for the bundle in service", ("bundle",))
@@ -147,17 +175,21 @@ class Telemetry:
         """See :class:`service.workers.types.PoolObserver`."""
         self._calls[pool, adapter, kind].observe(seconds)
 
-    def adapter_missed(self, pool: str) -> None:
-        """See :class:`service.workers.types.PoolObserver`."""
-        self._misses[(pool,)].inc()
-
     def adapter_loaded(self, pool: str, ok: bool, seconds: float) -> None:
         """See :class:`service.workers.types.PoolObserver`."""
         self._loads[pool, "ok" if ok else "failed"].observe(seconds)
 
-    def replica_changed(self, pool: str, url: str, ready: bool, breaker_state: str) -> None:
+    def happened(self, pool: str, event: PoolEvent) -> None:
+        """See :class:`service.workers.types.PoolObserver`."""
+        self._pool_events[event](pool).inc()
+
+    def replica_changed(
+        self, pool: str, url: str, ready: bool, breaker_state: str, resident: int, strangers: int
+    ) -> None:
         """See :class:`service.workers.types.PoolObserver`."""
         self._ready[pool, url].set(ready)
+        self._resident[pool, url].set(resident)
+        self._strangers[pool, url].set(strangers)
         for state in BreakerState:
             self._breakers[pool, url, state].set(state == breaker_state)
 

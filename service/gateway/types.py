@@ -1,10 +1,10 @@
 """The shapes of the gateway. This file is its architecture.
 
-:class:`Query` → :class:`StateStore` → user → plan → :class:`Workers` in parallel → fusion → fill → :class:`Answer`
+:class:`Query` → :class:`StateStore` → user → plan → :class:`Workers` → fusion → fill → :class:`Answer`
 """
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Protocol
@@ -57,8 +57,14 @@ class StateStore(Protocol):
 class Workers(Protocol):
     """A pool of language model workers."""
 
-    async def complete(self, bundle_id: str, adapter: str, completion: Completion, deadline: float) -> Outcome:
-        """Ask one adapter. Ends at ``deadline`` (instant on the loop's clock) at the latest, and never raises."""
+    async def fan_out(
+        self, bundle_id: str, adapters: Sequence[str], completion: Completion, deadline: float
+    ) -> list[Outcome]:
+        """Ask adapters of a bundle at once; their outcomes in the same order.
+
+        Ends at ``deadline`` (instant on the loop's clock) at the latest, and never raises. Cancelling it cancels the
+        calls.
+        """
         ...
 
 

@@ -19,6 +19,9 @@ class BreakerState(StrEnum):
 class Breaker:
     """State machine with an injected clock. Every acquired call ends in exactly one of the three verdicts.
 
+    A call's token says since which change of state it runs. That a call failed which began before the last one, is old
+    news; that it succeeded is not.
+
     Args:
         failures_to_open: failures in a row that open the breaker.
         cooldown_seconds: how long it stays open before one trial.
@@ -32,6 +35,7 @@ class Breaker:
         self._failures = 0
         self._opened_at: float | None = None
         self._trial_running = False
+        self._generation = 1
 
     @property
     def state(self) -> BreakerState:
@@ -40,29 +44,40 @@ class Breaker:
         cooling = self._clock() - self._opened_at < self._cooldown_seconds
         return BreakerState.OPEN if cooling else BreakerState.HALF_OPEN
 
-    def acquire(self) -> bool:
+    @property
+    def admits(self) -> bool:
         """Whether a call may be made now. Half-open admits one at a time."""
         state = self.state
-        if state is BreakerState.CLOSED:
-            return True
-        if state is BreakerState.OPEN or self._trial_running:
-            return False
-        self._trial_running = True
-        return True
+        return state is BreakerState.CLOSED or (state is BreakerState.HALF_OPEN and not self._trial_running)
+
+    def acquire(self) -> int | None:
+        """The token of a call, which must come to a verdict; None where it must not be made."""
+        if not self.admits:
+            return None
+        if self.state is BreakerState.HALF_OPEN:
+            self._trial_running = True
+            self._generation += 1
+        return self._generation
 
     def succeeded(self) -> None:
         """The replica answered: close."""
+        if self._opened_at is not None:
+            self._generation += 1
         self._failures = 0
         self._opened_at = None
         self._trial_running = False
 
-    def failed(self) -> None:
+    def failed(self, token: int) -> None:
         """The replica failed: open after the last allowed failure, and again after a failed trial."""
+        if token != self._generation:
+            return
         self._failures += 1
-        if self._opened_at is not None or self._failures >= self._failures_to_open:
+        if self._trial_running or self._failures >= self._failures_to_open:
             self._opened_at = self._clock()
+            self._generation += 1
         self._trial_running = False
 
-    def undecided(self) -> None:
+    def undecided(self, token: int) -> None:
         """The call ended without a verdict on the replica (its client left, it was given no time)."""
-        self._trial_running = False
+        if token == self._generation:
+            self._trial_running = False

@@ -1,11 +1,15 @@
-"""HTTP client of one worker. Speaks the OpenAI API as stock vLLM serves it; nothing here is peculiar to our engine."""
+"""HTTP client of one worker: the OpenAI API as stock vLLM serves it, and the fan-out that only our engine has."""
+
+import errno
+from collections.abc import Sequence
 
 import aiohttp
 import msgspec
 import numpy as np
 import orjson
 
-from models.contract.types import RankedList, item_numbers
+from models.contract.types import Array, Ints, RankedList, item_numbers
+from service.wire import FANOUT_PATH, FanoutResponse, FanoutResult, decode_ranking
 from service.workers.types import Completion, Outcome, OutcomeKind, ServedModels
 
 _TOKEN_PREFIX = "token_id:"  # noqa: S105 - a token of a vocabulary
@@ -16,6 +20,10 @@ _JSON = {"Content-Type": "application/json"}
 
 class WorkerError(Exception):
     """A worker cannot be used. The message says why."""
+
+
+class NobodyListensError(WorkerError):
+    """There is no such process now."""
 
 
 class _Logprobs(msgspec.Struct):
@@ -41,6 +49,7 @@ class _Models(msgspec.Struct):
 
 _completion_decoder = msgspec.json.Decoder(_CompletionAnswer)
 _models_decoder = msgspec.json.Decoder(_Models)
+_fanout_decoder = msgspec.json.Decoder(FanoutResponse)
 
 
 class WorkerClient:
@@ -52,21 +61,23 @@ class WorkerClient:
 
     async def complete(self, model: str, completion: Completion) -> Outcome:
         """One token's log-probabilities, as a ranked list of items."""
+        answer = await self._ask("/v1/completions", completion.body(model))
+        if isinstance(answer, Outcome):
+            return answer
         try:
-            async with self._session.post(
-                f"{self.url}/v1/completions", data=completion.body(model), headers=_JSON
-            ) as response:
-                status, body = response.status, await response.read()
-        except aiohttp.ClientConnectionError as exc:
-            return Outcome(OutcomeKind.UNREACHABLE, detail=str(exc))
-        except aiohttp.ClientError as exc:
-            return Outcome(OutcomeKind.INVALID, detail=str(exc))
-        if status != 200:
-            return Outcome(_kind_of_status(status), detail=f"status {status}")
-        try:
-            return Outcome(OutcomeKind.OK, parse_ranking(body, completion))
+            return Outcome(OutcomeKind.OK, parse_ranking(answer, completion))
         except ValueError as exc:
             return Outcome(OutcomeKind.INVALID, detail=str(exc))
+
+    async def fan_out(self, models: Sequence[str], completion: Completion, timeout_seconds: float) -> list[Outcome]:
+        """The same of many adapters in one call, in their order; the worker drops what takes it longer."""
+        answer = await self._ask(FANOUT_PATH, completion.fanout_body(models, timeout_seconds))
+        if isinstance(answer, Outcome):
+            return [answer] * len(models)
+        try:
+            return parse_fanout(answer, models, completion)
+        except ValueError as exc:
+            return [Outcome(OutcomeKind.INVALID, detail=str(exc))] * len(models)
 
     async def served_models(self) -> ServedModels:
         """What the worker serves now. Raises WorkerError where it is not healthy or does not say."""
@@ -85,9 +96,27 @@ class WorkerClient:
         body = orjson.dumps({"lora_name": name, "lora_path": path})
         status, answer = await self._request("POST", "/v1/load_lora_adapter", body)
         if status != 200 and not (status == 400 and _ALREADY_LOADED in answer):
-            raise WorkerError(
-                f"{name}: not loaded from {path}: status {status}: {answer[:200].decode(errors='replace')}"
-            )
+            raise WorkerError(f"not loaded from {path}: status {status}: {answer[:200].decode(errors='replace')}")
+
+    async def unload_adapter(self, name: str) -> None:
+        """Unload an adapter. One that is not there counts as unloaded."""
+        status, answer = await self._request("POST", "/v1/unload_lora_adapter", orjson.dumps({"lora_name": name}))
+        if status not in {200, 404}:
+            raise WorkerError(f"{name}: not unloaded: status {status}: {answer[:200].decode(errors='replace')}")
+
+    async def _ask(self, path: str, body: bytes) -> bytes | Outcome:
+        """The body of an answer; or what came of it where that is no answer."""
+        try:
+            async with self._session.post(self.url + path, data=body, headers=_JSON) as response:
+                answer = await response.read()
+        except aiohttp.ClientConnectionError as exc:
+            return Outcome(OutcomeKind.UNREACHABLE, detail=str(exc))
+        except aiohttp.ClientError as exc:
+            return Outcome(OutcomeKind.INVALID, detail=str(exc))
+        if response.status == 200:
+            return answer
+        kind, wait = _kind_of_status(response.status), response.headers.get("Retry-After", "")
+        return Outcome(kind, detail=f"status {response.status}", retry_after_seconds=_seconds(wait))
 
     async def _get(self, path: str) -> bytes:
         status, body = await self._request("GET", path, None)
@@ -100,13 +129,21 @@ class WorkerClient:
             async with self._session.request(method, self.url + path, data=body, headers=_JSON) as response:
                 return response.status, await response.read()
         except aiohttp.ClientError as exc:
-            raise WorkerError(f"{path}: {exc}") from exc
+            refused = isinstance(exc, aiohttp.ClientConnectorError) and exc.errno == errno.ECONNREFUSED
+            raise (NobodyListensError if refused else WorkerError)(f"{path}: {exc}") from exc
 
 
 def _kind_of_status(status: int) -> OutcomeKind:
     if status == 404:
         return OutcomeKind.NOT_FOUND
+    if status == 504:  # our engine's word that the deadline is nearer than the answer
+        return OutcomeKind.TIMEOUT
     return OutcomeKind.REFUSED if status in {429, 503} else OutcomeKind.INVALID
+
+
+def _seconds(retry_after: str) -> float:
+    """A number of seconds; the other form of the header, a date, is not worth a parser."""
+    return float(retry_after) if retry_after.isascii() and retry_after.isdigit() and len(retry_after) < 10 else 0.0
 
 
 def parse_ranking(body: bytes, completion: Completion) -> RankedList:
@@ -120,8 +157,31 @@ def parse_ranking(body: bytes, completion: Completion) -> RankedList:
     logprobs = choices[0].logprobs.top_logprobs[0]
     if not logprobs:
         raise ValueError("no log-probabilities")
-    items = item_numbers([_token_id(token) for token in logprobs]) - completion.item_offset
-    scores = np.fromiter(logprobs.values(), np.float64, len(logprobs))
+    tokens = item_numbers([_token_id(token) for token in logprobs])
+    return _ranked(tokens, np.fromiter(logprobs.values(), np.float64, len(logprobs)), completion)
+
+
+def parse_fanout(body: bytes, models: Sequence[str], completion: Completion) -> list[Outcome]:
+    """Outcomes of a fan-out answer, in the order of ``models``. Raises ValueError where it is not one for them."""
+    results = _fanout_decoder.decode(body).data  # raises ValueError
+    if [result.model for result in results] != list(models):
+        raise ValueError("expected one result for each of the models, in their order")
+    return [_outcome(result, completion) for result in results]
+
+
+def _outcome(result: FanoutResult, completion: Completion) -> Outcome:
+    if result.error is not None:
+        return Outcome(_kind_of_status(result.error.code), detail=result.error.message)
+    try:
+        ranking = decode_ranking(result)
+        return Outcome(OutcomeKind.OK, _ranked(ranking.items, ranking.scores, completion))
+    except ValueError as exc:
+        return Outcome(OutcomeKind.INVALID, detail=str(exc))
+
+
+def _ranked(tokens: Ints, scores: Array, completion: Completion) -> RankedList:
+    """Tokens with their log-probabilities as ranked items. Raises ValueError on what cannot be either."""
+    items = tokens - completion.item_offset
     if not (np.abs(scores) < MAX_LOGPROB).all() or len(set(items.tolist())) != len(items):
         raise ValueError("expected finite log-probabilities of distinct tokens")
     keep = (items >= 0) & (items < completion.n_items) & ~np.isin(items, completion.excluded)

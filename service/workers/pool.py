@@ -1,46 +1,31 @@
-"""A pool: interchangeable replicas, adapters placed on them by rendezvous hashing, probed in the background."""
+"""A pool: interchangeable replicas, the bundles' adapters placed on them, and calls sent where the adapters are."""
 
 import asyncio
-import dataclasses
-import hashlib
-import time
 from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
 
 import aiohttp
 
 from models.contract.bundle import Bundle
 from service.periodic import cancel_all, every
-from service.workers.breaker import Breaker
+from service.workers.calls import UNREACHABLE, Calls
 from service.workers.client import WorkerClient
+from service.workers.demand import Demand
+from service.workers.loader import Shared
+from service.workers.placement import place, preference
 from service.workers.replica import Replica
-from service.workers.types import Completion, Outcome, OutcomeKind, PoolObserver, ReplicaStatus
-
-FAIR_SECONDS = 0.05  # a call that was given less says nothing about the replica when it times out
-
-
-@dataclasses.dataclass(frozen=True)
-class PoolOptions:
-    """One pool, as configured.
-
-    Args:
-        name: the pool's name, a metric label.
-        urls: one base URL per replica.
-        bundle_root: the directory of bundles as the workers see it.
-        in_flight_limit: calls per replica at one time; what exceeds it is refused at once.
-        probe_interval_seconds: how often each replica is probed.
-        failures_to_open: see :class:`Breaker`.
-        cooldown_seconds: see :class:`Breaker`.
-    """
-
-    name: str
-    urls: tuple[str, ...]
-    bundle_root: Path
-    in_flight_limit: int = 64
-    probe_interval_seconds: float = 1.0
-    failures_to_open: int = 20
-    cooldown_seconds: float = 1.0
+from service.workers.roster import Roster, names_of
+from service.workers.routing import Errand, one_each, together
+from service.workers.trust import Examiner
+from service.workers.types import (
+    Completion,
+    Outcome,
+    OutcomeKind,
+    PoolObserver,
+    PoolOptions,
+    Question,
+    ReplicaStatus,
+)
 
 
 class WorkerPool:
@@ -49,130 +34,169 @@ class WorkerPool:
     def __init__(self, options: PoolOptions, observer: PoolObserver) -> None:
         self._options = options
         self._observer = observer
-        # aiohttp's own default of 100 connections would queue calls out of sight.
-        connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=30)
+        # aiohttp's own default of 100 connections would queue calls out of sight. Servers close what is idle for 5
+        # seconds (uvicorn, so vLLM, too): a call must not meet that.
+        connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=4)
         timeout = aiohttp.ClientTimeout(total=None)  # every call stands under a deadline of its own
         jar = aiohttp.DummyCookieJar()
         self._session = aiohttp.ClientSession(connector=connector, timeout=timeout, cookie_jar=jar)
-        self._replicas = [self._replica(url) for url in options.urls]
-        self._bundles: dict[str, Bundle] = {}
-        self._probes: set[asyncio.Task[None]] = set()
-        self._placement: dict[str, list[Replica]] = {}
+        self._clock = asyncio.get_running_loop().time
+        self._demand = Demand(self._clock)
+        self._roster = Roster(options.drain_seconds, self._clock)
+        self._examiner = Examiner()
+        shared = Shared(options.name, options.bundle_root, self._roster, self._examiner, observer, self._clock)
+        clients = [WorkerClient(self._session, url) for url in options.urls]
+        self._replicas = {client.url: Replica(client, options, self._demand, shared) for client in clients}
+        self._orders: dict[str, list[Replica]] = {}
+        self._placed_for: list[frozenset[str]] = []  # the base models by replica when adapters were placed
+        self._calls = Calls(options, shared, self._order)
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    @property
+    def name(self) -> str:
+        return self._options.name
 
     def expect(self, bundles: Sequence[Bundle]) -> None:
-        """From now on keep every replica ready for whichever of ``bundles`` its base model belongs to, for no other.
+        """From now on keep the replicas ready for these bundles, the one in service first, and for no other.
 
-        Returns at once: the replicas are probed in the background, each by itself, first of all now. Preparations for
-        bundles that are no longer expected are given up.
+        Returns at once: the replicas are looked at in the background, each by itself, first of all now. A bundle that
+        is no longer expected is served until it is drained, then its adapters are unloaded.
         """
-        root = self._options.bundle_root
-        expected = {bundle.id: dataclasses.replace(bundle, directory=root / bundle.id) for bundle in bundles}
-        if expected.keys() == self._bundles.keys():
+        if not self._roster.expect(bundles):
             return
-        self._bundles = expected
-        self._placement.clear()
-        for probe in self._probes:
-            probe.cancel()
-        for replica in self._replicas:
-            self._start_probing(replica)
+        self._place()
+        for task in self._tasks:
+            task.cancel()
+        for replica in self._replicas.values():
+            task = asyncio.create_task(every(self._options.probe_interval_seconds, partial(self._tend, replica)))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
 
     def is_ready(self, bundle_id: str) -> bool:
-        """Whether at least one replica is ready for a bundle."""
-        return any(replica.bundle_id == bundle_id for replica in self._replicas)
+        """Whether an expected bundle can be served whole: a replica that is well holds each of its adapters.
+
+        One that no replica may use counts as being there, unless all do: what failed its probe will do so again. One
+        that could not be loaded, or has no place, may come yet: how long to wait for it is the caller's to say.
+        """
+        bundle = self._roster.get(bundle_id)
+        if bundle is None or not self._roster.is_expected(bundle_id):
+            return False
+        serving = self._serving(bundle)
+        held = {name for name in names_of(bundle) if any(replica.holds(name) for replica in serving)}
+        return bool(held) and all(name in held or _is_untrusted(name, serving) for name in names_of(bundle))
 
     async def close(self) -> None:
-        """End the probes and close the connections."""
-        await cancel_all(list(self._probes))
-        for replica in self._replicas:
-            await replica.close()
+        """End what runs in the background and close the connections."""
+        await cancel_all(list(self._tasks))
+        for replica in self._replicas.values():
+            await replica.loader.close()
         await self._session.close()
 
-    async def complete(self, bundle_id: str, adapter: str, completion: Completion, deadline: float) -> Outcome:
-        """Ask one adapter of a bundle, on the best replica that can take the call.
+    async def fan_out(
+        self, bundle_id: str, adapters: Sequence[str], completion: Completion, deadline: float
+    ) -> list[Outcome]:
+        """Ask adapters of a bundle, all at once. Never raises.
 
         Args:
             bundle_id: the bundle that the request is served from.
-            adapter: the adapter's name inside the bundle.
+            adapters: names inside the bundle.
             completion: what is asked.
-            deadline: instant on the loop's clock; at that time the outcome is ``timeout``.
+            deadline: instant on the loop's clock; what has not ended then is ``timeout``.
+
+        Returns:
+            An outcome for each adapter, in their order.
         """
-        started = time.perf_counter()
-        try:
-            async with asyncio.timeout_at(deadline):
-                outcome = await self._ask(bundle_id, adapter, completion, deadline)
-        except TimeoutError:
-            outcome = Outcome(OutcomeKind.TIMEOUT)
-        outcome = dataclasses.replace(outcome, seconds=time.perf_counter() - started)
-        self._observer.call_ended(self._options.name, adapter, outcome.kind, outcome.seconds)
-        return outcome
+        bundle = self._roster.get(bundle_id)
+        if bundle is None:
+            return [self._ended(adapter, UNREACHABLE) for adapter in adapters]
+        names = {bundle.adapter_name(adapter): adapter for adapter in adapters}
+        self._demand.note(names)
+        question = Question(completion, deadline)
+        with self._roster.request(bundle_id):
+            async with asyncio.TaskGroup() as group:
+                errands = self._errands(list(names), completion)
+                tasks = [group.create_task(self._calls.run(errand, question, bundle)) for errand in errands]
+        outcomes = {name: outcome for task in tasks for name, outcome in task.result().items()}
+        return [self._ended(adapter, outcomes[bundle.adapter_name(adapter)]) for adapter in adapters]
 
     def status(self) -> list[ReplicaStatus]:
         """The replicas as they stand."""
-        return [ReplicaStatus(self._options.name, r.client.url, r.bundle_id, r.reason) for r in self._replicas]
+        return [replica.status() for replica in self._replicas.values()]
 
-    async def _ask(self, bundle_id: str, adapter: str, completion: Completion, deadline: float) -> Outcome:
-        bundle = self._bundles.get(bundle_id)
-        ready = [replica for replica in self._placed(adapter) if replica.bundle_id == bundle_id]
-        if not ready or bundle is None:
-            return Outcome(OutcomeKind.UNREACHABLE, detail="no replica is ready")
-        free = [replica for replica in ready if replica.in_flight < self._options.in_flight_limit]
-        if not free:
-            return Outcome(OutcomeKind.REFUSED, detail="calls in flight are at their limit")
-        replica = next((replica for replica in free if replica.breaker.acquire()), None)
-        if replica is None:
-            return Outcome(OutcomeKind.UNREACHABLE, detail="breaker is open")
-        return await self._call(replica, bundle, adapter, completion, deadline)
+    def warnings(self) -> list[str]:
+        """What the pool as a whole is short of."""
+        found = []
+        for bundle in self._roster.expected:
+            serving, names = self._serving(bundle), names_of(bundle)
+            missing = sum(not any(replica.residency.has_place(name) for replica in serving) for name in names)
+            if serving and missing:
+                found.append(f"no slot for {missing} of {len(names)} adapters of {bundle.id}: raise slots")
+        return found
 
-    async def _call(
-        self, replica: Replica, bundle: Bundle, adapter: str, completion: Completion, deadline: float
-    ) -> Outcome:
-        loop = asyncio.get_running_loop()
-        fair = deadline - loop.time() >= FAIR_SECONDS
-        replica.in_flight += 1
-        kind = None
-        try:
-            outcome = await replica.complete(bundle, adapter, completion)
-            kind = outcome.kind
-            return outcome
-        finally:
-            replica.in_flight -= 1
-            if kind is None and loop.time() >= deadline:
-                kind = OutcomeKind.TIMEOUT if fair else None
-            _judge(replica.breaker, kind)
+    def _errands(self, names: Sequence[str], completion: Completion) -> list[Errand[Replica]]:
+        if self._options.kind == "vllm":
+            return one_each(names, self._order)
+        # The same history goes to the same replica, as long as that is as idle as the others.
+        return together(names, [self._replicas[url] for url in preference(str(completion.prompt), self._replicas)])
 
-    def _placed(self, adapter: str) -> list[Replica]:
+    def _ended(self, adapter: str, outcome: Outcome) -> Outcome:
+        self._observer.call_ended(self._options.name, adapter, outcome.kind, outcome.seconds)
+        return outcome
+
+    def _serving(self, bundle: Bundle) -> list[Replica]:
+        return [replica for replica in self._replicas.values() if replica.serves(bundle)]
+
+    def _order(self, name: str) -> list[Replica]:
         """Replicas in the adapter's own order of preference, so that each keeps few adapters and histories warm."""
-        order = self._placement.get(adapter)
+        order = self._orders.get(name)
         if order is None:
-            order = sorted(self._replicas, key=lambda replica: _affinity(adapter, replica.client.url), reverse=True)
-            self._placement[adapter] = order
+            order = self._orders[name] = [self._replicas[url] for url in preference(name, self._replicas)]
         return order
 
-    def _start_probing(self, replica: Replica) -> None:
-        probe = asyncio.create_task(every(self._options.probe_interval_seconds, partial(self._probe, replica)))
-        self._probes.add(probe)
-        probe.add_done_callback(self._probes.discard)
+    async def _tend(self, replica: Replica) -> None:
+        """Look at a replica, and load and unload as long as there is something to do."""
+        busy = True
+        while busy:
+            await replica.look()
+            self._end_drained()
+            if self._placed_for != self._bases():
+                self._place()
+            self._report(replica)
+            busy = await replica.tidy()
 
-    async def _probe(self, replica: Replica) -> None:
-        await replica.prepare(self._bundles)
-        ready = replica.bundle_id is not None
-        self._observer.replica_changed(self._options.name, replica.client.url, ready, replica.breaker.state)
+    def _end_drained(self) -> None:
+        names = self._roster.end_drained()
+        self._demand.forget(names)
+        for name in names:
+            self._orders.pop(name, None)
 
-    def _replica(self, url: str) -> Replica:
-        options = self._options
-        breaker = Breaker(options.failures_to_open, options.cooldown_seconds, time.monotonic)
-        return Replica(options.name, WorkerClient(self._session, url), breaker, self._observer)
+    def _bases(self) -> list[frozenset[str]]:
+        return [replica.bases for replica in self._replicas.values()]
+
+    def _place(self) -> None:
+        """Tell the replicas which adapters are theirs: those that are well share them out among themselves."""
+        expected = self._roster.expected
+        self._placed_for = self._bases()
+        self._examiner.keep({bundle.id for bundle in expected})
+        ranks = {name: rank for rank, bundle in enumerate(expected) for name in names_of(bundle)}
+        targets: dict[str, list[str]] = {url: [] for url in self._replicas}
+        for base in dict.fromkeys(bundle.base_id for bundle in expected):
+            groups = [names_of(bundle) for bundle in expected if bundle.base_id == base]
+            serving = [url for url, replica in self._replicas.items() if base in replica.bases]
+            for url, names in place(groups, serving, self._options.slots).items():
+                targets[url] += names
+        for url, replica in self._replicas.items():
+            replica.residency.expect(ranks, targets[url])
+
+    def _report(self, replica: Replica) -> None:
+        status, breaker = replica.status(), replica.breaker.state
+        resident, strangers = len(replica.residency), len(replica.residency.strangers)
+        ready = bool(status.bundles)
+        self._observer.replica_changed(self._options.name, replica.url, ready, breaker, resident, strangers)
 
 
-def _affinity(adapter: str, url: str) -> bytes:
-    return hashlib.blake2b(f"{adapter}@{url}".encode(), digest_size=8).digest()
-
-
-def _judge(breaker: Breaker, kind: OutcomeKind | None) -> None:
-    """What a call says about its replica; ``kind`` is None where the client left, or the deadline was no fair test."""
-    if kind is OutcomeKind.OK:
-        breaker.succeeded()
-    elif kind in {OutcomeKind.TIMEOUT, OutcomeKind.UNREACHABLE, OutcomeKind.INVALID}:
-        breaker.failed()
-    else:
-        breaker.undecided()
+def _is_untrusted(name: str, replicas: Sequence[Replica]) -> bool:
+    """Whether an adapter failed its probe on each of the replicas where it should be."""
+    homes = [replica for replica in replicas if name in replica.residency.targets]
+    refusals = [replica.residency.refusals.get(name) for replica in homes]
+    return bool(homes) and all(each is not None and each.kind is OutcomeKind.UNTRUSTED for each in refusals)

@@ -1,137 +1,229 @@
-"""One replica of a pool: which bundle it is ready for, its adapters, its breaker."""
+"""One replica of a pool: whether it is well, what it serves, its adapters, its breaker, and calls to it."""
 
 import asyncio
 import logging
-import time
-from collections.abc import Mapping
+from collections.abc import Sequence
 
 from models.contract.bundle import Bundle
-from models.contract.types import item_numbers
 from service.workers.breaker import Breaker
-from service.workers.client import WorkerClient, WorkerError
-from service.workers.types import Completion, Outcome, OutcomeKind, PoolObserver
+from service.workers.client import NobodyListensError, WorkerClient, WorkerError
+from service.workers.demand import Demand
+from service.workers.loader import FAILED_SECONDS, Loader, Shared
+from service.workers.residency import Refusal, Residency
+from service.workers.roster import names_of
+from service.workers.types import (
+    Outcome,
+    OutcomeKind,
+    PoolEvent,
+    PoolOptions,
+    Question,
+    ReplicaStatus,
+    ServedModels,
+)
 
 logger = logging.getLogger(__name__)
 
 PROBE_TIMEOUT_SECONDS = 2.0
-LOAD_TIMEOUT_SECONDS = 60.0  # a cold load reads the disk and may wait behind others
+OUTAGE_LOOKS = 2  # looks in a row that must fail: one that is slow or unlucky is no outage
+FAIR_SECONDS = 0.05  # a call that was given less says nothing about the replica when it times out
+LONGEST_REST_SECONDS = 5.0  # whatever a worker asks for
 
 
 class Replica:
     """A worker process, brought to readiness and kept there.
 
     Args:
-        pool: name of the pool, for the observer.
         client: speaks to the worker.
-        breaker: decides whether calls are worth a try.
-        observer: hears of adapter loads and misses.
+        options: of the pool.
+        demand: of the pool.
+        shared: with the pool's other replicas.
     """
 
-    def __init__(self, pool: str, client: WorkerClient, breaker: Breaker, observer: PoolObserver) -> None:
-        self.client = client
-        self.breaker = breaker
-        self.bundle_id: str | None = None
-        self.reason = "not probed yet"
+    def __init__(self, client: WorkerClient, options: PoolOptions, demand: Demand, shared: Shared) -> None:
+        self.breaker = Breaker(options.failures_to_open, options.cooldown_seconds, shared.clock)
+        self.residency = Residency(options.slots, demand, shared.clock)
+        self.loader = Loader(client, self.residency, shared)
+        self.bases: frozenset[str] = frozenset()  # that it serves; none where it is not well
         self.in_flight = 0
-        self._pool = pool
-        self._observer = observer
-        self._loads: dict[str, asyncio.Task[bool]] = {}
-        self._loaded_meanwhile: set[str] = set()  # by requests, since the probe that is running began
-        self._preparing = asyncio.Lock()
+        self._client = client
+        self._options = options
+        self._shared = shared
+        self._trouble = "not probed yet"
+        self._failed_looks = 0
+        self._rests_until = 0.0
 
-    async def prepare(self, bundles: Mapping[str, Bundle]) -> None:
-        """Probe the worker and load what is missing for whichever of ``bundles`` (by id) its base model belongs to."""
-        async with self._preparing:
-            try:
-                self._ready(await self._prepare(bundles))
-            except WorkerError as exc:
-                self._unusable(str(exc))
-            except TimeoutError:
-                self._unusable(f"no answer to a probe within {PROBE_TIMEOUT_SECONDS} s")
+    @property
+    def url(self) -> str:
+        return self._client.url
 
-    async def complete(self, bundle: Bundle, adapter: str, completion: Completion) -> Outcome:
-        """Ask one adapter. Where the worker does not know it: load it, and ask once more."""
-        name = bundle.adapter_name(adapter)
-        outcome = await self.client.complete(name, completion)
-        if outcome.kind is not OutcomeKind.NOT_FOUND:
-            return outcome
-        self._observer.adapter_missed(self._pool)
-        if not await self._load_once(bundle, adapter):
-            return outcome
-        return await self.client.complete(name, completion)
+    @property
+    def is_resting(self) -> bool:
+        """Whether it asked to be left alone for now."""
+        return self._shared.clock() < self._rests_until
 
-    async def close(self) -> None:
-        """Give up loads that still run."""
-        for load in self._loads.values():
-            load.cancel()
-        await asyncio.gather(*self._loads.values(), return_exceptions=True)
+    @property
+    def obstacle(self) -> Outcome | None:
+        """Why it can take no call now; None where it can."""
+        if self.in_flight >= self._options.in_flight_limit:
+            return Outcome(OutcomeKind.REFUSED, detail="calls in flight are at their limit")
+        return None if self.breaker.admits else Outcome(OutcomeKind.UNREACHABLE, detail="breaker is open")
 
-    async def _prepare(self, bundles: Mapping[str, Bundle]) -> Bundle:
-        self._loaded_meanwhile.clear()
-        async with asyncio.timeout(PROBE_TIMEOUT_SECONDS):
-            served = await self.client.served_models()
-        bundle = next((bundles[base] for base in sorted(served.bases) if base in bundles), None)
-        if bundle is None:
-            raise WorkerError(f"serves {_names(served.bases)}, expected {_names(bundles)}")
-        for adapter in bundle.manifest.model.adapters:
-            if bundle.adapter_name(adapter) in served.adapters | self._loaded_meanwhile:
-                continue
-            if not await self._load_once(bundle, adapter):
-                raise WorkerError(f"adapter {bundle.adapter_name(adapter)} could not be loaded")
-        if self.bundle_id != bundle.id:
-            await self._warm_up(bundle)
-        return bundle
+    def serves(self, bundle: Bundle) -> bool:
+        """Whether it is well, and has the base model of a bundle."""
+        return bundle.base_id in self.bases
 
-    async def _warm_up(self, bundle: Bundle) -> None:
-        """Ask every adapter once, without a user waiting: a server's first calls may take seconds."""
-        model = bundle.manifest.model
-        completion = Completion([0], 1, item_numbers([]), model.n_items)  # a token of every form's vocabulary
-        for adapter in model.adapters:
-            name = bundle.adapter_name(adapter)
-            try:
-                async with asyncio.timeout(LOAD_TIMEOUT_SECONDS):
-                    outcome = await self.client.complete(name, completion)
-            except TimeoutError:
-                outcome = Outcome(OutcomeKind.TIMEOUT, detail=f"no answer within {LOAD_TIMEOUT_SECONDS} s")
-            if outcome.kind is not OutcomeKind.OK:
-                raise WorkerError(f"adapter {name} does not answer: {outcome.kind}: {outcome.detail}")
+    def holds(self, name: str) -> bool:
+        """Whether an adapter can be asked here."""
+        return bool(self.bases) and self.residency.holds(name)
 
-    def _ready(self, bundle: Bundle) -> None:
-        if self.bundle_id == bundle.id:
-            return
-        logger.info("worker %s is ready for %s", self.client.url, bundle.id)
-        self.bundle_id, self.reason = bundle.id, ""
-        self.breaker.succeeded()  # whatever failed was another process
+    def is_ready_for(self, bundle: Bundle) -> bool:
+        """Whether all is here that should be here of a bundle, but for what was refused."""
+        return self.serves(bundle) and not self.residency.pending(set(names_of(bundle)))
 
-    def _unusable(self, reason: str) -> None:
-        if reason != self.reason:
-            logger.warning("worker %s is not usable: %s", self.client.url, reason)
-        self.bundle_id, self.reason = None, reason
+    def status(self) -> ReplicaStatus:
+        """The replica as it stands."""
+        expected = self._shared.roster.expected
+        ready = tuple(bundle.id for bundle in expected if self.is_ready_for(bundle))
+        refused = [f"{name}: {refusal.why}" for name, refusal in self.residency.refusals.items()]
+        reason = "" if ready else self._trouble or self._not_ready(expected)
+        return ReplicaStatus(self._shared.pool, self.url, ready, reason, tuple(refused))
 
-    async def _load_once(self, bundle: Bundle, adapter: str) -> bool:
-        """One load per adapter, however many requests wait for it; a waiter that leaves does not end it."""
-        name = bundle.adapter_name(adapter)
-        load = self._loads.get(name)
-        if load is None:
-            load = asyncio.create_task(self._load(name, str(bundle.adapter_path(adapter))))
-            self._loads[name] = load
-            load.add_done_callback(lambda _: self._loads.pop(name, None))
-        return await asyncio.shield(load)
-
-    async def _load(self, name: str, path: str) -> bool:
-        started = time.perf_counter()
-        ok = False
+    async def look(self) -> None:
+        """See whether the worker is well and what it has. What it had is forgotten when its process is gone."""
+        asked_at = self._shared.clock()
         try:
-            async with asyncio.timeout(LOAD_TIMEOUT_SECONDS):
-                await self.client.load_adapter(name, path)
-            self._loaded_meanwhile.add(name)
-            ok = True
-        except (WorkerError, TimeoutError) as exc:
-            logger.warning("worker %s: %s", self.client.url, exc or f"{name}: not loaded in {LOAD_TIMEOUT_SECONDS} s")
+            async with asyncio.timeout(PROBE_TIMEOUT_SECONDS):
+                served = await self._client.served_models()
+        except NobodyListensError as exc:
+            self._failed_looks = OUTAGE_LOOKS
+            self._is_unwell(str(exc))
+            self.residency.restarted()
+        except WorkerError as exc:
+            self._look_failed(str(exc))
+        except TimeoutError:
+            self._look_failed(f"no answer to a probe within {PROBE_TIMEOUT_SECONDS} s")
+        else:
+            self._is_well(served, asked_at)
+
+    async def tidy(self) -> bool:
+        """Unload one adapter that is no longer wanted, or load one that is. Says whether there was one.
+
+        What takes longer than a probe interval goes on by itself: it keeps neither looks nor other adapters waiting.
+        """
+        for name in self.residency.refusals:
+            if self._shared.roster.owner(name) is None:
+                self.residency.forgive(name)
+        if not self.bases:
+            return False
+        for name in [*self.residency.names, *self.residency.owed]:
+            unwanted = self._shared.roster.owner(name) is None and not self.residency.is_used(name)
+            if unwanted and await self._is_gone(name):
+                return True
+        for name in self.residency.pending():
+            if self.loader.is_busy:
+                break
+            load = None if self.residency.is_loading(name) else self.loader.load(name, demanded=False)
+            if load is not None:
+                await asyncio.wait([load], timeout=self._options.probe_interval_seconds)
+                return True
+        return False
+
+    async def call(self, names: Sequence[str], question: Question) -> list[Outcome]:
+        """Ask adapters that are here. What comes of it counts for or against the replica."""
+        obstacle = self.obstacle
+        token = self.breaker.acquire() if obstacle is None else None
+        if token is None:
+            return [obstacle or Outcome(OutcomeKind.UNREACHABLE)] * len(names)
+        clock, kind = self._shared.clock, None
+        fair = question.deadline - clock() >= FAIR_SECONDS
+        self.in_flight += 1
+        try:
+            with self.residency.using(names):
+                outcomes = await self._ask(names, question)
+            kind = _verdict(outcomes)
+            if kind is OutcomeKind.TIMEOUT:
+                kind = None  # that it would come too late is the word of a worker that is well
+            self._rest(max(outcome.retry_after_seconds for outcome in outcomes))
+            return outcomes
         finally:
-            self._observer.adapter_loaded(self._pool, ok, time.perf_counter() - started)
-        return ok
+            self.in_flight -= 1
+            if kind is None and clock() >= question.deadline:
+                kind = OutcomeKind.TIMEOUT if fair else None
+            _judge(self.breaker, token, kind)
+
+    def missed(self, name: str, asked_at: float) -> None:
+        """The worker turned out not to know an adapter when it was asked."""
+        self._shared.count(PoolEvent.ADAPTER_MISSED)
+        self.residency.missed(name, asked_at)
+
+    def does_not_know(self, name: str) -> None:
+        """The worker does not know an adapter that has just been loaded: loading it for each request would not help."""
+        why = "the worker does not know it, though it says that it has loaded it"
+        self.residency.refused(name, Refusal(OutcomeKind.NOT_FOUND, why, self._shared.clock() + FAILED_SECONDS))
+
+    def absence(self, name: str) -> Outcome:
+        """What to say of an adapter that is not here."""
+        refusal = self.residency.refusal(name)
+        if refusal is None:
+            return Outcome(OutcomeKind.NOT_RESIDENT, detail="no slot is free")
+        return Outcome(refusal.kind, detail=refusal.why)
+
+    async def _is_gone(self, name: str) -> bool:
+        """Unload an adapter: whether it is gone, or will be for all that is known."""
+        unload = self.loader.unload(name)
+        await asyncio.wait([unload], timeout=self._options.probe_interval_seconds)
+        return not unload.done() or unload.result()
+
+    async def _ask(self, names: Sequence[str], question: Question) -> list[Outcome]:
+        if self._options.kind == "engine":
+            left_seconds = max(question.deadline - self._shared.clock(), 0.0)
+            return await self._client.fan_out(names, question.completion, left_seconds)
+        return [await self._client.complete(name, question.completion) for name in names]
+
+    def _rest(self, seconds: float) -> None:
+        if seconds:
+            self._rests_until = self._shared.clock() + min(seconds, LONGEST_REST_SECONDS)
+
+    def _is_well(self, served: ServedModels, asked_at: float) -> None:
+        if not self.bases:
+            logger.info("worker %s serves %s", self.url, _names(served.bases))
+            self.breaker.succeeded()  # whatever failed was another process
+        self.bases, self._trouble, self._failed_looks = served.bases, "", 0
+        self.residency.seen(served.adapters, asked_at)
+
+    def _look_failed(self, trouble: str) -> None:
+        self._failed_looks += 1
+        if self._failed_looks >= OUTAGE_LOOKS or not self.bases:
+            self._is_unwell(trouble)
+
+    def _is_unwell(self, trouble: str) -> None:
+        if trouble != self._trouble:
+            logger.warning("worker %s is not usable: %s", self.url, trouble)
+        self.bases, self._trouble = frozenset(), trouble
+
+    def _not_ready(self, expected: Sequence[Bundle]) -> str:
+        bases = frozenset(bundle.base_id for bundle in expected)
+        if self.bases & bases:
+            return "adapters are being loaded"
+        wanted = ", ".join(f"{bundle.base_id} (of {bundle.id})" for bundle in expected)
+        return f"serves {_names(self.bases)}, expected {wanted or 'nothing'}"
 
 
-def _names(names: "Mapping[str, Bundle] | frozenset[str]") -> str:
+def _verdict(outcomes: Sequence[Outcome]) -> OutcomeKind:
+    """What answers to one call say together: that it answered, if it did so for one adapter."""
+    kinds = [outcome.kind for outcome in outcomes]
+    return OutcomeKind.OK if OutcomeKind.OK in kinds else kinds[0]
+
+
+def _judge(breaker: Breaker, token: int, kind: OutcomeKind | None) -> None:
+    """What a call says about its replica; ``kind`` is None where the client left, or the deadline was no fair test."""
+    if kind is OutcomeKind.OK:
+        breaker.succeeded()
+    elif kind in {OutcomeKind.TIMEOUT, OutcomeKind.UNREACHABLE, OutcomeKind.INVALID}:
+        breaker.failed(token)
+    else:
+        breaker.undecided(token)
+
+
+def _names(names: frozenset[str]) -> str:
     return ", ".join(sorted(names)) or "nothing"

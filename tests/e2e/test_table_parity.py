@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 import torch
-from support.parity import N_ITEMS, ask, check_best, random_histories, serving
+from support.parity import N_ITEMS, ask, check_best, check_fan_out, random_histories, serving
 from support.tables import write_table_bundle
 
 from models.contract.bundle import CHECKPOINT, Bundle
@@ -53,3 +53,7 @@ def test_ten_best_items_are_those_of_offline_peft(url: str, bundle: Bundle, scor
         for ranking, values in zip(served[adapter], scores[adapter], strict=True):
             check_best(ranking, values)
     assert len({tuple(rankings[2].items.tolist()) for rankings in served.values()}) == len(ADAPTERS)
+
+
+def test_a_fan_out_gives_the_lists_of_single_calls(bundle: Bundle) -> None:
+    check_fan_out(bundle, ADAPTERS, HISTORIES)

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 from support.backbones import write_backbone
-from support.parity import N_ITEMS, ask, check_best, random_histories, serving
+from support.parity import N_ITEMS, ask, check_best, check_fan_out, random_histories, serving
 from support.titles import HISTORY_LENGTH, TitleFiles, title_bundle, write_title_files
 
 from models.contract.bundle import Bundle
@@ -52,3 +52,7 @@ def test_ten_best_items_are_those_of_offline_peft(url: str, bundle: Bundle, file
 def test_adapters_differ(url: str, bundle: Bundle) -> None:
     served = asyncio.run(ask(url, bundle, ADAPTERS, HISTORIES))
     assert len({tuple(rankings[2].items.tolist()) for rankings in served.values()}) == len(ADAPTERS)
+
+
+def test_a_fan_out_gives_the_lists_of_single_calls(bundle: Bundle) -> None:
+    check_fan_out(bundle, ADAPTERS, HISTORIES)

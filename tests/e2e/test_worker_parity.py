@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 import pytest
 from support.checkpoints import write_bundle
-from support.parity import TOLERANCE, serving
+from support.parity import TOLERANCE, check_fan_out, serving
 from support.servers import post, status
 
 from localrec.stack import WorkerKind
 from models.contract.bundle import Bundle
 from models.contract.prompts import item_prompt
+from models.contract.types import item_numbers
 
 pytestmark = pytest.mark.vllm
 
@@ -27,10 +28,11 @@ Ranking = dict[str, float]
 
 
 class Worker:
-    """A worker at ``url``."""
+    """A worker at ``url`` that serves the base model ``base_id``."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, base_id: str) -> None:
         self.url = url
+        self.base_id = base_id
 
     def load(self, bundle: Bundle, *adapters: str) -> None:
         """Load adapters at run time, as the gateway does."""
@@ -55,7 +57,7 @@ class Worker:
 
     def status(self, **changes: Any) -> int:
         """Status of the answer to a completion."""
-        return status(f"{self.url}/v1/completions", {"model": "b-1", "prompt": [1], "max_tokens": 1} | changes)
+        return status(f"{self.url}/v1/completions", {"model": self.base_id, "prompt": [1], "max_tokens": 1} | changes)
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +81,7 @@ def vllm(bundle: Bundle) -> Iterator[Worker]:
 @contextmanager
 def _worker(kind: WorkerKind, bundle: Bundle) -> Iterator[Worker]:
     with serving(kind, bundle) as url:
-        worker = Worker(url)
+        worker = Worker(url, bundle.base_id)
         worker.load(bundle, *ADAPTERS)
         yield worker
 
@@ -101,13 +103,13 @@ def same_ranking(ours: Ranking, theirs: Ranking) -> None:
 
 @pytest.mark.parametrize("adapter", [None, *ADAPTERS])
 def test_same_top_ten(engine: Worker, vllm: Worker, bundle: Bundle, adapter: str | None) -> None:
-    model = bundle.id if adapter is None else bundle.adapter_name(adapter)
+    model = bundle.base_id if adapter is None else bundle.adapter_name(adapter)
     for history in histories(25):
         same_ranking(engine.ranked(model, history), vllm.ranked(model, history))
 
 
 def test_adapters_are_applied(engine: Worker, vllm: Worker, bundle: Bundle) -> None:
-    models = [bundle.id, *map(bundle.adapter_name, ADAPTERS)]
+    models = [bundle.base_id, *map(bundle.adapter_name, ADAPTERS)]
     for worker in (engine, vllm):
         assert len({tuple(worker.ranked(model, [1, 2, 3])) for model in models}) == len(models)
 
@@ -152,3 +154,7 @@ def test_unload_and_load_again(engine: Worker, vllm: Worker, bundle: Bundle) -> 
         assert worker.status(model=model) == 404
         worker.load(bundle, "c02")
         same_ranking(worker.ranked(model, [9, 8, 7]), before)
+
+
+def test_a_fan_out_gives_the_lists_of_single_calls(bundle: Bundle) -> None:
+    check_fan_out(bundle, ADAPTERS, [item_numbers(history) for history in histories(25)])

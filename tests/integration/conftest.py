@@ -21,7 +21,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 
 @pytest.fixture(scope="session")
 def _shared_stub(bundle: Bundle) -> Iterator[StubProcess]:
-    with stub_process(bundle.id, bundle.manifest.model.n_items) as stub:
+    with stub_process(bundle.base_id, bundle.manifest.model.n_items) as stub:
         yield stub
 
 

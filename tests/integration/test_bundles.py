@@ -1,6 +1,7 @@
 """The pointer moves while requests are served: what is switched to, what is refused, and what waits for whom."""
 
 import time
+from dataclasses import replace
 
 import pytest
 from redis import Redis
@@ -11,6 +12,7 @@ from support.stub_worker import StubProcess, stub_process
 
 from models.contract.bundle import Bundle
 from models.contract.redis_schema import CURRENT_BUNDLE
+from service.gateway import gateway as module
 
 
 def pool_of(*urls: str, name: str = "local") -> dict[str, object]:
@@ -60,7 +62,7 @@ def test_pointer_to_nowhere_is_refused(gateway: RunningGateway, published: Bundl
 def test_switch_of_bundles_fails_no_request(published: Bundle, stub: StubProcess, configure, redis_url: str):
     other = make_bundle(published.directory.parent, n_items=120, seed=2)
     users = users_of(other)
-    with stub_process(other.id, 120) as new, Redis.from_url(redis_url) as redis:
+    with stub_process(other.base_id, 120) as new, Redis.from_url(redis_url) as redis:
         pool = {"name": "local", "urls": [stub.url, new.url], "probe_interval_ms": 50}
         with running_gateway(configure(stub.url, pools=[pool])) as gateway:
             wait_until(lambda: not gateway.post({"user_id": "u0"}).json.get("degraded", True))
@@ -94,7 +96,7 @@ def test_bundle_that_was_rolled_back_does_not_cost_the_one_in_service_its_worker
 ):
     root = published.directory.parent
     workerless, third = make_bundle(root, n_items=140, seed=4), make_bundle(root, n_items=160, seed=5)
-    with stub_process(third.id, 160) as new:
+    with stub_process(third.base_id, 160) as new:
         settings = configure(stub.url, pools=[pool_of(stub.url, new.url)])
         with running_gateway(settings) as gateway, Redis.from_url(redis_url) as redis:
             wait_until(lambda: served_whole(gateway, published))
@@ -113,13 +115,13 @@ def test_worker_that_prepares_slowly_holds_up_nothing_else(
 ):
     root = published.directory.parent
     slow_bundle, other = make_bundle(root, n_items=140, seed=4), make_bundle(root, n_items=160, seed=5)
-    with stub_process(slow_bundle.id, 140) as slow, stub_process(other.id, 160) as new:
+    with stub_process(slow_bundle.base_id, 140) as slow, stub_process(other.base_id, 160) as new:
         slow.order(load_seconds=30)
         settings = configure(stub.url, pools=[pool_of(stub.url, slow.url, new.url)], redis_grace_s=0.3)
         with running_gateway(settings) as gateway, Redis.from_url(redis_url) as redis:
             wait_until(lambda: served_whole(gateway, published))
             activate(redis, slow_bundle.id)
-            wait_until(lambda: slow.counts()["loads"] == 1)
+            wait_until(lambda: slow.counts()["loads"] >= 1)
             time.sleep(1.0)  # idle: nothing but the look at the pointer speaks to Redis
             assert gateway.get("/readyz").json["reasons"] == []
             activate(redis, other.id)
@@ -128,7 +130,7 @@ def test_worker_that_prepares_slowly_holds_up_nothing_else(
 
 def test_switch_waits_for_one_replica_not_for_all(published: Bundle, stub: StubProcess, configure, redis_url: str):
     other = make_bundle(published.directory.parent, n_items=140, seed=4)
-    with stub_process(other.id, 140) as slow, stub_process(other.id, 140) as quick:
+    with stub_process(other.base_id, 140) as slow, stub_process(other.base_id, 140) as quick:
         slow.order(load_seconds=30)
         pool = pool_of(stub.url, slow.url, quick.url)
         with running_gateway(configure(stub.url, pools=[pool])) as gateway, Redis.from_url(redis_url) as redis:
@@ -141,7 +143,7 @@ def test_wait_for_a_worker_ends_also_while_one_is_being_prepared(
     published: Bundle, stub: StubProcess, configure, redis_url: str
 ):
     other = make_bundle(published.directory.parent, n_items=140, seed=4)
-    with stub_process(other.id, 140) as slow:
+    with stub_process(other.base_id, 140) as slow:
         slow.order(load_seconds=30)
         settings = configure(stub.url, pools=[pool_of(stub.url, slow.url)], bundle_wait_s=0.5)
         with running_gateway(settings) as gateway, Redis.from_url(redis_url) as redis:
@@ -154,10 +156,42 @@ def test_worker_that_serves_another_bundle_than_is_in_service_is_a_warning(
     published: Bundle, stub: StubProcess, configure, redis_url: str
 ):
     other = make_bundle(published.directory.parent, n_items=140, seed=4)
-    with stub_process(other.id, 140) as new:
+    with stub_process(other.base_id, 140) as new:
         pools = [pool_of(stub.url, new.url), pool_of(stub.url, name="behind")]
         with running_gateway(configure(stub.url, pools=pools)) as gateway, Redis.from_url(redis_url) as redis:
             wait_until(lambda: served_whole(gateway, published))
             activate(redis, other.id)
             expected = f"worker: local {new.url}: serves {other.id}, in service is {published.id}"
             wait_until(lambda: gateway.get("/readyz").json["warnings"] == [expected])
+
+
+def test_adapters_without_a_slot_are_a_warning(published: Bundle, stub: StubProcess, configure):
+    with running_gateway(configure(stub.url, pools=[pool_of(stub.url) | {"slots": 3}])) as gateway:
+        expected = f"pool: local: no slot for 2 of 5 adapters of {published.id}: raise slots"
+        wait_until(lambda: gateway.get("/readyz").json["warnings"] == [expected])
+
+
+def test_bundles_of_one_base_change_on_the_same_worker_and_back_without_a_failed_request(
+    published: Bundle, stub: StubProcess, configure, redis_url: str, monkeypatch: pytest.MonkeyPatch
+):
+    """Loaded and proven beside the old adapters, switched, and these unloaded; the same way back."""
+    other = make_bundle(published.directory.parent, seed=9)
+    assert other.base_id == published.base_id
+    users = users_of(other)
+    options = module._options  # the shortest drain that can be set is longer than the test should be
+    monkeypatch.setattr(module, "_options", lambda *args: replace(options(*args), drain_seconds=0.3))
+    with running_gateway(configure(stub.url, pools=[pool_of(stub.url)])) as gateway, Redis.from_url(redis_url) as redis:
+        gateway.wait_ready()
+        for row, user_id in enumerate(users.ids):
+            redis.mset(user_values(other, user_id, users.histories[row], users.embeddings[row]))
+        bodies = []
+        for target in (other, published):
+            bodies += answers_of_a_switch(gateway, redis, target)
+            names = sorted(target.adapter_name(name) for name in target.manifest.model.adapters)
+            wait_until(lambda names=names: stub.counts()["adapters"] == names)
+            bodies += [gateway.recommend(user_id) for user_id in users.ids[:10]]
+        assert gateway.metric("localrec_adapter_unloads_total") == 10
+        assert gateway.metric("localrec_adapter_misses_total") == 0
+        assert gateway.get("/readyz").json["warnings"] == []
+    assert not any(body["degraded"] for body in bodies)
+    assert {body["model_version"] for body in bodies} == {published.id, other.id}

@@ -85,8 +85,24 @@ def test_missing_adapters_are_loaded_once_and_asked_again(gateway: RunningGatewa
     assert len(members) <= stub.counts()["loads"] - before <= 5
 
 
+@pytest.mark.parametrize("lie", [{"ignored": ["-c01"]}, {"impostors": {"-c01": "-c02"}}])
+def test_adapter_that_is_another_is_left_out_named_and_counted(
+    published: Bundle, stub: StubProcess, configure, lie: dict
+):
+    stub.order(forget_adapters=True, **lie)
+    with running_gateway(configure(stub.url)) as gateway:
+        name = published.adapter_name("c01")
+        wait_until(lambda: [name in line for line in gateway.get("/readyz").json["warnings"]] == [True])
+        bodies = [gateway.recommend(f"u{row}", explain=True) for row in range(50)]
+        assert gateway.metric('localrec_adapter_probes_total{outcome="failed"') == 1
+    reasons = {reason for body in bodies for reason in body["reasons"]}
+    assert reasons == {"worker_untrusted:c01"}
+    votes = [vote for body in bodies for item in body["items"] for vote in item.get("explanation") or []]
+    assert {vote["community"] for vote in votes} == {0, 2, 3}
+
+
 def test_engine_killed_and_restarted_under_load(published: Bundle, configure):
-    with stub_process(published.id, 200) as stub, running_gateway(configure(stub.url)) as gateway:
+    with stub_process(published.base_id, 200) as stub, running_gateway(configure(stub.url)) as gateway:
         gateway.wait_ready()
         statuses, stop = [], threading.Event()
 

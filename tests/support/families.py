@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM, Gemma3TextConfig, LlamaConfig, Qwen2Config
+from transformers import AutoModelForCausalLM, Gemma3TextConfig, LlamaConfig, Qwen2Config, Qwen3Config
 
 from models.llm.backbone import Backbone
 
@@ -24,6 +24,7 @@ SMALL = {
 FAMILIES: dict[str, Callable[[], Any]] = {
     "llama": lambda: LlamaConfig(**SMALL),
     "qwen2, attention with bias": lambda: Qwen2Config(**SMALL),
+    "qwen3, queries and keys with a norm": lambda: Qwen3Config(**SMALL),
     "gemma3, scaled embedding, every second layer with a window": lambda: Gemma3TextConfig(
         **SMALL, sliding_window=2, layer_types=["sliding_attention", "full_attention"] * 2, query_pre_attn_scalar=16
     ),

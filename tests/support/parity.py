@@ -25,7 +25,7 @@ TOLERANCE = 2e-4  # log-probabilities, float32 on both sides: differences up to 
 def serving(kind: WorkerKind, bundle: Bundle) -> Iterator[str]:
     """URL of a worker that serves the bundle's checkpoint, no adapter loaded yet. Its log lies beside the bundle."""
     port, logs = free_port(), bundle.directory.parent / kind
-    logs.mkdir()
+    logs.mkdir(exist_ok=True)
     with running_worker(bundle, logs, kind, port):
         yield f"http://127.0.0.1:{port}"
 
@@ -34,17 +34,54 @@ async def ask(
     url: str, bundle: Bundle, adapters: Sequence[str], histories: Sequence[Ints]
 ) -> dict[str, list[RankedList]]:
     """What the gateway's own client makes of a worker's answers when all adapters are asked at once."""
-    prompts = load_prompts(bundle)
-    asked = [Completion(prompts.prompt(h), N_BEST, EXCLUDED, N_ITEMS, prompts.item_offset) for h in histories]
+    asked = completions(bundle, histories)
     async with aiohttp.ClientSession() as session:
         client = WorkerClient(session, url)
-        for adapter in adapters:
-            await client.load_adapter(bundle.adapter_name(adapter), str(bundle.adapter_path(adapter)))
+        await load(client, bundle, adapters)
         calls = [client.complete(bundle.adapter_name(adapter), each) for adapter in adapters for each in asked]
         outcomes = await asyncio.gather(*calls)
     assert {outcome.kind for outcome in outcomes} == {OutcomeKind.OK}, outcomes
     rankings = [outcome.ranking for outcome in outcomes]
     return {adapter: rankings[n * len(asked) : (n + 1) * len(asked)] for n, adapter in enumerate(adapters)}
+
+
+async def fan_out(
+    url: str, bundle: Bundle, adapters: Sequence[str], histories: Sequence[Ints]
+) -> dict[str, list[RankedList]]:
+    """The same from one call a history: all histories at once."""
+    names = [bundle.adapter_name(adapter) for adapter in adapters]
+    async with aiohttp.ClientSession() as session:
+        client = WorkerClient(session, url)
+        await load(client, bundle, adapters)
+        calls = [client.fan_out(names, each, timeout_seconds=60) for each in completions(bundle, histories)]
+        answers = await asyncio.gather(*calls)
+    assert {outcome.kind for outcomes in answers for outcome in outcomes} == {OutcomeKind.OK}, answers
+    return {adapter: [outcomes[n].ranking for outcomes in answers] for n, adapter in enumerate(adapters)}
+
+
+def check_fan_out(bundle: Bundle, adapters: Sequence[str], histories: Sequence[Ints]) -> None:
+    """Fail unless the engine's fan-outs give every adapter the list that its single calls give it."""
+    with serving("engine", bundle) as url:
+        single = asyncio.run(ask(url, bundle, adapters, histories))
+        together = asyncio.run(fan_out(url, bundle, adapters, histories))
+    for adapter in adapters:
+        for one, other in zip(single[adapter], together[adapter], strict=True):
+            np.testing.assert_allclose(one.scores, other.scores, atol=TOLERANCE)
+            if (np.abs(np.diff(one.scores)) > TOLERANCE).all():  # no two neighbours are as good as equal
+                assert one.items.tolist() == other.items.tolist()
+
+
+def completions(bundle: Bundle, histories: Sequence[Ints]) -> list[Completion]:
+    """What the gateway asks for these histories."""
+    prompts = load_prompts(bundle)
+    n_items = bundle.manifest.model.n_items
+    return [Completion(prompts.prompt(h), N_BEST, EXCLUDED, n_items, prompts.item_offset) for h in histories]
+
+
+async def load(client: WorkerClient, bundle: Bundle, adapters: Sequence[str]) -> None:
+    """Load adapters; those that are there already count as loaded."""
+    for adapter in adapters:
+        await client.load_adapter(bundle.adapter_name(adapter), str(bundle.adapter_path(adapter)))
 
 
 def random_histories(longest_read: int) -> list[Ints]:

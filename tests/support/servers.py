@@ -23,7 +23,7 @@ def server(command: Sequence[str], url: str, log: Path, start_seconds: float) ->
     with log.open("wb") as output:
         process = subprocess.Popen(command, stdout=output, stderr=output, cwd=ROOT, start_new_session=True)
     try:
-        wait_until(lambda: process.poll() is not None or _healthy(url), start_seconds, f"{command[0]} at {url}")
+        wait_until(lambda: process.poll() is not None or healthy(url), start_seconds, f"{command[0]} at {url}")
         assert process.poll() is None, log.read_text(errors="replace")[-4000:]
         yield process
     finally:
@@ -54,7 +54,8 @@ def status(url: str, body: Mapping[str, Any]) -> int:
     return 200
 
 
-def _healthy(url: str) -> bool:
+def healthy(url: str) -> bool:
+    """Whether a server says that it is well."""
     try:
         with urllib.request.urlopen(f"{url}/health", timeout=5) as response:  # noqa: S310 - loopback
             return response.status == 200

@@ -37,9 +37,9 @@ class StubProcess:
         """What to do from now on; without arguments, its duty."""
         assert request(self.port, "POST", "/stub", orders).status == 200
 
-    def counts(self) -> dict[str, int]:
-        """What it was asked so far."""
-        counts: dict[str, int] = request(self.port, "GET", "/stub").json
+    def counts(self) -> dict[str, Any]:
+        """What it was asked so far, and what is loaded."""
+        counts: dict[str, Any] = request(self.port, "GET", "/stub").json
         return counts
 
     def _healthy(self) -> bool:

@@ -33,6 +33,7 @@ from models.contract.prompts import load_prompts
 from models.contract.redis_schema import decode_events, decode_profile, decode_seen, item_hash
 from models.export import STORED_HISTORY, BundleParts, adapter_names, build_bundle
 from models.pipeline import Pipeline
+from models.ranking.probing import make_probe
 
 ADAPTERS = {"global", *(f"c{number:02d}" for number in range(N_COMMUNITIES))}
 
@@ -56,6 +57,7 @@ def parts(finished_run: FinishedRun) -> BundleParts:
         adapters=system.adapters,
         model=manifest.model,
         serving=manifest.serving,
+        probe=make_probe(system),
         accuracies=pipeline.results.accuracies("valid"),
         config={"data": {"interactions": "/home/ann/x.csv", "category_separator": "/", "seed": 3}},
         data_statistics={"n_users": 40},
@@ -80,6 +82,7 @@ def test_a_bundle_holds_all_that_the_service_needs_and_passes_its_own_check(bund
         "popularity.npy",
         "cf.safetensors",
         "communities.safetensors",
+        "probe.safetensors",
     }
     assert {name for name in names if name.startswith("adapters/")} == {
         f"adapters/{adapter}/{file}"

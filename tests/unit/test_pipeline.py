@@ -27,7 +27,7 @@ from models.training.jobs import Executor, InProcess
 
 LOCAL = tuple(f"local/c{number:02d}" for number in range(N_COMMUNITIES))
 RANKINGS = ("rankings/before", "rankings/valid")
-STAGES = ("data", "cf", "communities", "items", "global", *LOCAL, *RANKINGS, "serving")
+STAGES = ("data", "cf", "communities", "items", "global", *LOCAL, *RANKINGS, "serving", "probe")
 
 
 @pytest.fixture
@@ -91,7 +91,7 @@ def test_a_key_of_local_training_reruns_the_local_adapters_and_what_follows(
     finished_run: FinishedRun, directory: Path
 ) -> None:
     worked, reused, bundle = run(directory, with_local(finished_run.config, local_learning_rate=0.02))
-    assert worked == [*LOCAL, *RANKINGS, "serving"]
+    assert worked == [*LOCAL, *RANKINGS, "serving", "probe"]
     assert reused == ["data", "cf", "communities", "items", "global"]
     assert bundle.id != finished_run.bundle.id
     verify_bundle(bundle.directory)
@@ -100,12 +100,12 @@ def test_a_key_of_local_training_reruns_the_local_adapters_and_what_follows(
 
 def test_affinity_weighting_is_a_matter_of_local_training(finished_run: FinishedRun, directory: Path) -> None:
     worked, _, _ = run(directory, with_local(finished_run.config, affinity_weighted=False))
-    assert worked == [*LOCAL, *RANKINGS, "serving"]
+    assert worked == [*LOCAL, *RANKINGS, "serving", "probe"]
 
 
 def test_a_key_of_global_training_reruns_from_there(finished_run: FinishedRun, directory: Path) -> None:
     worked, reused, _ = run(directory, with_local(finished_run.config, learning_rate=1e-3))
-    assert worked == ["global", *LOCAL, *RANKINGS, "serving"]
+    assert worked == ["global", *LOCAL, *RANKINGS, "serving", "probe"]
     assert reused == ["data", "cf", "communities", "items"]
 
 

@@ -150,7 +150,7 @@ class TestServe:
         assert (directory, host, port) == (tmp_path, "127.0.0.1", 8100)
         assert (options.max_batch, options.dtype) == (8, "bfloat16")
 
-    @pytest.mark.parametrize("flag", ["--max-batch", "--max-queue", "--threads"])
+    @pytest.mark.parametrize("flag", ["--max-batch", "--max-queue", "--threads", "--adapter-budget-mib"])
     def test_the_engine_refuses_sizes_below_one(self, tmp_path: Path, flag: str) -> None:
         answer = localrec("serve", "engine", "--bundle", tmp_path, flag, 0)
 

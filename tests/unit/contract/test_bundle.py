@@ -177,7 +177,7 @@ class TestOpen:
     def test_another_schema(self, bundle: Bundle, content: str) -> None:
         bundle.path(MANIFEST).write_text(content)
 
-        with pytest.raises(BundleError, match=r"manifest\.json: schema_version is .*, this version reads 2"):
+        with pytest.raises(BundleError, match=r"manifest\.json: schema_version is .*, this version reads 3"):
             open_bundle(bundle.directory)
 
     @pytest.mark.parametrize(

@@ -26,15 +26,23 @@ def flag(arguments: list[str], name: str) -> str:
 
 
 def test_flags_follow_the_manifest(tmp_path: Path) -> None:
-    arguments = server_arguments(bundle(tmp_path), device="cuda", port=8001)
+    described = bundle(tmp_path)
+    arguments = server_arguments(described, device="cuda", port=8001)
     assert flag(arguments, "--model") == str(tmp_path / "checkpoint")
-    assert flag(arguments, "--served-model-name") == "b-1"
+    assert flag(arguments, "--served-model-name") == described.base_id
     assert flag(arguments, "--max-model-len") == "22"  # start token, 20 items, one generated
     assert flag(arguments, "--max-loras") == "3"
     assert flag(arguments, "--max-cpu-loras") == "6"
     assert flag(arguments, "--max-logprobs") == "1024"
     assert flag(arguments, "--logprobs-mode") == "processed_logprobs"
     assert "--enable-lora" in arguments
+
+
+@pytest.mark.parametrize(("max_loras", "cached"), [(2, "6"), (3, "6"), (8, "16")])
+def test_two_bundles_fit_into_the_cpus_memory(tmp_path: Path, max_loras: int, cached: str) -> None:
+    arguments = server_arguments(bundle(tmp_path), device="cpu", port=1, max_loras=max_loras)
+    assert flag(arguments, "--max-loras") == str(max_loras)
+    assert flag(arguments, "--max-cpu-loras") == cached
 
 
 def test_logprobs_never_exceed_the_vocabulary(tmp_path: Path) -> None:
@@ -73,6 +81,8 @@ def test_module_prints_one_argument_a_line(tmp_path: Path) -> None:
     result = run(str(bundle(tmp_path).directory), "--device", "cpu", "--port", "8123", "--dtype", "auto")
     expected = server_arguments(bundle(tmp_path), device="cpu", port=8123, dtype="auto")
     assert result.stdout.splitlines() == expected
+    few = run(str(bundle(tmp_path).directory), "--max-loras", "2").stdout.splitlines()
+    assert flag(few, "--max-loras") == "2"
     assert run("--environment", "--device", "cuda").stdout.splitlines() == [
         f"{name}={value}" for name, value in server_environment("cuda").items()
     ]

@@ -20,7 +20,7 @@ def panels(path: Path) -> list[dict[str, Any]]:
 def exposed_names() -> set[str]:
     """Names of the samples that gateway and engine expose."""
     engine = EngineTelemetry()
-    engine.watch(queue_length=lambda: 0, loaded_adapters=lambda: 0)
+    engine.watch(queue_length=lambda: 0, queue_calls=lambda: 0, loaded_adapters=lambda: 0, adapter_bytes=lambda: 0)
     text = (GatewayTelemetry().exposition() + engine.render()).decode()
     types = re.findall(r"^# TYPE (\w+) (\w+)$", text, re.MULTILINE)
     return {name + suffix for name, kind in types for suffix in SUFFIXES[kind]}

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from support.checkpoints import write_adapter, write_checkpoint
 from support.engine import ADAPTERS, MODEL_SETTINGS, N_ITEMS, RANK, Client, Start, running
 
@@ -49,3 +50,10 @@ async def start(root: Path, model: LanguageModel) -> AsyncIterator[Start]:
             return await stack.enter_async_context(running(model, replace(settings, **changes)))
 
         yield started
+
+
+@pytest.fixture
+def dirty_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever is allocated without a value holds nan, as memory that was used before may."""
+    allocate = torch.Tensor.new_empty
+    monkeypatch.setattr(torch.Tensor, "new_empty", lambda like, *a, **k: allocate(like, *a, **k).fill_(torch.nan))

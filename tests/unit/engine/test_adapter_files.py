@@ -16,6 +16,8 @@ from service.engine.adapter_files import CONFIG, WEIGHTS, read_adapter, resolve_
 from service.engine.errors import AdapterError, NotFoundError
 from service.engine.lora import LoraTarget
 
+pytestmark = pytest.mark.engine
+
 Targets = dict[str, LoraTarget]
 A_TENSOR = "base_model.model.model.layers.0.mlp.up_proj.lora_A.weight"
 
@@ -133,3 +135,20 @@ def test_path_must_lie_in_the_root(adapter: Path, tmp_path: Path) -> None:
     with pytest.raises(NotFoundError, match="no adapter at"):
         resolve_adapter(str(inside / "nothing"), inside)
     assert resolve_adapter(str(adapter), tmp_path) == adapter
+
+
+@pytest.mark.parametrize("name", ["a\0b", "a" * 300, "a/" * 3000, "circle"])
+def test_what_is_no_path_is_refused(tmp_path: Path, name: str) -> None:
+    (tmp_path / "circle").symlink_to(tmp_path / "circle")
+    with pytest.raises(AdapterError, match="is no path"):
+        resolve_adapter(f"{tmp_path}/{name}", tmp_path)
+
+
+@pytest.mark.parametrize("name", [CONFIG, WEIGHTS])
+def test_file_that_links_out_of_the_root_is_refused(adapter: Path, tmp_path: Path, name: str) -> None:
+    inside = tmp_path / "root" / "adapter"
+    shutil.copytree(adapter, inside)
+    (inside / name).unlink()
+    (inside / name).symlink_to(adapter / name)
+    with pytest.raises(AdapterError, match=f"{name} is outside the adapter root"):
+        resolve_adapter(str(inside), inside.parent)

@@ -15,7 +15,11 @@ import pytest
 from support.checkpoints import write_adapter
 from support.engine import ADAPTERS, N_ITEMS, START, Client, Start, completion
 
+from models.contract.types import RankedList, item_numbers
+from service.engine.batcher import MAX_ROWS
 from service.engine.model import Answer, LanguageModel, Query
+
+pytestmark = pytest.mark.engine
 
 PROMPT = [START, 1, 2, 3]
 
@@ -322,3 +326,47 @@ async def test_bug_in_the_model_is_500_in_the_same_shape(
     status, answer = await client.post("/v1/completions", completion("base", PROMPT))
     assert (status, answer["error"]["type"]) == (500, "InternalServerError")
     assert "secret" not in answer["error"]["message"]
+
+
+async def test_health_is_503_where_nothing_takes_batches(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise RuntimeError("a bug in the queue")
+
+    client = await start()
+    assert (await client.get("/health"))[0] == 200
+    monkeypatch.setattr("service.engine.queue.WaitingQueue.take", broken)
+    unanswered = asyncio.create_task(client.ranked("base", PROMPT))
+    async with asyncio.timeout(20):
+        while (await client.get("/health"))[0] != 503:
+            pass
+    unanswered.cancel()
+
+
+async def test_model_that_ranks_nothing_is_500_with_a_reason(
+    start: Start, model: LanguageModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nothing = Answer(RankedList(item_numbers([]), np.empty(0, np.float32)), np.zeros(64, np.float32))
+    monkeypatch.setattr(model, "answer", lambda queries: [nothing] * len(queries))
+    client = await start()
+    status, answer = await client.post("/v1/completions", completion("base", PROMPT))
+    assert (status, answer["error"]["type"]) == (500, "InternalServerError")
+    assert "ranks no token" in answer["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("max_model_tokens", "max_batch", "expected"),
+    [(22, 64, (21, 64)), (12, 1, (11, 1)), (301, 64, (300, 27)), (10_000, 64, (MAX_ROWS, 1))],
+)
+async def test_longest_and_largest_batch_runs_in_the_models_thread_before_the_first_request(
+    start: Start,
+    model: LanguageModel,
+    monkeypatch: pytest.MonkeyPatch,
+    max_model_tokens: int,
+    max_batch: int,
+    expected: tuple[int, int],
+) -> None:
+    runs: list[tuple[str, tuple[int, int]]] = []
+    monkeypatch.setattr(model, "warm_up", lambda *sizes: runs.append((threading.current_thread().name, sizes)))
+    client = await start(max_model_tokens=max_model_tokens, max_batch=max_batch)
+    assert runs == [("model_0", expected)]
+    await client.metric_line("localrec_engine_batch_size_count 0.0")

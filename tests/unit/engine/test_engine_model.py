@@ -2,6 +2,7 @@
 
 import warnings
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,7 +16,10 @@ from models.contract.errors import BundleError
 from models.contract.types import item_numbers
 from service.engine.adapter_files import read_adapter
 from service.engine.errors import AdapterError
-from service.engine.model import LanguageModel, ModelSettings, Query
+from service.engine.model import LanguageModel, ModelSettings, Query, rows
+from service.engine.packing import Batch
+
+pytestmark = pytest.mark.engine
 
 TOLERANCE = 1e-4  # log-probabilities of this checkpoint differ by up to 1e-5 between batch shapes
 
@@ -132,6 +136,18 @@ def test_a_reused_slot_forgets_the_former_adapter(model: LanguageModel, root: Pa
     np.testing.assert_array_equal(model.answer([query])[0].ranking.scores, expected.ranking.scores)
 
 
+@pytest.mark.usefixtures("dirty_memory")
+def test_wider_adapter_leaves_the_answers_of_a_narrow_one_alone(root: Path, model: LanguageModel) -> None:
+    weights = read_adapter(root / "adapters" / "c00", model.adapters.targets())
+    model.adapters.write(1, {name: own for name, own in weights.items() if name.endswith(("q_proj", "v_proj"))})
+    queries = [Query(item_numbers(prompt), 1, 10) for prompt in prompts(4)]
+    before = model.answer(queries)
+    model.adapters.write(2, weights)
+    for expected, got in zip(before, model.answer(queries), strict=True):
+        np.testing.assert_allclose(got.ranking.scores, expected.ranking.scores, atol=TOLERANCE)
+        assert got.ranking.items.tolist() == expected.ranking.items.tolist()
+
+
 def test_budget_refuses_an_adapter_and_changes_nothing(root: Path) -> None:
     shapes_bytes = sum((n_out + n_in) * RANK * 4 for n_out, n_in in projection_shapes(root / "checkpoint").values())
     settings = ModelSettings(
@@ -158,3 +174,20 @@ def test_bfloat16_ranks_nearly_alike(root: Path, model: LanguageModel) -> None:
 def test_missing_checkpoint_is_named(tmp_path: Path) -> None:
     with pytest.raises(BundleError, match=str(tmp_path)):
         LanguageModel.load(tmp_path, MODEL_SETTINGS)
+
+
+def test_rows_of_a_fan_out() -> None:
+    assert rows([Query(item_numbers([START, 1, 2]), slot) for slot in (0, 1)]) == 9  # the prompt's, and two calls'
+
+
+def test_warm_up_answers_one_and_many_prompts(model: LanguageModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    shapes: list[tuple[int, int]] = []
+    states = model._decoder.states
+
+    def seen(batch: Batch, lowest: int | None) -> torch.Tensor:
+        shapes.append((len(batch.prompts), batch.prompts.longest))
+        return states(batch, lowest)
+
+    monkeypatch.setattr(model, "_decoder", SimpleNamespace(states=seen))
+    model.warm_up(n_tokens=21, n_queries=64)
+    assert shapes == [(1, 21), (64, 21)]

@@ -14,6 +14,8 @@ from support.tables import write_table_bundle
 from models.contract.errors import BundleError
 from service.engine.serve import serve
 
+pytestmark = pytest.mark.engine
+
 # The model announces its first batch by one file and waits for another, so that a test knows what is in flight.
 SERVE_GATED = """
 import sys, time
@@ -35,14 +37,17 @@ N_USERS = 8
 
 def test_process_serves_a_bundle_and_answers_what_is_in_flight_before_it_ends(tmp_path: Path) -> None:
     bundle = write_table_bundle(tmp_path / "b-1", 50, ["c00"])  # its ranks must come from the manifest
+    other = write_table_bundle(tmp_path / "b-2", 50, ["c00"])
     port = free_port()
     url = f"http://127.0.0.1:{port}"
     command = [sys.executable, "-c", SERVE_GATED, str(bundle.directory), str(port), str(tmp_path)]
     with server(command, url, tmp_path / "log", start_seconds=60) as process, ThreadPoolExecutor(N_USERS) as users:
         card = request(port, "GET", "/v1/models").json["data"][0]
-        assert (card["id"], card["max_model_len"]) == ("b-1", 22)
+        assert (card["id"], card["max_model_len"]) == (bundle.base_id, 22)
         adapter = {"lora_name": "b-1-c00", "lora_path": str(bundle.adapter_path("c00"))}
         assert "added" in post(f"{url}/v1/load_lora_adapter", adapter)
+        neighbour = {"lora_name": "b-2-c00", "lora_path": str(other.adapter_path("c00"))}
+        assert "added" in post(f"{url}/v1/load_lora_adapter", neighbour)  # another bundle of the same base model
         answers = [users.submit(post, f"{url}/v1/completions", COMPLETION)]
         wait_until((tmp_path / "entered").exists, what="the first request in the model")
         answers += [users.submit(post, f"{url}/v1/completions", COMPLETION) for _ in range(N_USERS - 1)]

@@ -28,9 +28,13 @@ from models.llm.item_token import (
     save_whole_adapter,
 )
 from service.engine.adapter_files import CONFIG, WEIGHTS, read_adapter
+from service.engine.decoder import EMBEDDING_LEVEL, Embedding
 from service.engine.errors import AdapterError
-from service.engine.lora import BatchSlots, LoraFactors, MultiLoRAEmbedding
+from service.engine.lora import LoraFactors, LoraStack, LoraTarget
 from service.engine.model import LanguageModel, ModelSettings, Query
+from service.engine.packing import Batch
+
+pytestmark = pytest.mark.engine
 
 SETTINGS = ModelSettings(RANK, TABLE_RANK, adapter_capacity=2, device="cpu", dtype="float32")
 TABLES = ("t00", "t01", "t02")
@@ -114,12 +118,45 @@ def test_what_training_writes_is_served(
         assert items == np.argsort(-scores, kind="stable")[: len(items)].tolist()
 
 
+def test_fan_out_is_the_single_calls(empty: LanguageModel, files: Path) -> None:
+    """Adapters with tables of their own and without one, in one batch."""
+    for slot, name in enumerate((*TABLES, "plain"), start=1):
+        load(empty, files, slot, name)
+    queries = [Query(item_numbers([START, *history]), slot, LOWEST) for history in histories() for slot in (4, 0, 2, 1)]
+    for query, together in zip(queries, empty.answer(queries), strict=True):
+        alone = empty.answer([query])[0]
+        np.testing.assert_allclose(together.ranking.scores, alone.ranking.scores, atol=TOLERANCE)
+        if query.slot in (1, 2):
+            assert together.ranking.items.tolist() == alone.ranking.items.tolist()
+
+
+def test_bfloat16_ranks_nearly_alike(empty: LanguageModel, files: Path) -> None:
+    settings = ModelSettings(RANK, TABLE_RANK, adapter_capacity=2, device="cpu", dtype="bfloat16")
+    half = LanguageModel.load(files / "checkpoint", settings)
+    for model in (empty, half):
+        load(model, files, 1, "t00")
+    queries = [Query(item_numbers([START, *history]), 1, 10) for history in histories()]
+    for exact, rounded in zip(empty.answer(queries), half.answer(queries), strict=True):
+        assert len(set(exact.ranking.items.tolist()) & set(rounded.ranking.items.tolist())) >= 8
+
+
 def test_adapters_without_a_table_leave_the_vocabulary_alone(empty: LanguageModel, files: Path) -> None:
     load(empty, files, 1, "t00")
     load(empty, files, 2, "plain")
     with_table, without, base = empty.answer([Query(item_numbers([START, 1]), slot, LOWEST) for slot in (1, 2, 0)])
     assert np.ptp(with_table.ranking.scores) > 0
     assert np.ptp(without.ranking.scores) == np.ptp(base.ranking.scores) == 0  # the checkpoint's vocabulary is empty
+
+
+@pytest.mark.usefixtures("dirty_memory")
+def test_table_leaves_the_answers_of_a_plain_adapter_alone(empty: LanguageModel, files: Path) -> None:
+    load(empty, files, 1, "plain")
+    query = Query(item_numbers([START, 1]), 1, LOWEST)
+    before = empty.answer([query])[0]
+    load(empty, files, 2, "t00")
+    after = empty.answer([query])[0]
+    np.testing.assert_allclose(after.state, before.state, atol=TOLERANCE)
+    np.testing.assert_allclose(after.ranking.scores, before.ranking.scores, atol=TOLERANCE)
 
 
 def test_reused_slot_forgets_the_former_table(empty: LanguageModel, files: Path) -> None:
@@ -206,10 +243,10 @@ def test_embedding_that_is_scaled_scales_what_adapters_add() -> None:
     a, b = torch.arange(14.0).reshape(2, 7), torch.arange(8.0).reshape(4, 2)
     with torch.inference_mode():
         changed.weight.copy_(base.weight + (b @ a).T)
-        slots = BatchSlots()
-        adapted = MultiLoRAEmbedding(base, 2, slots)
-        adapted.stack.reserve(2)
-        adapted.stack.write(1, LoraFactors(a, b))
-        slots.set([1, 0], torch.device("cpu"))
-        tokens = torch.tensor([[3, 5], [3, 5]])
-        torch.testing.assert_close(adapted(tokens), torch.stack([changed(tokens[0]), base(tokens[1])]))
+        stack = LoraStack(LoraTarget(4, 7, 2, is_embedding=True), base.weight, EMBEDDING_LEVEL, gain=3.0)
+        stack.a, stack.b = stack.written(1, LoraFactors(a, b), capacity=2)
+        tokens = item_numbers([3, 5])
+        batch = Batch.of([tokens, tokens], [1, 0], torch.device("cpu"))
+        adapted = Embedding(base, stack)(batch, per_call=True)
+        own = torch.tensor([3, 5])
+        torch.testing.assert_close(adapted, torch.cat([base(own), changed(own)]))  # sorted by slot

@@ -14,6 +14,8 @@ from models.types import Sequences
 from service.engine.adapter_files import read_adapter
 from service.engine.model import LanguageModel, ModelSettings, Query
 
+pytestmark = pytest.mark.engine
+
 N_ITEMS = 60
 HISTORIES = [[7], [3, 1, 4], list(range(20))]
 
@@ -34,6 +36,23 @@ def test_ranking_is_that_of_the_offline_model(files: TitleFiles, adapter: str) -
     offline = NextItemScorer(model, HISTORY_LENGTH, torch.device("cpu"))
     scores = offline.scores(Sequences.of([item_numbers(history) for history in HISTORIES]))
     for answer, values in zip(answers, scores, strict=True):
+        items = answer.ranking.items - prompts.item_offset
+        assert items.tolist() == np.argsort(-values, kind="stable")[:10].tolist()
+
+
+def test_fan_out_of_many_users_is_that_of_the_offline_model(files: TitleFiles) -> None:
+    """The trunk goes through once for each history, whoever asks; words are never better than an item."""
+    prompts = load_prompts(title_bundle(files))
+    engine = LanguageModel.load(files.checkpoint, ModelSettings(lora_rank=RANK, device="cpu", dtype="float32"))
+    for slot, name in enumerate(files.adapters, start=1):
+        engine.adapters.write(slot, read_adapter(files.adapter(name), engine.adapters.targets()))
+    asked = [(history, slot) for history in HISTORIES for slot in (2, 1)]
+    answers = engine.answer([Query(item_numbers(prompts.prompt(history)), slot, 10) for history, slot in asked])
+    model = TitleModel.load(files.checkpoint, files.adapter("c00"))
+    for (history, slot), answer in zip(asked, answers, strict=True):
+        model.use_adapter(files.adapters[slot - 1], files.adapter(files.adapters[slot - 1]))
+        offline = NextItemScorer(model, HISTORY_LENGTH, torch.device("cpu"))
+        values = offline.scores(Sequences.of([item_numbers(history)]))[0]
         items = answer.ranking.items - prompts.item_offset
         assert items.tolist() == np.argsort(-values, kind="stable")[:10].tolist()
 

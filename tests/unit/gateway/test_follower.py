@@ -106,7 +106,7 @@ async def test_next_bundle_waits_for_its_workers_beside_the_one_in_service(root:
         here.pool.ready.add(second)
         await here.look()
         assert here.serves == second
-        assert here.pool.expected == [first, second]  # for requests that began before the switch
+        assert here.pool.expected == [second, first]  # for requests that began before the switch
         await here.look()
         assert here.pool.expected == [second]
 
@@ -123,7 +123,7 @@ async def test_bundle_that_was_rolled_back_does_not_push_out_the_one_in_service(
         assert here.pool.expected == [a]
         here.pointer.bundle_id = c
         await here.until(lambda: here.serves == c)
-        assert here.pool.expected == [a, c]
+        assert here.pool.expected == [c, a]
         await here.turn_to(a)
         await here.look()
         assert here.pool.expected == [a]

@@ -1,6 +1,7 @@
 """What the use-case serves is what the contract's own functions make of the same lists, by every way of fusing."""
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -29,7 +30,12 @@ class StubWorkers:
         self._down = down
         self.asked: list[str] = []
 
-    async def complete(self, bundle_id: str, adapter: str, completion: Completion, deadline: float) -> Outcome:
+    async def fan_out(
+        self, bundle_id: str, adapters: Sequence[str], completion: Completion, deadline: float
+    ) -> list[Outcome]:
+        return [self._answer(adapter, completion) for adapter in adapters]
+
+    def _answer(self, adapter: str, completion: Completion) -> Outcome:
         self.asked.append(adapter)
         if adapter in self._down:
             return Outcome(OutcomeKind.REFUSED)

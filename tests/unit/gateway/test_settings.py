@@ -45,6 +45,14 @@ def test_manual_states_the_defaults():
             assert str(Settings.model_fields[key].default) == str(value), key
 
 
+def test_manual_states_the_defaults_of_pools():
+    (written,) = tomllib.loads(MANUAL.read_text())["pools"]
+    changed = {"kind"}  # the manual's pool is our engine
+    defaults = {key: field.default for key, field in PoolSettings.model_fields.items() if not field.is_required()}
+    stated = {key: value for key, value in written.items() if key in defaults.keys() - changed}
+    assert stated == {key: defaults[key] for key in stated}
+
+
 @pytest.mark.parametrize(
     ("text", "named"),
     [
@@ -60,7 +68,10 @@ def test_manual_states_the_defaults():
         ('[pipelines.cf]\nkind = "cf"\nmax_communities = 3', "pipelines.cf"),
         ('[[pools]]\nname = "w"\nurls = []', "pools.0.urls"),
         ('[[pools]]\nname = "w"\nurls = ["http://a/path"]', "pools.0.urls.0"),
-        ('[[pools]]\nname = "w"\nkind = "vllm"\nurls = ["http://a"]', "pools.0.kind"),
+        ('[[pools]]\nname = "w"\nkind = "tgi"\nurls = ["http://a"]', "pools.0.kind"),
+        ('[[pools]]\nname = "w"\nurls = ["http://a"]\nslots = 0', "pools.0.slots"),
+        ('[[pools]]\nname = "w"\nurls = ["http://a"]\ndrain_ms = -1', "pools.0.drain_ms"),
+        ('[[pools]]\nname = "w"\nurls = ["http://a"]\ndrain_ms = 9999', "pools.0.drain_ms"),
         (METHOD.format("median"), "fusion.method: Input should be 'count', 'rrf', 'wrrf_cf', 'wrrf_llm' or 'scores'"),
         (VOTERS.format("sasrec = 1"), "fusion.voters.sasrec"),
         (VOTERS.format("cf = -1"), "fusion.voters.cf: Input should be greater than or equal to 0"),

@@ -92,3 +92,12 @@ def test_a_history_is_folded_in_with_the_bundles_bandwidth_and_kernel(tmp_path: 
     expected = build_profile(snapshot.cf, snapshot.anchors, 0.95, kernel, history)
     assert expected.memberships
     assert snapshot.fold_in(history).memberships == expected.memberships
+
+
+def test_every_adapter_must_have_a_probe(tmp_path: Path):
+    bundle = make_bundle(tmp_path)
+    file = bundle.path("probe.safetensors")
+    lists = {name: tensor for name, tensor in load_file(file).items() if not name.endswith("/c01")}
+    save_file(lists, file)
+    with pytest.raises(BundleError, match="no list of c01"):
+        load_snapshot(rewritten(bundle).directory)

@@ -23,10 +23,15 @@ def breaker(clock: Clock) -> Breaker:
     return Breaker(failures_to_open=3, cooldown_seconds=10, clock=clock)
 
 
+def token_of(breaker: Breaker) -> int:
+    token = breaker.acquire()
+    assert token is not None
+    return token
+
+
 def fail(breaker: Breaker, times: int) -> None:
     for _ in range(times):
-        assert breaker.acquire()
-        breaker.failed()
+        breaker.failed(token_of(breaker))
 
 
 def test_opens_after_failures_in_a_row(breaker: Breaker):
@@ -64,8 +69,7 @@ def test_failed_trial_opens_again_for_a_whole_cooldown(breaker: Breaker, clock: 
 def test_trial_without_verdict_lets_another_try(breaker: Breaker, clock: Clock):
     fail(breaker, 3)
     clock.now += 10
-    assert breaker.acquire()
-    breaker.undecided()
+    breaker.undecided(token_of(breaker))
     assert breaker.state is BreakerState.HALF_OPEN
     assert breaker.acquire()
 
@@ -74,3 +78,29 @@ def test_late_success_of_an_earlier_call_closes(breaker: Breaker):
     fail(breaker, 3)
     breaker.succeeded()
     assert breaker.acquire()
+
+
+def test_failure_of_a_call_that_began_before_the_last_change_is_ignored(breaker: Breaker, clock: Clock):
+    old = [token_of(breaker) for _ in range(4)]
+    fail(breaker, 3)
+    clock.now += 9
+    breaker.failed(old[0])  # does not begin the cool-down anew
+    clock.now += 1
+    trial = token_of(breaker)
+    breaker.failed(old[1])
+    breaker.undecided(old[2])
+    assert not breaker.acquire()  # the trial still runs
+    breaker.succeeded()
+    for token in (old[3], trial, trial):
+        breaker.failed(token)
+    fail(breaker, 2)
+    assert breaker.state is BreakerState.CLOSED
+
+
+def test_trial_that_fails_after_a_late_success_does_not_count(breaker: Breaker, clock: Clock):
+    fail(breaker, 3)
+    clock.now += 10
+    trial = token_of(breaker)
+    breaker.succeeded()
+    breaker.failed(trial)
+    assert breaker.state is BreakerState.CLOSED
