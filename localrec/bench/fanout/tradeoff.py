@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 METRIC = "NDCG@10"
 SEED = 0
+TICKS_MS = (1, 2, 5, 10, 20, 50)
 
 
 @dataclass(frozen=True)
@@ -123,7 +124,8 @@ def _figure(priced: Sequence[Priced]) -> "Figure":
             interval = trial.quality[model]
             label = trial.settings.replace("local.", "")
             axes.errorbar(trial.batch_ms, interval.mean, yerr=bars([interval]), fmt="o", elinewidth=0.5, label=label)
-        axes.set_xscale("log")
+        axes.set_xscale("log", subs=[])
+        axes.set_xticks(TICKS_MS, [f"{tick:g}" for tick in TICKS_MS])
         axes.set_xlabel("ms a user in a batch, one core")
         axes.set_title(model, fontsize=9)
     axes_of[0].set_ylabel(METRIC)
