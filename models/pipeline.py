@@ -363,7 +363,7 @@ class Pipeline:
             history_length=local.history_length,
             n_items=n_items,
             lora_rank=local.lora_rank,
-            table_rank=local.embedding_size if local.local_start == "scratch" else 0,
+            table_rank=local.table_rank,
             item_tokens=forms.tokens_per_item(local, self.directory / "global"),
             adapters=adapter_names(self.config.communities.n_communities),
             base_model=Path(local.backbone).name,

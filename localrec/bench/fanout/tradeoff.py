@@ -88,8 +88,7 @@ def _model(trial: Path) -> tuple[LanguageModel, int]:
     config = run_of(trial)
     system = Results(trial, config).system()
     adapters = [path for name, path in system.adapters.items() if name != GLOBAL_ADAPTER]
-    table_rank = config.local.embedding_size if config.local.local_start == "scratch" else 0
-    settings = ModelSettings(config.local.lora_rank, table_rank)
+    settings = ModelSettings(config.local.lora_rank, config.local.table_rank)
     return load_model(system.checkpoint, adapters, settings), system.cf.n_items
 
 

@@ -80,6 +80,11 @@ class L3RecConfig:
             )
 
     @property
+    def table_rank(self) -> int:
+        """Rank of what an adapter adds to the vocabulary: 0 where adapters share the checkpoint's item table."""
+        return self.embedding_size if self.local_start == "scratch" else 0
+
+    @property
     def adapted(self) -> tuple[str, ...]:
         """The projections that have adapters."""
         return LORA_TARGETS if self.lora_targets is None else self.lora_targets
