@@ -2,7 +2,8 @@
 
 import asyncio
 import io
-from collections.abc import AsyncIterator, Awaitable, Callable
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import aiohttp
 import uvicorn
 
 from service.engine.app import EngineSettings, create_app
-from service.engine.model import LanguageModel, ModelSettings
+from service.engine.model import Answer, LanguageModel, ModelSettings, Query
 
 N_ITEMS = 50
 START = N_ITEMS
@@ -62,6 +63,24 @@ class Client:
 def completion(model: str, prompt: Any, **others: Any) -> dict[str, Any]:
     """Body of a completion as the gateway sends it."""
     return {"model": model, "prompt": prompt, "max_tokens": 1, "temperature": 0, "logprobs": 10} | others
+
+
+class Gate:
+    """Holds a model's batches until it is opened; keeps their queries, and their sizes."""
+
+    def __init__(self, model: LanguageModel) -> None:
+        self._answer = model.answer
+        self.open = threading.Event()
+        self.entered = threading.Event()
+        self.queries: list[Query] = []
+        self.batches: list[int] = []
+
+    def answer(self, queries: Sequence[Query]) -> list[Answer]:
+        self.entered.set()
+        assert self.open.wait(20)
+        self.queries += queries
+        self.batches.append(len(queries))
+        return self._answer(queries)
 
 
 Start = Callable[..., Awaitable[Client]]

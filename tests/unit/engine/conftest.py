@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 from support.checkpoints import write_adapter, write_checkpoint
-from support.engine import ADAPTERS, MODEL_SETTINGS, N_ITEMS, RANK, Client, Start, running
+from support.engine import ADAPTERS, MODEL_SETTINGS, N_ITEMS, RANK, Client, Gate, Start, running
 
 from service.engine.adapter_files import read_adapter
 from service.engine.app import EngineSettings
@@ -38,6 +38,14 @@ def adapted(model: LanguageModel, root: Path) -> LanguageModel:
     for slot, name in enumerate(ADAPTERS, start=1):
         model.adapters.write(slot, read_adapter(root / "adapters" / name, model.adapters.targets()))
     return model
+
+
+@pytest.fixture
+def gate(model: LanguageModel, monkeypatch: pytest.MonkeyPatch) -> Gate:
+    """The model's batches wait until it is opened."""
+    gate = Gate(model)
+    monkeypatch.setattr(model, "answer", gate.answer)
+    return gate
 
 
 @pytest.fixture

@@ -11,11 +11,11 @@ import msgspec
 import numpy as np
 import pytest
 from support.checkpoints import write_adapter, write_checkpoint
-from support.engine import ADAPTERS, N_ITEMS, RANK, START, Client, Start
+from support.engine import ADAPTERS, N_ITEMS, RANK, START, Client, Gate, Start
 
 from models.contract.types import RankedList
 from service.engine.lora import AdapterWeights, PreparedAdapter
-from service.engine.model import Answer, LanguageModel, Query
+from service.engine.model import LanguageModel
 from service.wire import FANOUT_PATH, FanoutResponse, decode_ranking
 
 pytestmark = pytest.mark.engine
@@ -51,7 +51,7 @@ async def test_fan_out_is_the_single_calls(start: Start, root: Path) -> None:
             np.testing.assert_allclose(ranking.scores, list(single.values()), atol=TOLERANCE)
 
 
-async def test_users_and_adapters_share_batches(start: Start, root: Path, gate: "Gate") -> None:
+async def test_users_and_adapters_share_batches(start: Start, root: Path, gate: Gate) -> None:
     client = await start()
     await client.load(root, *ADAPTERS)
     asked = [fanout(names, [START, user]) for user, names in enumerate([("c00", "c02"), ADAPTERS, ("base", "c01")] * 3)]
@@ -133,29 +133,6 @@ async def test_bad_fan_out_is_400_and_names_the_field(start: Start, changes: dic
     assert (status, answer["error"]["code"]) == (400, 400)
     assert answer["error"]["param"] == field
     assert next(iter(changes)) in answer["error"]["message"]
-
-
-class Gate:
-    """Holds the model's batches until it is opened, and keeps their sizes."""
-
-    def __init__(self, model: LanguageModel) -> None:
-        self._answer = model.answer
-        self.open = threading.Event()
-        self.entered = threading.Event()
-        self.batches: list[int] = []
-
-    def answer(self, queries: Sequence[Query]) -> list[Answer]:
-        self.entered.set()
-        assert self.open.wait(20)
-        self.batches.append(len(queries))
-        return self._answer(queries)
-
-
-@pytest.fixture
-def gate(model: LanguageModel, monkeypatch: pytest.MonkeyPatch) -> Gate:
-    gate = Gate(model)
-    monkeypatch.setattr(model, "answer", gate.answer)
-    return gate
 
 
 class Prepared:

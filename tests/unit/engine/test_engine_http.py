@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from support.checkpoints import write_adapter
-from support.engine import ADAPTERS, N_ITEMS, START, Client, Start, completion
+from support.engine import ADAPTERS, N_ITEMS, START, Client, Gate, Start, completion
 
 from models.contract.types import RankedList, item_numbers
 from service.engine.batcher import MAX_ROWS
@@ -238,29 +238,6 @@ async def test_loading_and_unloading_under_traffic(start: Start, root: Path) -> 
             assert (await client.post("/v1/unload_lora_adapter", {"lora_name": name}))[0] == 200
     stop.set()
     assert min(await asyncio.gather(*users)) > 0
-
-
-class Gate:
-    """Holds the model's batches until it is opened, and keeps their queries."""
-
-    def __init__(self, model: LanguageModel) -> None:
-        self._answer = model.answer
-        self.open = threading.Event()
-        self.entered = threading.Event()
-        self.queries: list[Query] = []
-
-    def answer(self, queries: Sequence[Query]) -> list[Answer]:
-        self.entered.set()
-        assert self.open.wait(20)
-        self.queries += queries
-        return self._answer(queries)
-
-
-@pytest.fixture
-def gate(model: LanguageModel, monkeypatch: pytest.MonkeyPatch) -> Gate:
-    gate = Gate(model)
-    monkeypatch.setattr(model, "answer", gate.answer)
-    return gate
 
 
 async def occupy(client: Client, gate: Gate) -> "asyncio.Task[Any]":
