@@ -6,11 +6,12 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from service.gateway.exposures import ExposureLog
-from service.gateway.follower import SnapshotFollower
-from service.gateway.recommend import Recommender
+from service.gateway.bundles.follower import SnapshotFollower
+from service.gateway.ranking.recommend import Recommender
+from service.gateway.respond import Responder
 from service.gateway.settings import PoolSettings, Settings
-from service.gateway.state import RedisStore
+from service.gateway.store.exposures import ExposureLog
+from service.gateway.store.redis_store import RedisStore
 from service.gateway.telemetry import Telemetry
 from service.periodic import cancel_all, every
 from service.workers.pool import WorkerPool
@@ -21,16 +22,15 @@ EXPOSURE_INTERVAL_SECONDS = 0.01
 
 @dataclass
 class Gateway:
-    """What the routes need. ``in_flight`` counts requests that are being answered."""
+    """What the routes need."""
 
     settings: Settings
     telemetry: Telemetry
     store: RedisStore
     pools: list[WorkerPool]
     follower: SnapshotFollower
-    recommender: Recommender
+    responder: Responder
     exposures: ExposureLog
-    in_flight: int = 0
 
     def problems(self) -> list[str]:
         """Why the process is not ready for requests; empty where it is."""
@@ -84,19 +84,21 @@ def _build(settings: Settings) -> Gateway:
     telemetry = Telemetry()
     store = RedisStore(settings.redis_url, settings.redis_timeout_ms / 1e3)
     pools = {pool.name: WorkerPool(_options(pool, settings), telemetry) for pool in settings.pools}
-    gateway = Gateway(
+    follower = SnapshotFollower(
+        store, list(pools.values()), settings.bundle_root, settings.bundle_wait_s, telemetry.bundle_changed
+    )
+    exposures = ExposureLog(store, settings.exposures_kept, telemetry.exposures)
+    responder = Responder(settings, lambda: follower.snapshot, store, Recommender(pools), exposures, telemetry)
+    telemetry.watch_in_flight(lambda: responder.in_flight)
+    return Gateway(
         settings=settings,
         telemetry=telemetry,
         store=store,
         pools=list(pools.values()),
-        follower=SnapshotFollower(
-            store, list(pools.values()), settings.bundle_root, settings.bundle_wait_s, telemetry.bundle_changed
-        ),
-        recommender=Recommender(settings, store, pools),
-        exposures=ExposureLog(store, settings.exposures_kept, telemetry.exposures),
+        follower=follower,
+        responder=responder,
+        exposures=exposures,
     )
-    telemetry.watch_in_flight(lambda: gateway.in_flight)
-    return gateway
 
 
 def _options(pool: PoolSettings, settings: Settings) -> PoolOptions:

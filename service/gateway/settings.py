@@ -3,28 +3,21 @@
 import os
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from models.contract.errors import ConfigError
-from models.contract.fusion import FusionMethod
-from models.contract.selection import MAX_VOTER_WEIGHT, ServedVoter
+from service.gateway.experiments.settings import ExperimentSettings
+from service.gateway.ranking.settings import GlobalPipeline, LocalPipeline, Pipeline
+from service.gateway.tables import MAX_DEADLINE_MS, Name, Table, check_distinct, check_known
 from service.workers.types import WorkerKind
 
 CONFIG_VARIABLE = "LOCALREC_CONFIG"
-Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]{0,63}$")]
-MAX_DEADLINE_MS = 10_000  # a request that began on a bundle may go on for so long
-FallbackName = Literal["cf", "popular"]
-VoterWeight = Annotated[float, Field(ge=0, le=MAX_VOTER_WEIGHT)]
 
 
-class _Table(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class PoolSettings(_Table):
+class PoolSettings(Table):
     """Workers that are interchangeable where they serve the same base model."""
 
     name: Name
@@ -38,51 +31,6 @@ class PoolSettings(_Table):
     cooldown_ms: int = Field(default=1_000, ge=10, le=60_000)
     drain_ms: int = Field(default=10_000, ge=MAX_DEADLINE_MS, le=600_000)
     hedge: bool = False
-
-
-class FusionOverrides(_Table):
-    """What a pipeline wants otherwise than the bundle says."""
-
-    method: FusionMethod | None = None
-    k: float | None = Field(default=None, ge=0, le=10_000)
-    candidates: int | None = Field(default=None, ge=1, le=1_000)
-    voters: dict[ServedVoter, VoterWeight] | None = None
-
-
-class LocalPipeline(_Table):
-    """One worker call per community of the user, one more where the global adapter votes, fused."""
-
-    kind: Literal["local"]
-    pool: Name
-    max_communities: int = Field(default=100, ge=1, le=100)
-    fusion: FusionOverrides = FusionOverrides()
-    fallbacks: tuple[FallbackName, ...] = ("cf", "popular")
-
-
-class GlobalPipeline(_Table):
-    """No worker call: the global CF model, or popularity."""
-
-    kind: Literal["cf", "popular"]
-    fallbacks: tuple[FallbackName, ...] = ("popular",)
-
-
-Pipeline = LocalPipeline | GlobalPipeline
-
-
-class VariantSettings(_Table):
-    """One arm of an experiment."""
-
-    name: Name
-    weight: float = Field(gt=0, le=1_000_000)
-    pipeline: Name | None = None
-
-
-class ExperimentSettings(_Table):
-    """A split of the users by a hash of salt and user id."""
-
-    name: Name
-    salt: str = Field(min_length=1, max_length=64)
-    variants: tuple[VariantSettings, ...] = Field(min_length=1, max_length=20)
 
 
 class Settings(BaseSettings):
@@ -113,18 +61,18 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _check_names(self) -> Self:
-        _check_distinct("pools", [pool.name for pool in self.pools])
-        _check_distinct("experiments", [experiment.name for experiment in self.experiments])
-        _check_known("default_pipeline", self.default_pipeline, self.pipelines)
+        check_distinct("pools", [pool.name for pool in self.pools])
+        check_distinct("experiments", [experiment.name for experiment in self.experiments])
+        check_known("default_pipeline", self.default_pipeline, self.pipelines)
         for name, pipeline in self.pipelines.items():
             if isinstance(pipeline, LocalPipeline):
-                _check_known(f"pipelines.{name}.pool", pipeline.pool, [pool.name for pool in self.pools])
+                check_known(f"pipelines.{name}.pool", pipeline.pool, [pool.name for pool in self.pools])
         for experiment in self.experiments:
-            _check_distinct(f"experiments.{experiment.name}.variants", [v.name for v in experiment.variants])
+            check_distinct(f"experiments.{experiment.name}.variants", [v.name for v in experiment.variants])
             for variant in experiment.variants:
                 if variant.pipeline is not None:
                     where = f"experiments.{experiment.name}.{variant.name}.pipeline"
-                    _check_known(where, variant.pipeline, self.pipelines)
+                    check_known(where, variant.pipeline, self.pipelines)
         return self
 
     @classmethod
@@ -164,13 +112,3 @@ def _read(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path}: {exc.strerror}") from exc
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
         raise ConfigError(f"{path}: {exc}") from exc
-
-
-def _check_distinct(where: str, names: list[str]) -> None:
-    if len(set(names)) != len(names):
-        raise ValueError(f"{where}: a name occurs twice among {', '.join(names)}")
-
-
-def _check_known(where: str, name: str, known: "list[str] | dict[str, Any]") -> None:
-    if name not in known:
-        raise ValueError(f"{where}: {name!r} is not configured; expected one of {', '.join(known) or '(none)'}")

@@ -15,7 +15,7 @@ from prometheus_client import (
     generate_latest,
 )
 
-from service.gateway.types import Answer, Trace
+from service.gateway.types import Answer, Assignment, Trace
 from service.workers.breaker import BreakerState
 from service.workers.types import OutcomeKind, PoolEvent
 
@@ -146,12 +146,12 @@ class Telemetry:
         gauge = Gauge("localrec_requests_in_flight", "Requests being answered now", registry=self.registry)
         gauge.set_function(count)
 
-    def answered(self, answer: Answer) -> None:
+    def answered(self, answer: Answer, assignment: Assignment) -> None:
         """Observe what an answer says."""
-        pipeline = answer.assignment.pipeline
+        pipeline = assignment.pipeline
         for source, count in Counts(answer.selection.sources).items():
             self._items[(source,)].inc(count)
-        for experiment, variant in answer.assignment.experiments.items():
+        for experiment, variant in assignment.experiments.items():
             self._variants[experiment, variant].inc()
         if answer.calls_asked:
             self._width[("asked",)].observe(answer.calls_asked)

@@ -1,6 +1,6 @@
 """The shapes of the gateway. This file is its architecture.
 
-:class:`Query` → :class:`StateStore` → user → plan → :class:`Workers` → fusion → fill → :class:`Answer`
+the caller's :class:`Query` → :class:`StateStore` → user → plan → :class:`Workers` → fusion → fill → :class:`Answer`
 """
 
 import time
@@ -15,17 +15,71 @@ from models.contract.selection import Selection, Voter
 from models.contract.types import Array, ItemId, Profile
 from service.workers.types import Completion, Outcome
 
+Scalar = str | float | bool
+
+
+@dataclass(frozen=True, slots=True)
+class AttributeFilter:
+    """What an item's attribute must be: one of ``any_of``, none of ``none_of``, a number within the bounds."""
+
+    any_of: tuple[str, ...] | None = None
+    none_of: tuple[str, ...] = ()
+    minimum: float | None = None
+    maximum: float | None = None
+
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """A validated request. ``history`` is oldest first and replaces the stored one; None where that one counts."""
+    """A validated request.
+
+    Args:
+        user_id: whose list it is.
+        n: items wanted.
+        history: item ids, oldest first; replaces the stored one. None: the stored one counts.
+        context: what the caller says of the situation, for the exposure log.
+        exclude_items: item ids that must not be shown.
+        exclude_seen: whether what the user has seen is left out.
+        candidates: rank only these item ids. None: the whole catalogue.
+        filters: what an item must be like, by the name of the attribute.
+        strict_filters: whether rather too few items are shown than popular ones that pass the filters.
+        diversity: from 0, the order of the models, to 1, items as different from each other as can be.
+        max_per: how many items of one value of an attribute are shown at most, by the attribute's name.
+        explain: whether the answer says how it came about.
+        use_cache: whether an answer of a moment ago will do.
+        deadline_ms: length of the deadline; None: what the variant, the caller's key or the settings say.
+    """
 
     user_id: str
     n: int = 10
     history: tuple[str, ...] | None = None
+    context: Mapping[str, Scalar] = field(default_factory=dict)
     exclude_items: tuple[str, ...] = ()
     exclude_seen: bool = True
+    candidates: tuple[str, ...] | None = None
+    filters: Mapping[str, AttributeFilter] = field(default_factory=dict)
+    strict_filters: bool = True
+    diversity: float = 0.0
+    max_per: Mapping[str, int] = field(default_factory=dict)
     explain: bool = False
+    use_cache: bool = True
+    deadline_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who asks, as far as that changes the answer.
+
+    Args:
+        key: name of the API key; empty where none is needed.
+        deadline_ms: length of the deadline of requests that name none; None: the service's default.
+        batch: whether the request may be turned away before those of people who wait.
+        variants: variants by experiment that the request asks for, for testing.
+    """
+
+    key: str = ""
+    deadline_ms: int | None = None
+    batch: bool = False
+    variants: Mapping[str, str] = field(default_factory=dict)
 
 
 NO_HASHES: Array = np.empty(0, np.uint64)
@@ -33,8 +87,21 @@ NO_HASHES.flags.writeable = False  # shared by all who have seen nothing
 
 
 @dataclass(frozen=True, slots=True)
+class StoredUser:
+    """A user's values as they lie in Redis. What they decode to: :func:`service.gateway.store.decoding.decode_user`."""
+
+    profile: bytes | None = None
+    history: bytes | None = None
+    seen: bytes | None = None
+
+    def version(self) -> int:
+        """Changes with every value. Means nothing outside of this process."""
+        return hash((self.profile, self.history, self.seen))
+
+
+@dataclass(frozen=True, slots=True)
 class UserState:
-    """What Redis holds of a user. ``seen`` is (n,) uint64 item hashes; ``unreadable`` names damaged values."""
+    """A user's values, decoded. ``seen`` is (n,) uint64 item hashes; ``unreadable`` names damaged values."""
 
     profile: Profile | None = None
     history: tuple[ItemId, ...] = ()
@@ -46,11 +113,19 @@ class StateUnavailableError(Exception):
     """The store did not answer, or not in time."""
 
 
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What the store said of a user, or why it said nothing."""
+
+    stored: StoredUser
+    reasons: tuple["Reason", ...] = ()
+
+
 class StateStore(Protocol):
     """Where users' state lives."""
 
-    async def read(self, user_id: str, bundle_id: str, deadline: float) -> UserState:
-        """A user's state in one round trip. Raises StateUnavailableError."""
+    async def read(self, user_id: str, bundle_id: str, deadline: float) -> StoredUser:
+        """A user's values in one round trip. Raises StateUnavailableError."""
         ...
 
 
@@ -100,9 +175,8 @@ class Assignment:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The served list and everything that is said about it. ``votes`` is by item number, filled where asked for."""
+    """A list and everything that is said about it. ``votes`` is by item number, filled where asked for."""
 
-    assignment: Assignment
     selection: Selection
     votes: Mapping[int, tuple[Vote, ...]]
     reasons: tuple[Reason, ...]

@@ -16,8 +16,8 @@ from models.contract.prompts import item_prompt
 from models.contract.redis_schema import EXPOSURES, decode_exposures, decode_profile, encode_profile, profile_key
 from models.contract.selection import FusionSettings, Voter, fuse_voters, select
 from models.contract.types import Profile
-from service.gateway.schemas import RecommendResponse
-from service.gateway.snapshot import load_snapshot
+from service.gateway.api.schemas import RecommendResponse
+from service.gateway.bundles.snapshot import load_snapshot
 
 
 def expected_items(

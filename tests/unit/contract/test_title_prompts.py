@@ -14,7 +14,7 @@ from models.contract.bundle import TITLE_TOKENS, Bundle
 from models.contract.errors import BundleError
 from models.contract.prompts import ItemPrompts, TitlePrompts, TitleTokens, above_words, load_prompts
 from models.contract.vllm import max_model_tokens
-from service.gateway.snapshot import load_snapshot
+from service.gateway.bundles.snapshot import load_snapshot
 from service.workers.client import parse_ranking
 from service.workers.types import Completion
 

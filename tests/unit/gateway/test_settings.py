@@ -8,7 +8,8 @@ import pytest
 
 from models.contract.errors import ConfigError
 from models.contract.fusion import FusionMethod
-from service.gateway.settings import CONFIG_VARIABLE, LocalPipeline, PoolSettings, Settings, load_settings
+from service.gateway.ranking.settings import LocalPipeline
+from service.gateway.settings import CONFIG_VARIABLE, PoolSettings, Settings, load_settings
 
 MANUAL = Path(__file__).parents[3] / "deploy" / "gateway.toml"
 METHOD = """

@@ -10,12 +10,13 @@ from support.bundles import make_bundle, users_of
 from localrec.bench.stub_worker import stub_scores
 from models.contract.fusion import FusionMethod
 from models.contract.index import top_n
+from models.contract.redis_schema import encode_events, encode_profile
 from models.contract.selection import FusionSettings, Voter, fuse_voters
-from models.contract.types import Ints, Profile, RankedList
-from service.gateway.recommend import Recommender
+from models.contract.types import HistoryEvent, Ints, Profile, RankedList
+from service.gateway.bundles.snapshot import Snapshot, load_snapshot
+from service.gateway.ranking.recommend import Recommender
 from service.gateway.settings import Settings
-from service.gateway.snapshot import Snapshot, load_snapshot
-from service.gateway.types import Answer, Query, Trace, UserState
+from service.gateway.types import Answer, Known, Query, StoredUser, Trace
 from service.workers.types import Completion, Outcome, OutcomeKind
 
 VOTERS: list[dict[str, float]] = [{}, {"cf": 0.5}, {"global": 2.0}, {"global": 0.25, "cf": 4.0}]
@@ -45,16 +46,6 @@ class StubWorkers:
         )
 
 
-class StoredUser:
-    """A store that knows one user."""
-
-    def __init__(self, state: UserState) -> None:
-        self._state = state
-
-    async def read(self, user_id: str, bundle_id: str, deadline: float) -> UserState:
-        return self._state
-
-
 def ranked_by(snapshot: Snapshot, adapter: str, prompt: tuple[int, ...], excluded: Ints) -> RankedList:
     n_items = len(snapshot.catalogue)
     return top_n(stub_scores(snapshot.bundle.adapter_name(adapter), prompt, n_items)[:n_items], CANDIDATES, excluded)
@@ -79,7 +70,7 @@ def profile(snapshot: Snapshot, history: Ints) -> Profile:
     return Profile(folded.embedding, tuple(judged))
 
 
-def answer(snapshot: Snapshot, workers: StubWorkers, state: UserState, fusion: dict[str, Any], n: int = 10) -> Answer:
+def answer(snapshot: Snapshot, workers: StubWorkers, known: Known, fusion: dict[str, Any], n: int = 10) -> Answer:
     settings = Settings.model_validate(
         {
             "default_pipeline": "local",
@@ -89,15 +80,17 @@ def answer(snapshot: Snapshot, workers: StubWorkers, state: UserState, fusion: d
     )
 
     async def ask() -> Answer:
-        recommender = Recommender(settings, StoredUser(state), {"w": workers})
+        recommender = Recommender({"w": workers})
         deadline = asyncio.get_running_loop().time() + 60
-        return await recommender.recommend(Query("u", n=n, explain=True), snapshot, deadline, Trace())
+        pipeline = settings.pipelines["local"]
+        return await recommender.recommend(Query("u", n=n, explain=True), known, pipeline, snapshot, deadline, Trace())
 
     return asyncio.run(ask())
 
 
-def state_of(snapshot: Snapshot, profile: Profile, history: Ints) -> UserState:
-    return UserState(profile, tuple(snapshot.catalogue.ids[item] for item in history))
+def state_of(snapshot: Snapshot, profile: Profile, history: Ints) -> Known:
+    events = [HistoryEvent(snapshot.catalogue.ids[item], 0) for item in history]
+    return Known(StoredUser(encode_profile(profile), encode_events(events)))
 
 
 def expected(snapshot: Snapshot, profile: Profile, history: Ints, settings: FusionSettings) -> RankedList:

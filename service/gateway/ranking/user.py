@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from models.contract.types import Ints, Profile, item_numbers
-from service.gateway.snapshot import Snapshot
+from service.gateway.bundles.snapshot import Snapshot
 from service.gateway.types import Query, Reason, UserState
 
 NAMED_UNKNOWN_ITEMS = 5

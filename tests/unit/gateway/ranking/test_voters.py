@@ -9,9 +9,9 @@ from support.bundles import make_bundle
 
 from models.contract.selection import FusionSettings
 from models.contract.types import Membership, RankedList, item_numbers
-from service.gateway.fanout import voters
-from service.gateway.plan import Call, Plan
-from service.gateway.snapshot import Snapshot, load_snapshot
+from service.gateway.bundles.snapshot import Snapshot, load_snapshot
+from service.gateway.ranking.fanout import voters
+from service.gateway.ranking.plan import Call, Plan
 from service.workers.types import Completion, Outcome, OutcomeKind
 
 COMPLETION = Completion(prompt=[200, 1], candidates=10, excluded=item_numbers([]), n_items=200)

@@ -5,7 +5,7 @@ import logging
 from collections.abc import Callable
 
 from models.contract.redis_schema import Exposure, encode_exposures
-from service.gateway.state import RedisStore
+from service.gateway.store.redis_store import RedisStore
 from service.gateway.types import StateUnavailableError
 
 logger = logging.getLogger(__name__)

@@ -5,24 +5,15 @@ from dataclasses import dataclass
 
 from models.contract.selection import Voter, fuse_voters, select
 from models.contract.types import RankedList
-from service.gateway.experiment import assign
-from service.gateway.explain import votes
-from service.gateway.fallback import chain
-from service.gateway.fanout import failures, fan_out, voters, voters_here
-from service.gateway.plan import Plan, plan
-from service.gateway.settings import Settings
-from service.gateway.snapshot import Snapshot
-from service.gateway.types import (
-    Answer,
-    Query,
-    Reason,
-    StateStore,
-    StateUnavailableError,
-    Trace,
-    UserState,
-    Workers,
-)
-from service.gateway.user import User, understand
+from service.gateway.bundles.snapshot import Snapshot
+from service.gateway.ranking.explain import votes
+from service.gateway.ranking.fallback import chain
+from service.gateway.ranking.fanout import failures, fan_out, voters, voters_here
+from service.gateway.ranking.plan import Plan, plan
+from service.gateway.ranking.settings import Pipeline
+from service.gateway.ranking.user import User, understand
+from service.gateway.store.decoding import decode_user
+from service.gateway.types import Answer, Known, Query, Reason, Trace, Workers
 from service.workers.types import NO_ITEMS
 
 LOCAL = "local"
@@ -43,51 +34,40 @@ class Recommender:
     """Answers queries, many at once.
 
     Args:
-        settings: pipelines and experiments.
-        store: users' state.
         pools: workers by the name of their pool.
     """
 
-    def __init__(self, settings: Settings, store: StateStore, pools: Mapping[str, Workers]) -> None:
-        self._settings = settings
-        self._store = store
+    def __init__(self, pools: Mapping[str, Workers]) -> None:
         self._pools = pools
 
-    async def recommend(self, query: Query, snapshot: Snapshot, deadline: float, trace: Trace) -> Answer:
+    async def recommend(
+        self, query: Query, known: Known, pipeline: Pipeline, snapshot: Snapshot, deadline: float, trace: Trace
+    ) -> Answer:
         """Answer a query from one bundle.
 
         Args:
             query: what is asked.
+            known: what the store has of the user.
+            pipeline: what answers.
             snapshot: the bundle that the whole answer comes from.
             deadline: instant on the loop's clock by which the answer should be on its way.
             trace: notes what each stage took.
         """
-        assignment = assign(self._settings.experiments, query.user_id, self._settings.default_pipeline)
-        pipeline = self._settings.pipelines[assignment.pipeline]
-        with trace.stage("state"):
-            state, unavailable = await self._state(query, snapshot, deadline)
         with trace.stage("plan"):
-            user = understand(query, state, snapshot)
+            user = understand(query, decode_user(known.stored), snapshot)
             planned = plan(pipeline, user, snapshot)
         heard = await self._ask(planned, user, snapshot, deadline, trace) if planned else _Heard()
         with trace.stage("fill"):
             selection = select(heard.ranked, LOCAL, user.excluded, query.n, chain(pipeline, user, snapshot))
         return Answer(
-            assignment=assignment,
             selection=selection,
             votes=votes(selection.items, heard.voters, user.excluded, planned.fusion)
             if planned and query.explain
             else {},
-            reasons=(*unavailable, *user.reasons, *heard.failures),
+            reasons=(*known.reasons, *user.reasons, *heard.failures),
             calls_asked=len(planned.calls) if planned else 0,
             calls_answered=heard.answered,
         )
-
-    async def _state(self, query: Query, snapshot: Snapshot, deadline: float) -> tuple[UserState, tuple[Reason, ...]]:
-        try:
-            return await self._store.read(query.user_id, snapshot.id, deadline), ()
-        except StateUnavailableError as exc:
-            return UserState(), (Reason("redis_unavailable", str(exc), degrades=True),)
 
     async def _ask(self, planned: Plan, user: User, snapshot: Snapshot, deadline: float, trace: Trace) -> _Heard:
         with trace.stage("fan_out"):

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 import pytest
 from redis.asyncio import Redis
 
-from service.gateway.state import RedisStore
+from service.gateway.store.redis_store import RedisStore
 from service.gateway.types import StateUnavailableError
 
 

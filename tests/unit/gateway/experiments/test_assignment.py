@@ -4,8 +4,8 @@ from collections import Counter
 
 import pytest
 
-from service.gateway.experiment import BUCKETS, assign, bucket, choose
-from service.gateway.settings import ExperimentSettings
+from service.gateway.experiments.assignment import BUCKETS, assign, bucket, choose
+from service.gateway.experiments.settings import ExperimentSettings
 
 
 def experiment(name: str, salt: str, **variants: tuple[float, str | None]) -> ExperimentSettings:

@@ -10,9 +10,9 @@ import pytest
 from support.bundles import make_bundle
 
 from models.contract.bundle import Bundle
-from service.gateway import follower as module
-from service.gateway.follower import SnapshotFollower
-from service.gateway.snapshot import Snapshot, load_snapshot
+from service.gateway.bundles import follower as module
+from service.gateway.bundles.follower import SnapshotFollower
+from service.gateway.bundles.snapshot import Snapshot, load_snapshot
 from service.gateway.types import StateUnavailableError
 
 

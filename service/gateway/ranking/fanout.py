@@ -1,10 +1,10 @@
 """A plan's calls, and what came of them: voters, and reasons where there is none."""
 
 from models.contract.selection import CF_VOTER, Voter, within
-from service.gateway.plan import Plan
-from service.gateway.snapshot import Snapshot
+from service.gateway.bundles.snapshot import Snapshot
+from service.gateway.ranking.plan import Plan
+from service.gateway.ranking.user import User
 from service.gateway.types import Reason, Workers
-from service.gateway.user import User
 from service.workers.types import Outcome, OutcomeKind
 
 

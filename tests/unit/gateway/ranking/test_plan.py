@@ -10,11 +10,11 @@ from support.bundles import make_bundle, users_of
 from models.contract.bundle import write_manifest
 from models.contract.fusion import FusionMethod
 from models.contract.types import Membership, Profile, item_numbers
-from service.gateway.plan import plan
-from service.gateway.settings import GlobalPipeline, LocalPipeline
-from service.gateway.snapshot import Snapshot, load_snapshot
+from service.gateway.bundles.snapshot import Snapshot, load_snapshot
+from service.gateway.ranking.plan import plan
+from service.gateway.ranking.settings import GlobalPipeline, LocalPipeline
+from service.gateway.ranking.user import User, understand
 from service.gateway.types import Query, UserState
-from service.gateway.user import User, understand
 
 LOCAL = LocalPipeline(kind="local", pool="w")
 

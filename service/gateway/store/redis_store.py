@@ -14,16 +14,11 @@ from redis.exceptions import RedisError
 from models.contract.redis_schema import (
     CURRENT_BUNDLE,
     EXPOSURES,
-    FormatError,
-    decode_item_ids,
-    decode_profile,
-    decode_seen,
     history_key,
     profile_key,
     seen_key,
 )
-from models.contract.types import Profile
-from service.gateway.types import NO_HASHES, StateUnavailableError, UserState
+from service.gateway.types import StateUnavailableError, StoredUser
 from service.periodic import cancel_all
 
 BACKGROUND_TIMEOUT_SECONDS = 1.0
@@ -49,17 +44,17 @@ class RedisStore:
         self._sent: set[asyncio.Task[None]] = set()
         self.last_contact = time.monotonic()
 
-    async def read(self, user_id: str, bundle_id: str, deadline: float) -> UserState:
+    async def read(self, user_id: str, bundle_id: str, deadline: float) -> StoredUser:
         """A user's profile, history and seen set: one MGET. Raises StateUnavailableError."""
         keys = (profile_key(user_id, bundle_id), history_key(user_id), seen_key(user_id))
         answer = self._batch(keys)
         if deadline - self._loop.time() < self._timeout_seconds:
             try:
                 async with asyncio.timeout_at(deadline):
-                    return decode_state(*await answer)
+                    return StoredUser(*await answer)
             except TimeoutError as exc:
                 raise StateUnavailableError("timeout") from exc
-        return decode_state(*await answer)
+        return StoredUser(*await answer)
 
     async def current_bundle(self) -> str | None:
         """Id of the bundle that should be served. Raises StateUnavailableError."""
@@ -129,28 +124,3 @@ class RedisStore:
 
 def _soon() -> float:
     return asyncio.get_running_loop().time() + BACKGROUND_TIMEOUT_SECONDS
-
-
-def decode_state(profile: bytes | None, history: bytes | None, seen: bytes | None) -> UserState:
-    """The three values of a user. One that is damaged counts as absent, and is named."""
-    unreadable: list[str] = []
-    return UserState(
-        _decode("profile", _decode_profile, profile, None, unreadable),
-        _decode("history", decode_item_ids, history, (), unreadable),
-        _decode("seen", decode_seen, seen, NO_HASHES, unreadable),
-        tuple(unreadable),
-    )
-
-
-def _decode_profile(value: bytes) -> Profile | None:
-    return decode_profile(value)
-
-
-def _decode(name: str, decode: Callable[[bytes], T], value: bytes | None, absent: T, unreadable: list[str]) -> T:
-    if value is None:
-        return absent
-    try:
-        return decode(value)
-    except FormatError:
-        unreadable.append(name)
-        return absent

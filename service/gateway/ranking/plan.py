@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from models.contract.bundle import GLOBAL_ADAPTER
 from models.contract.selection import GLOBAL_VOTER, FusionSettings
 from models.contract.types import Membership
-from service.gateway.settings import LocalPipeline, Pipeline
-from service.gateway.snapshot import Snapshot
-from service.gateway.user import User
+from service.gateway.bundles.snapshot import Snapshot
+from service.gateway.ranking.settings import LocalPipeline, Pipeline
+from service.gateway.ranking.user import User
 from service.workers.types import Completion
 
 

@@ -5,9 +5,9 @@ from functools import partial
 
 from models.contract.selection import Fallback
 from models.contract.types import Floats, Ints, RankedList
-from service.gateway.settings import LocalPipeline, Pipeline
-from service.gateway.snapshot import Snapshot
-from service.gateway.user import User
+from service.gateway.bundles.snapshot import Snapshot
+from service.gateway.ranking.settings import LocalPipeline, Pipeline
+from service.gateway.ranking.user import User
 
 CF = "cf"
 

@@ -4,7 +4,7 @@ import asyncio
 from collections import Counter
 
 from models.contract.redis_schema import Exposure, decode_exposures
-from service.gateway.exposures import ExposureLog
+from service.gateway.store.exposures import ExposureLog
 from service.gateway.types import StateUnavailableError
 
 
@@ -51,7 +51,7 @@ async def test_batch_whose_writing_is_cancelled_is_written_at_the_flush():
 
 
 async def test_what_cannot_be_written_in_time_is_counted(monkeypatch):
-    monkeypatch.setattr("service.gateway.exposures.FLUSH_SECONDS", 0.05)
+    monkeypatch.setattr("service.gateway.store.exposures.FLUSH_SECONDS", 0.05)
     log, _, counts = make_log()
     for number in range(3):
         log.put(exposure(f"r{number}"))

@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Sequence
 
-from service.gateway.settings import ExperimentSettings, VariantSettings
+from service.gateway.experiments.settings import ExperimentSettings, VariantSettings
 from service.gateway.types import Assignment
 
 BUCKETS = 10_000

@@ -14,7 +14,7 @@ from models.contract.bundle import Bundle, hash_files, write_manifest
 from models.contract.errors import BundleError
 from models.contract.profile import build_profile
 from models.contract.types import Membership
-from service.gateway.snapshot import load_snapshot
+from service.gateway.bundles.snapshot import load_snapshot
 
 
 def rewritten(bundle: Bundle, **changes: object) -> Bundle:

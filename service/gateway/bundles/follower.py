@@ -14,7 +14,7 @@ from typing import Protocol
 
 from models.contract.bundle import Bundle
 from models.contract.errors import BundleError
-from service.gateway.snapshot import Snapshot, load_snapshot
+from service.gateway.bundles.snapshot import Snapshot, load_snapshot
 from service.gateway.types import StateUnavailableError
 from service.periodic import cancel_all
 

@@ -1,0 +1,1 @@
+"""The HTTP endpoints: what crosses the wire, and who may call."""

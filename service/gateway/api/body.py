@@ -1,0 +1,22 @@
+"""Request bodies, read within limits."""
+
+from starlette.types import Receive
+
+from service.gateway.errors import ApiError, ClientGoneError
+
+MAX_BODY_BYTES = 64 * 1024
+
+
+async def read_body(receive: Receive, limit: int = MAX_BODY_BYTES) -> bytes:
+    """The whole body, however it is sent. Stops reading at the limit."""
+    body = bytearray()
+    more = True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientGoneError
+        body += message.get("body", b"")
+        if len(body) > limit:
+            raise ApiError(413, "body_too_large", f"The body must not exceed {limit} bytes")
+        more = message.get("more_body", False)
+    return bytes(body)

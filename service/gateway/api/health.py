@@ -1,0 +1,32 @@
+"""``/healthz``, ``/readyz``, ``/metrics``: for whoever runs the process."""
+
+from prometheus_client import CONTENT_TYPE_LATEST
+from starlette.requests import Request
+from starlette.responses import Response
+
+from service.gateway.api.scope import gateway_of
+from service.json_response import json_response
+
+
+async def healthz(_: Request) -> Response:
+    """``GET /healthz``: the process is alive."""
+    return json_response({"status": "ok"})
+
+
+async def readyz(request: Request) -> Response:
+    """``GET /readyz``: whether requests should be sent here, and what is wrong. Workers that are down only warn."""
+    gateway = gateway_of(request)
+    problems = gateway.problems()
+    snapshot = gateway.follower.snapshot
+    body = {
+        "ready": not problems,
+        "bundle": snapshot.id if snapshot else None,
+        "reasons": problems,
+        "warnings": gateway.warnings(),
+    }
+    return json_response(body, 503 if problems else 200)
+
+
+async def metrics(request: Request) -> Response:
+    """``GET /metrics``: Prometheus' text format."""
+    return Response(gateway_of(request).telemetry.exposition(), headers={"Content-Type": CONTENT_TYPE_LATEST})

@@ -1,0 +1,185 @@
+"""What crosses the wire: the request with its bounds, the response with its fields."""
+
+from typing import Annotated, Any, Self
+
+import orjson
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from service.gateway.bundles.snapshot import Snapshot
+from service.gateway.respond import Served
+from service.gateway.tables import MAX_DEADLINE_MS
+from service.gateway.types import AttributeFilter, Query, Vote
+
+MAX_HISTORY = 1_000
+Id = Annotated[str, Field(min_length=1, max_length=256, pattern=r"^\P{Cc}*$")]  # no control characters
+
+
+Text = Annotated[str, Field(max_length=256, pattern=r"^\P{Cc}*$")]
+AttributeName = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^\P{Cc}*$")]
+Number = Annotated[float, Field(allow_inf_nan=False)]
+MAX_ATTRIBUTES = 20  # of a context, or filtered by
+
+
+class FilterBody(BaseModel):
+    """What an attribute must be. Text is compared as it is, numbers by value; bounds belong to the range."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    any_of: list[Text] | None = Field(default=None, min_length=1, max_length=MAX_HISTORY, description="one of these")
+    none_of: list[Text] = Field(default=[], max_length=MAX_HISTORY, description="none of these")
+    min: Number | None = Field(default=None, description="at least")
+    max: Number | None = Field(default=None, description="at most")
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.min is not None and self.max is not None and self.min > self.max:
+            raise ValueError(f"min {self.min} is above max {self.max}")
+        if self.any_of is None and not self.none_of and self.min is None and self.max is None:
+            raise ValueError("expected any_of, none_of, min or max")
+        return self
+
+    def filter(self) -> AttributeFilter:
+        """The same without its transport."""
+        any_of = None if self.any_of is None else tuple(self.any_of)
+        return AttributeFilter(any_of, tuple(self.none_of), self.min, self.max)
+
+
+class RecommendRequest(BaseModel):
+    """Body of ``POST /recommend``."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    user_id: Id
+    n: int = Field(default=10, ge=1, le=100, description="items wanted")
+    history: list[Id] | None = Field(
+        default=None, max_length=MAX_HISTORY, description="item ids, oldest first; replaces the stored history"
+    )
+    context: dict[AttributeName, Text | Number | bool] = Field(
+        default={}, max_length=MAX_ATTRIBUTES, description="device, page, locale, …: written to the exposure log"
+    )
+    exclude_items: list[Id] = Field(default=[], max_length=MAX_HISTORY, description="never show these")
+    exclude_seen: bool = Field(default=True, description="never show what the user has seen")
+    candidates: list[Id] | None = Field(
+        default=None, min_length=1, max_length=MAX_HISTORY, description="rank only these"
+    )
+    filters: dict[AttributeName, list[Text] | FilterBody] = Field(
+        default={}, max_length=MAX_ATTRIBUTES, description="by attribute: allowed values, or any_of, none_of, min, max"
+    )
+    strict_filters: bool = Field(
+        default=True, description="false: where too few ranked items pass, popular ones that pass fill the list up"
+    )
+    diversity: float = Field(
+        default=0.0, ge=0, le=1, allow_inf_nan=False, description="0: the models' order; 1: as different as can be"
+    )
+    max_per: dict[AttributeName, Annotated[int, Field(ge=1, le=100)]] = Field(
+        default={}, max_length=MAX_ATTRIBUTES, description="items of one value of an attribute, at most"
+    )
+    deadline_ms: int | None = Field(
+        default=None, ge=1, le=MAX_DEADLINE_MS, description="default: the service's setting"
+    )
+    explain: bool = Field(default=False, description="say for each item and for the whole how it came about")
+    use_cache: bool = Field(default=True, description="whether an answer of a moment ago will do")
+
+    def query(self) -> Query:
+        """The request without its transport."""
+        return Query(
+            user_id=self.user_id,
+            n=self.n,
+            history=None if self.history is None else tuple(self.history),
+            context=self.context,
+            exclude_items=tuple(self.exclude_items),
+            exclude_seen=self.exclude_seen,
+            candidates=None if self.candidates is None else tuple(self.candidates),
+            filters={
+                name: AttributeFilter(any_of=tuple(wanted)) if isinstance(wanted, list) else wanted.filter()
+                for name, wanted in self.filters.items()
+            },
+            strict_filters=self.strict_filters,
+            diversity=self.diversity,
+            max_per=self.max_per,
+            explain=self.explain,
+            use_cache=self.use_cache,
+            deadline_ms=self.deadline_ms,
+        )
+
+
+class VoteBody(BaseModel):
+    """One voter's part in an item's place. ``global`` and ``cf`` are no communities, and have no affinity."""
+
+    community: int | None
+    name: str
+    rank: int
+    affinity: float | None
+    contribution: float
+
+
+class ItemBody(BaseModel):
+    """One recommended item. ``source`` is ``local``, ``cf`` or ``popular``."""
+
+    item_id: str
+    rank: int
+    score: float
+    source: str
+    title: str | None = None
+    explanation: list[VoteBody] | None = None
+
+
+class RecommendResponse(BaseModel):
+    """Body of the answer to ``POST /recommend``."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    request_id: str
+    user_id: str
+    items: list[ItemBody]
+    model_version: str
+    experiments: dict[str, str]
+    pipeline: str
+    degraded: bool
+    reasons: list[str]
+    timings_ms: dict[str, float]
+
+
+def render(served: Served, request_id: str, timings_ms: dict[str, float]) -> bytes:
+    """JSON of :class:`RecommendResponse`, written directly: to validate our own answer would cost too much."""
+    assignment = served.assignment
+    return orjson.dumps(
+        {
+            "request_id": request_id,
+            "user_id": served.query.user_id,
+            "items": _items(served),
+            "model_version": served.snapshot.id,
+            "experiments": assignment.experiments,
+            "pipeline": assignment.pipeline,
+            "degraded": served.answer.degraded,
+            "reasons": [str(reason) for reason in served.answer.reasons],
+            "timings_ms": timings_ms,
+        }
+    )
+
+
+def _items(served: Served) -> list[dict[str, Any]]:
+    answer, snapshot = served.answer, served.snapshot
+    selection = answer.selection
+    rows = zip(selection.items.tolist(), selection.scores.tolist(), selection.sources, strict=True)
+    bodies = []
+    for rank, (number, score, source) in enumerate(rows, start=1):
+        item = snapshot.catalogue.items[number]
+        body: dict[str, Any] = {"item_id": item.item_id, "rank": rank, "score": score, "source": source}
+        if item.title is not None:
+            body["title"] = item.title
+        if served.query.explain:
+            body["explanation"] = [_vote(vote, snapshot) for vote in answer.votes.get(number, ())]
+        bodies.append(body)
+    return bodies
+
+
+def _vote(vote: Vote, snapshot: Snapshot) -> dict[str, Any]:
+    member = vote.voter.membership
+    return {
+        "community": member.community if member else None,
+        "name": snapshot.bundle.manifest.communities[member.community].name if member else vote.voter.name,
+        "rank": vote.rank,
+        "affinity": round(member.cf_weight, 4) if member else None,
+        "contribution": vote.contribution,
+    }

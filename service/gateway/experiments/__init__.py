@@ -1,0 +1,1 @@
+"""A/B experiments: who gets which variant, and the file that says so."""

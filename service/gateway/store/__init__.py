@@ -1,0 +1,1 @@
+"""Redis: users' state, events, exposures."""

@@ -1,0 +1,35 @@
+"""From the bytes in Redis to what is known of a user."""
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from models.contract.redis_schema import FormatError, decode_item_ids, decode_profile, decode_seen
+from models.contract.types import Profile
+from service.gateway.types import NO_HASHES, StoredUser, UserState
+
+T = TypeVar("T")
+
+
+def decode_user(stored: StoredUser) -> UserState:
+    """The values of a user. One that is damaged counts as absent, and is named."""
+    unreadable: list[str] = []
+    return UserState(
+        _decode("profile", _decode_profile, stored.profile, None, unreadable),
+        _decode("history", decode_item_ids, stored.history, (), unreadable),
+        _decode("seen", decode_seen, stored.seen, NO_HASHES, unreadable),
+        tuple(unreadable),
+    )
+
+
+def _decode_profile(value: bytes) -> Profile | None:
+    return decode_profile(value)
+
+
+def _decode(name: str, decode: Callable[[bytes], T], value: bytes | None, absent: T, unreadable: list[str]) -> T:
+    if value is None:
+        return absent
+    try:
+        return decode(value)
+    except FormatError:
+        unreadable.append(name)
+        return absent

@@ -1,0 +1,1 @@
+"""How much is taken on at one time, and what is answered from memory."""
