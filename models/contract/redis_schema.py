@@ -5,21 +5,26 @@
 | lr:{u:<user>}:p:<bundle>       | string | profile, :func:`encode_profile`                                          |
 | lr:{u:<user>}:h                | string | last events, oldest first, :func:`encode_events`; append-only, trimmed   |
 | lr:{u:<user>}:s                | string | seen set: one 8-byte :func:`item_hash` an item; append-only              |
+| lr:{u:<user>}:e                | string | ids of the user's last events, 8-byte :func:`item_hash` each; expires    |
+| lr:{u:<user>}:x                | string | what was shown lately; only where lists rotate                           |
 | lr:bundle                      | string | id of the current bundle                                                 |
 | lr:bundle:previous             | string | id of the bundle that was current before                                 |
 | lr:bundle:changed              | pubsub | channel: id of the bundle that became current                            |
 | lr:bundles                     | set    | ids of the published bundles                                             |
-| lr:exposures                   | stream | what was shown, capped; an entry is a batch, :func:`encode_exposures`    |
+| lr:hidden                      | set    | item ids that operators have taken out of every list                     |
+| lr:hidden:version              | string | counts the changes of lr:hidden                                          |
+| lr:deleted                     | hash   | 8-byte :func:`item_hash` of a deleted user's id → seconds since 1970     |
+| lr:exposures                   | stream | what was shown, capped; an entry is a batch, ``models.contract.records`` |
+| lr:events                      | stream | what users did, capped; an entry is a batch, ``models.contract.records`` |
 
-A user's three keys share a hash tag, so one MGET brings them in one round trip, in a cluster too; `u:`
+A user's keys share a hash tag, so one MGET brings them in one round trip, in a cluster too; `u:`
 keeps the tag from being empty whatever the id.
 """
 
 import hashlib
 import struct
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
-import msgspec
 import numpy as np
 
 from models.contract.types import Array, HistoryEvent, ItemId, Membership, Profile
@@ -28,25 +33,16 @@ CURRENT_BUNDLE = "lr:bundle"
 PREVIOUS_BUNDLE = "lr:bundle:previous"
 BUNDLE_CHANNEL = "lr:bundle:changed"
 PUBLISHED_BUNDLES = "lr:bundles"
+HIDDEN_ITEMS = "lr:hidden"
+HIDDEN_VERSION = "lr:hidden:version"
+DELETED_USERS = "lr:deleted"
 EXPOSURES = "lr:exposures"
+EVENTS = "lr:events"
 
 PROFILE_VERSION = 1
 _PROFILE_HEADER = struct.Struct("<BHH")  # version, embedding size, number of memberships
 _MEMBERSHIP = np.dtype([("community", "<u2"), ("cf_weight", "<f2"), ("llm_weight", "<f2")])
 _EVENT_HEADER = struct.Struct("<IB")  # seconds since 1970, bytes of the item id
-_EXPOSURE_FIELD = b"e"
-
-
-class Exposure(msgspec.Struct, frozen=True):
-    """One list that was shown. The stream's entry id holds the time. ``sources[i]`` is where ``items[i]`` came from."""
-
-    request_id: str
-    user_id: str
-    bundle_id: str
-    pipeline: str
-    experiments: dict[str, str]
-    items: tuple[str, ...]
-    sources: tuple[str, ...]
 
 
 class FormatError(ValueError):
@@ -63,6 +59,14 @@ def history_key(user_id: str) -> str:
 
 def seen_key(user_id: str) -> str:
     return f"lr:{{u:{user_id}}}:s"
+
+
+def event_ids_key(user_id: str) -> str:
+    return f"lr:{{u:{user_id}}}:e"
+
+
+def shown_key(user_id: str) -> str:
+    return f"lr:{{u:{user_id}}}:x"
 
 
 def item_hash(item_id: str) -> int:
@@ -140,16 +144,3 @@ def decode_seen(value: bytes) -> Array:
     if len(value) % 8:
         raise FormatError(f"seen set: {len(value)} bytes is no multiple of 8")
     return np.frombuffer(value, "<u8")
-
-
-def encode_exposures(batch: Sequence[Exposure]) -> dict[bytes, bytes]:
-    """Fields of one stream entry, which holds what was shown within some milliseconds."""
-    return {_EXPOSURE_FIELD: msgspec.json.encode(batch)}
-
-
-def decode_exposures(fields: Mapping[bytes, bytes]) -> list[Exposure]:
-    """Inverse of :func:`encode_exposures`. Raises FormatError."""
-    try:
-        return msgspec.json.decode(fields[_EXPOSURE_FIELD], type=list[Exposure])
-    except (KeyError, ValueError) as exc:
-        raise FormatError(f"exposure: {exc}") from exc

@@ -1,10 +1,11 @@
 """What happens to every query, one of a batch or one of its own, before and after it is answered."""
 
 import asyncio
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from models.contract.redis_schema import Exposure
+from models.contract.records import Exposure
 from service.gateway.bundles.snapshot import Snapshot
 from service.gateway.errors import ApiError
 from service.gateway.experiments.assignment import assign
@@ -104,6 +105,7 @@ def _exposure(served: Served, request_id: str) -> Exposure:
     return Exposure(
         request_id=request_id,
         user_id=served.query.user_id,
+        timestamp_ms=time.time_ns() // 1_000_000,
         bundle_id=served.snapshot.id,
         pipeline=served.assignment.pipeline,
         experiments=dict(served.assignment.experiments),

@@ -13,7 +13,8 @@ from models.contract.bundle import Bundle
 from models.contract.fusion import FusionMethod
 from models.contract.index import top_n
 from models.contract.prompts import item_prompt
-from models.contract.redis_schema import EXPOSURES, decode_exposures, decode_profile, encode_profile, profile_key
+from models.contract.records import decode_exposures
+from models.contract.redis_schema import EXPOSURES, decode_profile, encode_profile, profile_key
 from models.contract.selection import FusionSettings, Voter, fuse_voters, select
 from models.contract.types import Profile
 from service.gateway.api.schemas import RecommendResponse

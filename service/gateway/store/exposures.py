@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 
-from models.contract.redis_schema import Exposure, encode_exposures
+from models.contract.records import Exposure, encode_records
 from service.gateway.store.redis_store import RedisStore
 from service.gateway.types import StateUnavailableError
 
@@ -43,7 +43,7 @@ class ExposureLog:
         while len(batch) < BATCH and not self._queue.empty():
             batch.append(self._queue.get_nowait())
         try:
-            await self._store.append_exposures(encode_exposures(batch), self._kept)
+            await self._store.append_exposures(encode_records(batch), self._kept)
             self._count("written", len(batch))
         except StateUnavailableError as exc:
             self._count("dropped", len(batch))

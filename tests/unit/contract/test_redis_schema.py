@@ -10,15 +10,12 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from models.contract.redis_schema import (
-    Exposure,
     FormatError,
     decode_events,
-    decode_exposures,
     decode_item_ids,
     decode_profile,
     decode_seen,
     encode_events,
-    encode_exposures,
     encode_profile,
     encode_seen,
     history_key,
@@ -32,19 +29,6 @@ halves = st.floats(width=16, allow_nan=False, allow_infinity=False)
 item_ids = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=60).map(ItemId)
 events = st.lists(st.builds(HistoryEvent, item_ids, st.integers(0, 2**32 - 1)), max_size=8)
 memberships = st.lists(st.builds(Membership, st.integers(0, 2**16 - 1), halves, halves), max_size=12).map(tuple)
-exposures = st.lists(
-    st.builds(
-        Exposure,
-        request_id=st.text(),
-        user_id=st.text(),
-        bundle_id=st.text(),
-        pipeline=st.text(),
-        experiments=st.dictionaries(st.text(max_size=5), st.text(max_size=5), max_size=2),
-        items=st.lists(st.text(max_size=5)).map(tuple),
-        sources=st.lists(st.text(max_size=5)).map(tuple),
-    ),
-    max_size=3,
-)
 
 
 def profile(embedding: list[float], members: tuple[Membership, ...] = ()) -> Profile:
@@ -165,20 +149,3 @@ class TestSeen:
 
     def test_a_hash_is_for_ever(self) -> None:
         assert item_hash("i1") == 778860755400141486
-
-
-class TestExposures:
-    @given(exposures)
-    def test_round_trip(self, shown: list[Exposure]) -> None:
-        assert decode_exposures(encode_exposures(shown)) == shown
-
-    @given(st.dictionaries(st.sampled_from([b"e", b"x"]), st.binary(max_size=40)))
-    @example({b"e": b"null"})
-    @example({b"e": b'[{"request_id": "r"}]'})
-    @example({b"e": b'["\xff"]'})
-    def test_nothing_but_format_error(self, fields: dict[bytes, bytes]) -> None:
-        try:
-            shown = decode_exposures(fields)
-        except FormatError:
-            return
-        assert shown == []

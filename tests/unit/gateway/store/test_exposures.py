@@ -3,7 +3,7 @@
 import asyncio
 from collections import Counter
 
-from models.contract.redis_schema import Exposure, decode_exposures
+from models.contract.records import Exposure, decode_exposures
 from service.gateway.store.exposures import ExposureLog
 from service.gateway.types import StateUnavailableError
 
@@ -31,7 +31,7 @@ def make_log() -> tuple[ExposureLog, Store, Counter[str]]:
 
 
 def exposure(request_id: str) -> Exposure:
-    return Exposure(request_id, "u", "b", "local", {}, ("i1",), ("local",))
+    return Exposure(request_id, "u", 0, "b", "local", {}, ("i1",), ("local",))
 
 
 async def test_batch_whose_writing_is_cancelled_is_written_at_the_flush():

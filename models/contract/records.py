@@ -1,0 +1,103 @@
+"""What the service records, for retraining and for experiments: one stream entry holds a batch of records as JSON.
+
+A record may be in its stream twice, where a process stopped while it wrote: readers keep the first of each
+``request_id`` or ``event_id``. Unknown fields are ignored, absent ones have defaults: streams outlive a version.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Literal, TypeVar
+
+import msgspec
+
+from models.contract.redis_schema import FormatError
+
+EventType = Literal["view", "click", "add_to_cart", "purchase", "rating"]
+Context = dict[str, str | float | bool]
+R = TypeVar("R")
+_FIELD = b"e"
+
+
+class Exposure(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One list that was made.
+
+    Args:
+        request_id: of the request; events name it to be attributed.
+        user_id: whose list.
+        timestamp_ms: when, milliseconds since 1970.
+        bundle_id: model version.
+        pipeline: what answered.
+        experiments: the user's variant of each experiment.
+        items: item ids, best first.
+        sources: what brought each item.
+        forced: whether a variant was asked for or set by an allowlist, not drawn: to be left out of reports.
+        shadow: name of the shadow variant that made the list, which was then not shown; empty where it was shown.
+        voters: names of the voters behind the list.
+        ranks: for each item its rank in each voter's list, 0 where it is not there.
+        degraded: whether something planned was missing.
+        cached: whether the list was made for an earlier, equal request.
+        latency_ms: from the request's head to its answer.
+        context: what the request said of the situation.
+    """
+
+    request_id: str
+    user_id: str
+    timestamp_ms: int
+    bundle_id: str
+    pipeline: str
+    experiments: dict[str, str]
+    items: tuple[str, ...]
+    sources: tuple[str, ...]
+    forced: bool = False
+    shadow: str = ""
+    voters: tuple[str, ...] = ()
+    ranks: tuple[tuple[int, ...], ...] = ()
+    degraded: bool = False
+    cached: bool = False
+    latency_ms: float = 0.0
+    context: Context = {}
+
+
+class Event(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One thing that a user did.
+
+    Args:
+        event_id: the same id twice is the same event.
+        type: what was done.
+        user_id: by whom.
+        item_id: with which item.
+        timestamp_ms: when, milliseconds since 1970.
+        value: stars of a rating, revenue of a purchase; None where there is none.
+        request_id: of the list in which the item was found, where it was in one.
+        context: what the caller says of the situation.
+    """
+
+    event_id: str
+    type: EventType
+    user_id: str
+    item_id: str
+    timestamp_ms: int
+    value: float | None = None
+    request_id: str | None = None
+    context: Context = {}
+
+
+def encode_records(batch: Sequence[Exposure] | Sequence[Event]) -> dict[bytes, bytes]:
+    """Fields of one stream entry."""
+    return {_FIELD: msgspec.json.encode(batch)}
+
+
+def decode_exposures(fields: Mapping[bytes, bytes]) -> list[Exposure]:
+    """The exposures of one entry. Raises FormatError."""
+    return _decode(fields, Exposure)
+
+
+def decode_recorded_events(fields: Mapping[bytes, bytes]) -> list[Event]:
+    """The events of one entry. Raises FormatError."""
+    return _decode(fields, Event)
+
+
+def _decode(fields: Mapping[bytes, bytes], record: type[R]) -> list[R]:
+    try:
+        return msgspec.json.decode(fields[_FIELD], type=list[record])  # type: ignore[valid-type] # a type at run time
+    except (KeyError, ValueError) as exc:
+        raise FormatError(f"{record.__name__.lower()}: {exc}") from exc
