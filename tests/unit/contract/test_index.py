@@ -68,6 +68,19 @@ class TestIndex:
         np.testing.assert_allclose(found.scores, scores[found.items], rtol=1e-5)
         assert (found.items.dtype, found.scores.dtype) == (np.int32, np.float32)
 
+    @pytest.mark.parametrize("allowed", [[], [7], list(range(0, 50, 3)), list(range(50))])
+    @pytest.mark.parametrize("excluded", [[], [7, 9, 12]])
+    def test_what_is_allowed_alone(
+        self, make: MakeIndex, vectors: Floats, allowed: list[int], excluded: list[int]
+    ) -> None:
+        query, mask = np.random.default_rng(1).normal(size=8).astype(np.float32), np.zeros(50, bool)
+        mask[allowed] = True
+
+        found = make(vectors).search(query, 7, item_numbers(excluded), mask)
+
+        others = [*excluded, *(item for item in range(50) if item not in allowed)]
+        assert found.items.tolist() == literal_top_n((vectors @ query).tolist(), 7, others)
+
     def test_ties_come_out_alike_every_time(self, make: MakeIndex) -> None:
         vectors, query = np.ones((40, 4), np.float32), np.ones(4, np.float32)
 
