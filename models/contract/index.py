@@ -54,7 +54,7 @@ class FaissIndex:
 
 def _passing(allowed: Array) -> faiss.SearchParameters:
     # The stubs know neither that faiss wraps these constructors for numpy nor that it takes keywords.
-    bits = faiss.IDSelectorBitmap(np.packbits(allowed, bitorder="little"))  # type: ignore[arg-type]
+    bits = faiss.IDSelectorBitmap(np.packbits(allowed, bitorder="little"))  # type: ignore[arg-type, call-arg]
     return faiss.SearchParameters(sel=bits)  # type: ignore[call-arg]
 
 
