@@ -70,8 +70,10 @@ def top_n(scores: Floats, n: int, excluded: Ints, allowed: Array | None = None) 
     """
     masked = scores.astype(np.float32, copy=True)
     masked[excluded] = -np.inf
-    if allowed is not None:
-        masked[~allowed] = -np.inf
+    if allowed is not None:  # picked out, not masked: among many equal scores a partial sort takes ten times as long
+        items = np.flatnonzero(allowed)
+        best = top_n(masked[items], n, np.empty(0, np.int32))
+        return RankedList(items[best.items].astype(np.int32), best.scores)
     n = min(n, len(masked))
     if n == 0:
         return RankedList(np.empty(0, np.int32), np.empty(0, np.float32))

@@ -34,6 +34,20 @@ class TestTopN:
         assert found.items.tolist() == literal_top_n(scores, n, excluded)
         assert found.scores.tolist() == [scores[item] for item in found.items]
 
+    @given(
+        scores=st.lists(st.sampled_from([-np.inf, -1.0, 0.0, 0.5, 2.0]), max_size=12),
+        n=st.integers(0, 15),
+        data=st.data(),
+    )
+    def test_is_a_stable_sort_of_what_is_allowed(self, scores: list[float], n: int, data: st.DataObject) -> None:
+        excluded = data.draw(st.lists(st.integers(0, len(scores) - 1) if scores else st.nothing()))
+        allowed = data.draw(st.lists(st.booleans(), min_size=len(scores), max_size=len(scores)))
+
+        found = top_n(np.asarray(scores, np.float32), n, item_numbers(excluded), np.asarray(allowed, bool))
+
+        others = [*excluded, *(item for item, may in enumerate(allowed) if not may)]
+        assert found.items.tolist() == literal_top_n(scores, n, others)
+
     def test_what_is_given_stays_as_it_was(self) -> None:
         scores = np.asarray([1.0, 2.0], np.float32)
 
