@@ -67,6 +67,8 @@ def constrain(query: Query, seen: Array, history: Ints, snapshot: Snapshot, hidd
     watched = [snapshot.items_of(seen), history] if query.exclude_seen else []
     named = [snapshot.catalogue.numbers(query.exclude_items)] if query.exclude_items else []
     excluded = np.concatenate([*watched, *named]) if watched or named else item_numbers([])
+    if not (query.filters or query.candidates is not None or hidden or query.explain):  # most requests
+        return Constraints(excluded, None, NOTHING_LEFT_OUT, ())
     rules = _Rules(
         shown=snapshot.shown(hidden),
         passing=snapshot.filters.passing(query.filters),
