@@ -27,6 +27,7 @@ class FanoutRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         prompt: token ids, read once for all models.
         n: how many next tokens to rank for each.
         exclude: token ids that must not be ranked; their probability becomes zero before normalisation.
+        allow: token ids that alone may be ranked, all others' probability becomes zero; None: all.
         timeout_ms: what is left of the caller's deadline; what cannot be answered in it is dropped. None: no deadline.
         encoding_format: of the answer's numbers.
     """
@@ -35,6 +36,7 @@ class FanoutRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     prompt: list[int]
     n: int = 100
     exclude: list[int] = []
+    allow: list[int] | None = None
     timeout_ms: float | None = None
     encoding_format: Encoding = "base64"
 

@@ -24,6 +24,7 @@ from service.json_response import json_response
 from service.wire import FANOUT_PATH, FanoutRequest, FanoutResponse, FanoutResult, ModelError, encode_ranking
 
 GARBAGE = b'{"choices": [{"logprobs": {"top_logprobs": [{"token_id:x": "high"}]}}], "data": [{"model": 7}]}'
+FORBIDDEN = -9999.0  # how vLLM writes the log-probability of a token that is not allowed
 
 
 class Mode(StrEnum):
@@ -136,8 +137,11 @@ class StubWorker:
         if not self._knows(model):
             return json_response({"error": {"message": f"The model `{model}` does not exist."}}, 404)
         self.counts["finished"] += 1
-        excluded = [int(token) for token in asked["logit_bias"]]
-        return json_response(_completion(self._ranked(model, asked["prompt"], excluded, asked["logprobs"])))
+        excluded = [int(token) for token in asked.get("logit_bias", {})]
+        allowed = asked.get("allowed_token_ids")
+        ranking = self._ranked(model, asked["prompt"], excluded, allowed, asked["logprobs"])
+        scores = np.where(np.isfinite(ranking.scores), ranking.scores, FORBIDDEN)
+        return json_response(_completion(RankedList(ranking.items, scores)))
 
     async def fan_out(self, request: Request) -> Response:
         """``POST /v1/fanout``."""
@@ -191,13 +195,17 @@ class StubWorker:
     def _result(self, model: str, asked: FanoutRequest) -> FanoutResult:
         if not self._knows(model) or self.orders.forgetful:
             return FanoutResult(model, error=ModelError(f"The model `{model}` does not exist.", "NotFoundError", 404))
-        ranking = self._ranked(model, asked.prompt, asked.exclude, asked.n)
-        keep = ~np.isin(ranking.items, asked.exclude)
+        ranking = self._ranked(model, asked.prompt, asked.exclude, asked.allow, asked.n)
+        keep = ~np.isin(ranking.items, asked.exclude) & np.isfinite(ranking.scores)
         return encode_ranking(model, RankedList(ranking.items[keep], ranking.scores[keep]), asked.encoding_format)
 
-    def _ranked(self, model: str, prompt: list[int], excluded: list[int], n: int) -> RankedList:
+    def _ranked(
+        self, model: str, prompt: list[int], excluded: list[int], allowed: list[int] | None, n: int
+    ) -> RankedList:
         scores = stub_scores(self._answers_as(model), tuple(prompt), self.n_items).copy()
         scores[excluded] -= 100.0
+        if allowed is not None:
+            scores[np.setdiff1d(np.arange(len(scores)), allowed)] = -np.inf
         best = np.argsort(-scores, kind="stable")[:n]
         return RankedList(item_numbers(best), scores[best])
 

@@ -143,10 +143,24 @@ def write_stub_model(parts: Parts) -> ModelSpec:
 def _write_files(directory: Path, cf: CFModel, anchors: Floats) -> None:
     directory.mkdir(parents=True, exist_ok=True)
     numbers = range(cf.n_items)
-    Catalogue(Item(f"i{number}", title=f"Item {number}") for number in numbers).save(directory / CATALOGUE)
+    Catalogue(map(_item, numbers)).save(directory / CATALOGUE)
     np.save(directory / POPULARITY, np.asarray([1_000 / (1 + number) for number in numbers], dtype=np.float32))
     cf.save(directory / CF_MODEL)
     save_file({"anchors": np.ascontiguousarray(anchors)}, directory / COMMUNITIES)
+
+
+def _item(number: int) -> Item:
+    """Brands, categories and prices in turn. Every tenth item is of no brand, the price of every 13th is no number."""
+    return Item(
+        f"i{number}",
+        title=f"Item {number}",
+        brand=f"brand {number % 7}" if number % 10 else None,
+        categories=(f"category {number % 5}", f"category {5 + number % 3}"),
+        attributes={
+            "price": f"{1 + number * 37 % 200}.50" if number % 13 else "on request",
+            "year": str(1990 + number % 30),
+        },
+    )
 
 
 def _stub_probe(parts: Parts) -> Probe:

@@ -15,7 +15,7 @@ from safetensors.numpy import load_file, save_file
 
 from models.contract.errors import BundleError
 from models.contract.index import ItemIndex, build_index
-from models.contract.types import Floats, Ints, RankedList
+from models.contract.types import Array, Floats, Ints, RankedList
 
 
 @dataclass(frozen=True)
@@ -52,13 +52,29 @@ class CFModel:
         """Scores of all items (n_items,) for a user embedding (d,), or (n, n_items) for (n, d). Equation 7."""
         return np.asarray(embedding @ self.item_factors.T + self.item_bias, dtype=np.float32)
 
-    def recommend(self, embedding: Floats, n: int, excluded: Ints) -> RankedList:
-        """The ``n`` best items for a user embedding (d,), none of ``excluded``."""
-        return self._index.search(np.append(embedding, np.float32(1.0)).astype(np.float32), n, excluded)
+    def recommend(self, embedding: Floats, n: int, excluded: Ints, allowed: Array | None = None) -> RankedList:
+        """The ``n`` best items for a user embedding (d,), none of ``excluded``.
+
+        ``allowed`` is (n_items,) bool, the items that may be recommended; None: all.
+        """
+        return self._index.search(np.append(embedding, np.float32(1.0)).astype(np.float32), n, excluded, allowed)
+
+    def similar(self, item: int, n: int, excluded: Ints, allowed: Array | None = None) -> RankedList:
+        """The ``n`` items that are nearest to an item, by the cosine of their embeddings, the item itself left out."""
+        query = self.item_factors[item] / _length(self.item_factors[item])
+        return self._directions.search(query, n, np.append(excluded, np.int32(item)), allowed)
+
+    def build_indexes(self) -> None:
+        """Build now what is otherwise built at its first use."""
+        _ = self._index, self._directions
 
     @cached_property
     def _index(self) -> ItemIndex:
         return build_index(np.concatenate([self.item_factors, self.item_bias[:, None]], axis=1))
+
+    @cached_property
+    def _directions(self) -> ItemIndex:
+        return build_index(self.item_factors / _length(self.item_factors))
 
     def save(self, path: Path) -> None:
         """Write the parameters as safetensors."""
@@ -78,6 +94,12 @@ class CFModel:
             if tensors[name].shape != shape:
                 raise BundleError(f"{path}: {name} has shape {tensors[name].shape}, expected {shape}")
         return model
+
+
+def _length(vectors: Floats) -> Floats:
+    """Euclidean lengths of rows, kept as the last axis; of a row of zeros a number that can divide it."""
+    lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
+    return np.asarray(np.maximum(lengths, np.finfo(np.float32).tiny), dtype=np.float32)
 
 
 _TENSORS = ("encoder_weight", "encoder_bias", "item_factors", "item_bias")

@@ -5,7 +5,7 @@ from typing import Protocol
 import faiss
 import numpy as np
 
-from models.contract.types import Floats, Ints, RankedList
+from models.contract.types import Array, Floats, Ints, RankedList
 
 EXACT_BELOW_ITEMS = 20_000  # one numpy product is faster than a faiss call for small catalogues
 
@@ -13,8 +13,11 @@ EXACT_BELOW_ITEMS = 20_000  # one numpy product is faster than a faiss call for 
 class ItemIndex(Protocol):
     """Finds the items with the largest inner product."""
 
-    def search(self, query: Floats, n: int, excluded: Ints) -> RankedList:
-        """The best ``n`` items for ``query`` (d,), none of ``excluded``; fewer where the catalogue ends."""
+    def search(self, query: Floats, n: int, excluded: Ints, allowed: Array | None = None) -> RankedList:
+        """The best ``n`` items for ``query`` (d,), none of ``excluded``; fewer where the catalogue ends.
+
+        ``allowed`` is (n_items,) bool, the items that may be found; None: all.
+        """
         ...
 
 
@@ -24,27 +27,35 @@ class ExactIndex:
     def __init__(self, vectors: Floats) -> None:
         self._vectors = np.ascontiguousarray(vectors, dtype=np.float32)
 
-    def search(self, query: Floats, n: int, excluded: Ints) -> RankedList:
+    def search(self, query: Floats, n: int, excluded: Ints, allowed: Array | None = None) -> RankedList:
         """See :class:`ItemIndex`."""
-        return top_n(self._vectors @ query, n, excluded)
+        return top_n(self._vectors @ query, n, excluded, allowed)
 
 
 class FaissIndex:
     """faiss flat inner-product index. Asks for as many more items as are excluded, so that ``n`` remain.
 
-    Items of exactly equal score come in faiss's order, which is always the same.
+    Where some items alone are allowed, faiss passes over all others. Items of exactly equal score come in faiss's
+    order, which is always the same.
     """
 
     def __init__(self, vectors: Floats) -> None:
         self._index = faiss.IndexFlatIP(vectors.shape[1])
         self._index.add(np.ascontiguousarray(vectors, dtype=np.float32))
 
-    def search(self, query: Floats, n: int, excluded: Ints) -> RankedList:
+    def search(self, query: Floats, n: int, excluded: Ints, allowed: Array | None = None) -> RankedList:
         """See :class:`ItemIndex`."""
         wanted = min(n + len(excluded), self._index.ntotal)
-        scores, items = self._index.search(query[None, :].astype(np.float32), wanted)
+        parameters = None if allowed is None else _passing(allowed)
+        scores, items = self._index.search(query[None, :].astype(np.float32), wanted, params=parameters)
         keep = ~np.isin(items[0], excluded) & (items[0] >= 0)  # -1: a score that is no number
         return RankedList(items[0][keep][:n].astype(np.int32), scores[0][keep][:n])
+
+
+def _passing(allowed: Array) -> faiss.SearchParameters:
+    # The stubs know neither that faiss wraps these constructors for numpy nor that it takes keywords.
+    bits = faiss.IDSelectorBitmap(np.packbits(allowed, bitorder="little"))  # type: ignore[arg-type, call-arg]
+    return faiss.SearchParameters(sel=bits)  # type: ignore[call-arg]
 
 
 def build_index(vectors: Floats) -> ItemIndex:
@@ -52,10 +63,17 @@ def build_index(vectors: Floats) -> ItemIndex:
     return ExactIndex(vectors) if len(vectors) < EXACT_BELOW_ITEMS else FaissIndex(vectors)
 
 
-def top_n(scores: Floats, n: int, excluded: Ints) -> RankedList:
-    """The ``n`` best of ``scores`` (n_items,), none of ``excluded``; equal scores by item number."""
+def top_n(scores: Floats, n: int, excluded: Ints, allowed: Array | None = None) -> RankedList:
+    """The ``n`` best of ``scores`` (n_items,), none of ``excluded``; equal scores by item number.
+
+    ``allowed`` is (n_items,) bool, the items that may be listed; None: all.
+    """
     masked = scores.astype(np.float32, copy=True)
     masked[excluded] = -np.inf
+    if allowed is not None:  # picked out, not masked: among many equal scores a partial sort takes ten times as long
+        items = np.flatnonzero(allowed)
+        best = top_n(masked[items], n, np.empty(0, np.int32))
+        return RankedList(items[best.items].astype(np.int32), best.scores)
     n = min(n, len(masked))
     if n == 0:
         return RankedList(np.empty(0, np.int32), np.empty(0, np.float32))

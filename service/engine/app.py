@@ -34,6 +34,7 @@ from service.engine.schemas import (
     Limits,
     LoadAdapterRequest,
     UnloadAdapterRequest,
+    allowances,
     biases,
     check_fanout,
     completion_response,
@@ -161,8 +162,9 @@ class Engine:
         body.check(self._limits)
         tokens = token_ids(body.prompt, "prompt", self._limits)
         biased_tokens, added = biases(body.logit_bias, self._limits)
+        allowed = allowances(body.allowed_token_ids, "allowed_token_ids", self._limits)
         hold = self._adapters.hold(body.model)
-        query = Query(tokens, hold.slots[body.model], body.n_best(self._limits), biased_tokens, added)
+        query = Query(tokens, hold.slots[body.model], body.n_best(self._limits), biased_tokens, added, allowed)
         answer = await _unless_gone(request, self.batcher.submit(query, left=hold.release))
         return json_response(completion_response(body.model, len(tokens), answer.ranking, body.logprobs))
 
@@ -182,13 +184,14 @@ class Engine:
         check_fanout(body, self._limits)
         tokens = token_ids(body.prompt, "prompt", self._limits)
         excluded = exclusions(body.exclude, self._limits)
+        allowed = allowances(body.allow, "allow", self._limits)
         n_best = min(body.n, self._limits.vocabulary_size)
         deadline = inf if body.timeout_ms is None else arrived + body.timeout_ms / 1000
         hold = self._adapters.hold_all(body.models)
         slots = hold.slots
         if not slots:
             raise NotFoundError(f"None of the models exists: {', '.join(body.models)}", "models")
-        queries = [Query(tokens, slot, n_best, *excluded) for slot in slots.values()]
+        queries = [Query(tokens, slot, n_best, *excluded, allowed) for slot in slots.values()]
         answers = await _unless_gone(request, self.batcher.submit_all(queries, deadline, hold.release))
         rankings = {name: answer.ranking for name, answer in zip(slots, answers, strict=True)}
         results = [

@@ -34,6 +34,9 @@ class Wanted(Protocol):
     @property
     def biases(self) -> Floats: ...
 
+    @property
+    def allowed(self) -> Ints | None: ...
+
 
 @dataclass(frozen=True)
 class HeadParts:
@@ -103,9 +106,11 @@ def _directions(full: Tensor) -> Tensor:
 def rank(logits: Tensor, queries: Sequence[Wanted]) -> list[RankedList]:
     """The best tokens of each row of logits (n, vocabulary), with log-probabilities. The logits are changed.
 
-    Tokens whose bias is minus infinity are not ranked, so that a list can be shorter than was asked for.
+    Tokens whose bias is minus infinity or that are not allowed are not ranked, so that a list can be shorter than was
+    asked for.
     """
     _add_biases(logits, queries)
+    _keep_allowed(logits, queries)
     values, tokens = top_k(logits, min(max(query.n_best for query in queries), logits.shape[1]))
     # One token's log-probability gives the normaliser: log_softmax takes one pass, logsumexp several. The others' are
     # not read from it, as equal after rounding they would lose their order.
@@ -143,10 +148,26 @@ def top_k(logits: Tensor, k: int) -> tuple[Tensor, Tensor]:
 
 
 def _add_biases(logits: Tensor, queries: Sequence[Wanted]) -> None:
-    columns = np.concatenate([query.biased_tokens for query in queries])
-    if not len(columns):
+    if not any(len(query.biased_tokens) for query in queries):
         return
-    rows = np.repeat(np.arange(len(queries)), [len(query.biased_tokens) for query in queries])
+    where = _cells(range(len(queries)), [query.biased_tokens for query in queries], logits.device)
     biases = np.concatenate([query.biases for query in queries])
-    where = (torch.from_numpy(rows).to(logits.device), torch.from_numpy(columns.astype(np.int64)).to(logits.device))
     logits.index_put_(where, torch.from_numpy(biases).to(logits.device), accumulate=True)
+
+
+def _keep_allowed(logits: Tensor, queries: Sequence[Wanted]) -> None:
+    """Of rows whose query allows some tokens alone, all other logits become minus infinity."""
+    narrowed = {row: query.allowed for row, query in enumerate(queries) if query.allowed is not None}
+    if not narrowed:
+        return
+    where = _cells(list(narrowed), list(narrowed.values()), logits.device)
+    kept = logits[where]
+    logits[list(narrowed)] = -torch.inf
+    logits[where] = kept
+
+
+def _cells(rows: Sequence[int], columns: Sequence[Ints], device: torch.device) -> tuple[Tensor, Tensor]:
+    """Row and column of every cell, ``columns[i]`` (m_i,) being those in ``rows[i]``."""
+    row_numbers = np.repeat(np.asarray(rows, np.int64), [len(some) for some in columns])
+    column_numbers = np.concatenate(columns).astype(np.int64)
+    return torch.from_numpy(row_numbers).to(device), torch.from_numpy(column_numbers).to(device)

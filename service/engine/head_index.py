@@ -38,9 +38,12 @@ class HeadIndex:
         self._sample = rows[self._sampled].T
 
     def covers(self, query: Wanted) -> bool:
-        """Whether a search can answer: a list is wanted, and biases exclude tokens, few enough to be passed over."""
-        excluded = bool(np.isneginf(query.biases).all())
-        return query.n_best > 0 and len(query.biased_tokens) <= MAX_EXCLUDED and excluded
+        """Whether a search can answer: a list is wanted, and biases exclude tokens, few enough to be passed over.
+
+        Where some tokens alone are allowed, those may lie in any of the lists that are not searched.
+        """
+        excluded = bool(np.isneginf(query.biases).all()) and len(query.biased_tokens) <= MAX_EXCLUDED
+        return query.n_best > 0 and query.allowed is None and excluded
 
     def ranked(self, narrow: Floats, queries: Sequence[Wanted]) -> list[RankedList]:
         """The best tokens of states (n, width), with estimated log-probabilities; every bias excludes its token.

@@ -70,6 +70,7 @@ class Query:
         n_best: how many next tokens are wanted; 0 where only the state is.
         biased_tokens: (m,) token ids whose logits are changed before ranking.
         biases: (m,) what is added to them; minus infinity excludes a token.
+        allowed: (k,) token ids that alone may be ranked; None: all.
     """
 
     tokens: Ints
@@ -77,6 +78,7 @@ class Query:
     n_best: int = 0
     biased_tokens: Ints = field(default_factory=_no_ints)
     biases: Floats = field(default_factory=_no_floats)
+    allowed: Ints | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,6 +46,7 @@ class CompletionRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True)
     logprobs: int | None = None
     temperature: float | None = None
     logit_bias: dict[int, float] | None = None
+    allowed_token_ids: list[int] | None = None
     n: int | None = 1
     echo: bool | None = False
     stream: bool | None = False
@@ -167,6 +168,15 @@ def exclusions(tokens: Sequence[int], limits: Limits) -> tuple[Ints, Floats]:
         return np.empty(0, np.int32), np.empty(0, np.float32)
     checked = _checked_tokens(tokens, "exclude", limits)
     return checked, np.full(len(checked), -np.inf, np.float32)
+
+
+def allowances(tokens: Sequence[int] | None, name: str, limits: Limits) -> Ints | None:
+    """Token ids that alone may be ranked; None: all. Raises BadRequestError where there are none."""
+    if tokens is None:
+        return None
+    if not tokens:
+        raise BadRequestError(f"{name}: must hold at least one token id, or be left out", name)
+    return _checked_tokens(tokens, name, limits)
 
 
 def fanout_error(model: str, error: EngineError) -> FanoutResult:

@@ -10,6 +10,7 @@ from service.gateway.bundles.follower import SnapshotFollower
 from service.gateway.ranking.recommend import Recommender
 from service.gateway.respond import Responder
 from service.gateway.settings import PoolSettings, Settings
+from service.gateway.store.availability import AvailabilityFollower
 from service.gateway.store.exposures import ExposureLog
 from service.gateway.store.redis_store import RedisStore
 from service.gateway.telemetry import Telemetry
@@ -29,6 +30,7 @@ class Gateway:
     store: RedisStore
     pools: list[WorkerPool]
     follower: SnapshotFollower
+    availability: AvailabilityFollower
     responder: Responder
     exposures: ExposureLog
 
@@ -67,6 +69,7 @@ async def running_gateway(settings: Settings) -> AsyncIterator[Gateway]:
     gateway = _build(settings)
     loops = [
         asyncio.create_task(every(settings.bundle_poll_ms / 1e3, gateway.follower.follow)),
+        asyncio.create_task(every(settings.bundle_poll_ms / 1e3, gateway.availability.follow)),
         asyncio.create_task(every(EXPOSURE_INTERVAL_SECONDS, gateway.exposures.write_batch)),
     ]
     try:
@@ -88,7 +91,9 @@ def _build(settings: Settings) -> Gateway:
         store, list(pools.values()), settings.bundle_root, settings.bundle_wait_s, telemetry.bundle_changed
     )
     exposures = ExposureLog(store, settings.exposures_kept, telemetry.exposures)
-    responder = Responder(settings, lambda: follower.snapshot, store, Recommender(pools), exposures, telemetry)
+    availability = AvailabilityFollower(store, telemetry.items_hidden)
+    recommender = Recommender(pools, lambda: availability.hidden)
+    responder = Responder(settings, lambda: follower.snapshot, store, recommender, exposures, telemetry)
     telemetry.watch_in_flight(lambda: responder.in_flight)
     return Gateway(
         settings=settings,
@@ -96,6 +101,7 @@ def _build(settings: Settings) -> Gateway:
         store=store,
         pools=list(pools.values()),
         follower=follower,
+        availability=availability,
         responder=responder,
         exposures=exposures,
     )

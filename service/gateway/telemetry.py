@@ -139,6 +139,7 @@ class Telemetry:
 
     def _describe_bundles(self) -> None:
         self._bundle = self._gauge("bundle_info", "1 for the bundle in service", ("bundle",))
+        self._hidden = self._gauge("items_hidden", "Items that operators have taken out of every list", ())
         self._bundle_events = self._counter("bundle_events", "Bundles loaded, refused, put in service", ("outcome",))
 
     def watch_in_flight(self, count: Callable[[], int]) -> None:
@@ -199,6 +200,10 @@ class Telemetry:
         if outcome == "in_service":
             self._bundle.clear()
             self._bundle.labels(bundle_id).set(1)
+
+    def items_hidden(self, count: int) -> None:
+        """So many items are hidden from now on."""
+        self._hidden.set(count)
 
     def exposition(self) -> bytes:
         """The metrics in Prometheus' text format."""

@@ -147,7 +147,7 @@ def _seconds(retry_after: str) -> float:
 
 
 def parse_ranking(body: bytes, completion: Completion) -> RankedList:
-    """Items of a completion answer, best first, ties by item number; nothing excluded, nothing that is no item.
+    """Items of a completion answer, best first, ties by item number: only those that may be ranked.
 
     Raises ValueError on anything but one position with finite log-probabilities of distinct token ids.
     """
@@ -185,6 +185,8 @@ def _ranked(tokens: Ints, scores: Array, completion: Completion) -> RankedList:
     if not (np.abs(scores) < MAX_LOGPROB).all() or len(set(items.tolist())) != len(items):
         raise ValueError("expected finite log-probabilities of distinct tokens")
     keep = (items >= 0) & (items < completion.n_items) & ~np.isin(items, completion.excluded)
+    if completion.allowed is not None:  # vLLM fills up with others where fewer are allowed than were asked for
+        keep &= np.isin(items, completion.allowed)
     items, best = items[keep], np.asarray(scores[keep], dtype=np.float32)
     order = np.lexsort((items, -best))[: completion.candidates]
     return RankedList(items[order], best[order])

@@ -92,6 +92,8 @@ class Completion:
         excluded: item numbers that must not be ranked; they travel as ``logit_bias``, with the start token.
         n_items: how many items there are.
         item_offset: token id of item 0. It is 0 in the item-token form alone, where the start token follows the items.
+        allowed: item numbers that alone may be ranked, none of them excluded; they travel as ``allowed_token_ids``, in
+            the place of what is excluded. None: all.
     """
 
     prompt: list[int]
@@ -99,6 +101,7 @@ class Completion:
     excluded: Ints
     n_items: int
     item_offset: int = 0
+    allowed: Ints | None = None
 
     def body(self, model: str) -> bytes:
         """JSON body of ``POST /v1/completions`` for one adapter."""
@@ -110,7 +113,8 @@ class Completion:
             models=list(models),
             prompt=self.prompt,
             n=self.candidates,
-            exclude=self._excluded_tokens(),
+            exclude=[] if self.allowed is not None else self._excluded_tokens(),
+            allow=self._allowed_tokens(),
             timeout_ms=timeout_seconds * 1e3,
         )
         return msgspec.json.encode(request)
@@ -118,19 +122,25 @@ class Completion:
     @cached_property
     def _shared_body(self) -> bytes:
         # Encoded once for all communities of a request: the exclusions may be a thousand entries.
-        fields = {
+        fields: dict[str, object] = {
             "prompt": self.prompt,
             "max_tokens": 1,
             "temperature": 0,
             "logprobs": self.candidates,
             "return_tokens_as_token_ids": True,
-            "logit_bias": dict.fromkeys(map(str, self._excluded_tokens()), EXCLUDING_BIAS),
         }
+        if self.allowed is not None:
+            fields["allowed_token_ids"] = self._allowed_tokens()
+        else:
+            fields["logit_bias"] = dict.fromkeys(map(str, self._excluded_tokens()), EXCLUDING_BIAS)
         return orjson.dumps(fields)[1:]
 
     def _excluded_tokens(self) -> list[int]:
         tokens: list[int] = (self.excluded + self.item_offset).tolist()
         return tokens if self.item_offset else [*tokens, start_token(self.n_items)]
+
+    def _allowed_tokens(self) -> list[int] | None:
+        return None if self.allowed is None else (self.allowed + self.item_offset).tolist()
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,8 @@ pytestmark = pytest.mark.vllm
 N_ITEMS = 1500
 ADAPTERS = ("global", "c00", "c01", "c02")
 
+NOT_ALLOWED = -9999.0  # vLLM's word for minus infinity
+
 Ranking = dict[str, float]
 
 
@@ -40,7 +42,14 @@ class Worker:
             body = {"lora_name": bundle.adapter_name(adapter), "lora_path": str(bundle.adapter_path(adapter))}
             post(f"{self.url}/v1/load_lora_adapter", body)
 
-    def ranked(self, model: str, history: list[int], n: int = 10, excluded: list[int] | None = None) -> Ranking:
+    def ranked(
+        self,
+        model: str,
+        history: list[int],
+        n: int = 10,
+        excluded: list[int] | None = None,
+        allowed: list[int] | None = None,
+    ) -> Ranking:
         """The ranked tokens after a history."""
         body: dict[str, Any] = {
             "model": model,
@@ -50,6 +59,7 @@ class Worker:
             "logprobs": n,
             "return_tokens_as_token_ids": True,
             "logit_bias": {str(item): -100.0 for item in excluded or []},
+            "allowed_token_ids": allowed,
         }
         answer = post(f"{self.url}/v1/completions", body)
         ranked: Ranking = answer["choices"][0]["logprobs"]["top_logprobs"][0]
@@ -121,6 +131,21 @@ def test_same_list_without_hundreds_of_excluded_items(engine: Worker, vllm: Work
     ours = engine.ranked(model, [5, 6], 100, excluded)
     same_ranking(ours, vllm.ranked(model, [5, 6], 100, excluded))
     assert not {f"token_id:{item}" for item in excluded} & ours.keys()
+
+
+def test_what_is_allowed_alone_is_the_full_list_restricted_to_it(engine: Worker, vllm: Worker, bundle: Bundle) -> None:
+    """Also where fewer tokens are allowed than log-probabilities were asked for: vLLM fills up, the client drops."""
+    model = bundle.adapter_name("c01")
+    full = [int(name.removeprefix("token_id:")) for name in engine.ranked(model, [5, 6], 700)]
+    allowed = [item for item in full[::9] if item < N_ITEMS]
+    for n in (20, len(allowed) + 15):
+        best = [f"token_id:{item}" for item in allowed[:n]]
+        ours = engine.ranked(model, [5, 6], n, allowed=allowed)
+        assert list(ours) == best
+        theirs = vllm.ranked(model, [5, 6], n, allowed=allowed)
+        others = {score for token, score in theirs.items() if token not in best}
+        assert others <= {NOT_ALLOWED}
+        same_ranking(ours, {token: score for token, score in theirs.items() if token in best})
 
 
 def test_same_answers_to_concurrent_calls(engine: Worker, vllm: Worker, bundle: Bundle) -> None:

@@ -3,7 +3,7 @@
 from typing import Annotated, Any, Self
 
 import orjson
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 
 from service.gateway.bundles.snapshot import Snapshot
 from service.gateway.respond import Served
@@ -44,6 +44,21 @@ class FilterBody(BaseModel):
         return AttributeFilter(any_of, tuple(self.none_of), self.min, self.max)
 
 
+def _as_rules(given: object) -> object:
+    """A bare list is short for the values that are allowed."""
+    return {"any_of": given} if isinstance(given, list) else given
+
+
+FilterField = Annotated[
+    FilterBody,
+    BeforeValidator(_as_rules),
+    WithJsonSchema(
+        {"anyOf": [{"type": "array", "items": {"type": "string"}, "minItems": 1}, FilterBody.model_json_schema()]}
+    ),
+]
+"""One field, not a union: an error then names what the caller wrote, not the ways in which it was tried."""
+
+
 class RecommendRequest(BaseModel):
     """Body of ``POST /recommend``."""
 
@@ -62,7 +77,7 @@ class RecommendRequest(BaseModel):
     candidates: list[Id] | None = Field(
         default=None, min_length=1, max_length=MAX_HISTORY, description="rank only these"
     )
-    filters: dict[AttributeName, list[Text] | FilterBody] = Field(
+    filters: dict[AttributeName, FilterField] = Field(
         default={}, max_length=MAX_ATTRIBUTES, description="by attribute: allowed values, or any_of, none_of, min, max"
     )
     strict_filters: bool = Field(
@@ -90,10 +105,7 @@ class RecommendRequest(BaseModel):
             exclude_items=tuple(self.exclude_items),
             exclude_seen=self.exclude_seen,
             candidates=None if self.candidates is None else tuple(self.candidates),
-            filters={
-                name: AttributeFilter(any_of=tuple(wanted)) if isinstance(wanted, list) else wanted.filter()
-                for name, wanted in self.filters.items()
-            },
+            filters={name: wanted.filter() for name, wanted in self.filters.items()},
             strict_filters=self.strict_filters,
             diversity=self.diversity,
             max_per=self.max_per,

@@ -1,8 +1,8 @@
 """A bundle in memory: what one request is served from, from its first line to its last."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +18,9 @@ from models.contract.profile import build_profile
 from models.contract.prompts import Prompts, load_prompts
 from models.contract.selection import GLOBAL_VOTER
 from models.contract.types import Array, Floats, Ints, Membership, Profile, RankedList
+from service.gateway.bundles.attributes import Attributes
+from service.gateway.bundles.filters import Filters
+from service.gateway.bundles.item_set import ItemSet
 
 ANCHORS, ITEMS = "anchors", "items"
 
@@ -59,9 +62,10 @@ class Snapshot:
         manifest = self.bundle.manifest
         return build_profile(self.cf, self.anchors, manifest.bandwidth, manifest.kernel, history)
 
-    def most_popular(self, n: int, excluded: Ints) -> RankedList:
-        """The ``n`` most popular items, none of ``excluded``."""
-        items = self._by_popularity[: n + len(excluded)]
+    def most_popular(self, n: int, excluded: Ints, allowed: Array | None = None) -> RankedList:
+        """The ``n`` most popular items, none of ``excluded``; ``allowed`` is (n_items,) bool, None: all items."""
+        wanted = n + len(excluded)
+        items = self._by_popularity[:wanted] if allowed is None else self._popular_among(allowed, wanted)
         items = items[~np.isin(items, excluded)][:n]
         return RankedList(items, self.popularity[items])
 
@@ -81,6 +85,39 @@ class Snapshot:
         """(n_items,) bool, the items that a community may rank, or whoever is no community; None: all."""
         return None if self.items is None or membership is None else self.items[:, membership.community]
 
+    def shown(self, hidden: frozenset[str]) -> ItemSet | None:
+        """All items but those that are hidden, given by id; None where nothing is."""
+        return self._all_but(hidden) if hidden else None
+
+    @cached_property
+    def attributes(self) -> Attributes:
+        """What the items are like."""
+        return Attributes(self.catalogue)
+
+    @cached_property
+    def filters(self) -> Filters:
+        """Says which items pass a request's filters."""
+        return Filters(self.attributes, len(self.catalogue))
+
+    def warm(self) -> None:
+        """Build now what the first requests would wait for."""
+        self.attributes.warm()
+        self.cf.build_indexes()
+
+    def _popular_among(self, allowed: Array, wanted: int) -> Ints:
+        """At least ``wanted`` of the allowed items, the most popular ones, or all of them."""
+        looked_at = wanted
+        while True:
+            items = self._by_popularity[:looked_at]
+            items = items[allowed[items]]
+            if len(items) >= wanted or looked_at >= len(self._by_popularity):
+                return items
+            looked_at *= 4
+
+    @cached_property
+    def _all_but(self) -> Callable[[frozenset[str]], ItemSet]:
+        return lru_cache(1)(partial(_all_but, self.catalogue))
+
     @cached_property
     def _by_popularity(self) -> Ints:
         return np.argsort(-self.popularity, kind="stable").astype(np.int32)
@@ -90,6 +127,10 @@ class Snapshot:
         hashes = self.catalogue.hashes()
         order = np.argsort(hashes)
         return hashes[order], order.astype(np.int32)
+
+
+def _all_but(catalogue: Catalogue, hidden: frozenset[str]) -> ItemSet:
+    return ItemSet(np.ones(len(catalogue), bool)).without(catalogue.numbers(hidden))
 
 
 def load_snapshot(directory: Path) -> Snapshot:
@@ -109,6 +150,7 @@ def load_snapshot(directory: Path) -> Snapshot:
     except (OSError, KeyError, ValueError, SafetensorError) as exc:
         raise BundleError(f"{bundle.id}: {exc}") from exc
     _check_shapes(snapshot)
+    snapshot.warm()
     load_probe(bundle.directory, bundle.manifest.model.adapters)  # without one, no adapter could be trusted
     return snapshot
 

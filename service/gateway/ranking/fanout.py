@@ -1,6 +1,7 @@
 """A plan's calls, and what came of them: voters, and reasons where there is none."""
 
 from models.contract.selection import CF_VOTER, Voter, within
+from models.contract.types import Array
 from service.gateway.bundles.snapshot import Snapshot
 from service.gateway.ranking.plan import Plan
 from service.gateway.ranking.user import User
@@ -13,11 +14,18 @@ async def fan_out(plan: Plan, workers: Workers, deadline: float) -> list[Outcome
     return await workers.fan_out(plan.bundle_id, [call.adapter for call in plan.calls], plan.completion, deadline)
 
 
-def voters(plan: Plan, outcomes: list[Outcome], snapshot: Snapshot) -> list[Voter]:
-    """Those adapters that answered, each with the items that its community may rank."""
+def voters(plan: Plan, outcomes: list[Outcome], snapshot: Snapshot, allowed: Array | None = None) -> list[Voter]:
+    """Those adapters that answered, each with the items that its community may rank and that may be shown.
+
+    ``allowed`` is (n_items,) bool; None: all. What workers were told of it is not relied on.
+    """
     pairs = zip(plan.calls, outcomes, strict=True)
     return [
-        Voter(call.membership, within(outcome.ranking, snapshot.own_items(call.membership)), call.adapter)
+        Voter(
+            call.membership,
+            within(within(outcome.ranking, snapshot.own_items(call.membership)), allowed),
+            call.adapter,
+        )
         for call, outcome in pairs
         if outcome.kind is OutcomeKind.OK
     ]
@@ -27,7 +35,7 @@ def voters_here(plan: Plan, user: User, snapshot: Snapshot) -> list[Voter]:
     """Those who vote without a worker: the global CF model."""
     if user.profile is None or not plan.fusion.has_vote(CF_VOTER):
         return []
-    ranking = snapshot.cf.recommend(user.profile.embedding, plan.fusion.candidates, user.excluded)
+    ranking = snapshot.cf.recommend(user.profile.embedding, plan.fusion.candidates, user.excluded, user.mask)
     return [Voter(None, ranking, CF_VOTER)]
 
 

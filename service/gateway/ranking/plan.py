@@ -6,6 +6,7 @@ from models.contract.bundle import GLOBAL_ADAPTER
 from models.contract.selection import GLOBAL_VOTER, FusionSettings
 from models.contract.types import Membership
 from service.gateway.bundles.snapshot import Snapshot
+from service.gateway.ranking.narrowing import narrowed
 from service.gateway.ranking.settings import LocalPipeline, Pipeline
 from service.gateway.ranking.user import User
 from service.workers.types import Completion
@@ -34,7 +35,8 @@ def plan(pipeline: Pipeline, user: User, snapshot: Snapshot) -> Plan | None:
     """One call per community of the user, the nearest first, at most ``max_communities``, and one to a global voter.
 
     None where there is nobody to ask: the pipeline has no workers, nothing is known of the user, or the user belongs to
-    no community and the global adapter has no vote (then the CF model serves, equation 7).
+    no community and the global adapter has no vote (then the CF model serves, equation 7). None, too, where there is
+    nothing to ask about: no item is allowed.
     """
     if not isinstance(pipeline, LocalPipeline) or user.profile is None:
         return None
@@ -43,21 +45,25 @@ def plan(pipeline: Pipeline, user: User, snapshot: Snapshot) -> Plan | None:
     calls = [Call(membership, snapshot.adapter(membership)) for membership in nearest]
     if fusion.has_vote(GLOBAL_VOTER):
         calls.append(Call(None, GLOBAL_ADAPTER))
-    if not calls:
+    completion = narrowed(_completion(user, fusion, snapshot), user.allowed)
+    if not calls or completion is None:
         return None
-    prompts = snapshot.prompts
     return Plan(
         pool=pipeline.pool,
         bundle_id=snapshot.id,
-        completion=Completion(
-            prompt=prompts.prompt(user.history),
-            candidates=fusion.candidates,
-            excluded=user.excluded,
-            n_items=len(snapshot.catalogue),
-            item_offset=prompts.item_offset,
-        ),
+        completion=completion,
         calls=tuple(calls),
         fusion=fusion,
+    )
+
+
+def _completion(user: User, fusion: FusionSettings, snapshot: Snapshot) -> Completion:
+    return Completion(
+        prompt=snapshot.prompts.prompt(user.history),
+        candidates=fusion.candidates,
+        excluded=user.excluded,
+        n_items=len(snapshot.catalogue),
+        item_offset=snapshot.prompts.item_offset,
     )
 
 

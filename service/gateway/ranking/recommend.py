@@ -1,13 +1,13 @@
 """The use-case: from a query to an answer. Sees protocols only."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from models.contract.selection import Voter, fuse_voters, select
 from models.contract.types import RankedList
 from service.gateway.bundles.snapshot import Snapshot
 from service.gateway.ranking.explain import votes
-from service.gateway.ranking.fallback import chain
+from service.gateway.ranking.fallback import chain, has_model
 from service.gateway.ranking.fanout import failures, fan_out, voters, voters_here
 from service.gateway.ranking.plan import Plan, plan
 from service.gateway.ranking.settings import Pipeline
@@ -35,10 +35,12 @@ class Recommender:
 
     Args:
         pools: workers by the name of their pool.
+        hidden: gives the ids of items that must not be shown to anybody.
     """
 
-    def __init__(self, pools: Mapping[str, Workers]) -> None:
+    def __init__(self, pools: Mapping[str, Workers], hidden: Callable[[], frozenset[str]] = frozenset) -> None:
         self._pools = pools
+        self._hidden = hidden
 
     async def recommend(
         self, query: Query, known: Known, pipeline: Pipeline, snapshot: Snapshot, deadline: float, trace: Trace
@@ -52,19 +54,24 @@ class Recommender:
             snapshot: the bundle that the whole answer comes from.
             deadline: instant on the loop's clock by which the answer should be on its way.
             trace: notes what each stage took.
+
+        Raises:
+            ApiError: the query's filters are not possible with this bundle.
         """
         with trace.stage("plan"):
-            user = understand(query, decode_user(known.stored), snapshot)
+            user = understand(query, decode_user(known.stored), snapshot, self._hidden())
             planned = plan(pipeline, user, snapshot)
         heard = await self._ask(planned, user, snapshot, deadline, trace) if planned else _Heard()
         with trace.stage("fill"):
-            selection = select(heard.ranked, LOCAL, user.excluded, query.n, chain(pipeline, user, snapshot))
+            strict = bool(query.filters) and query.strict_filters and has_model(pipeline, user, heard.answered)
+            fallbacks = chain(pipeline, user, snapshot, models_alone=strict)
+            selection = select(heard.ranked, LOCAL, user.excluded, query.n, fallbacks)
         return Answer(
             selection=selection,
             votes=votes(selection.items, heard.voters, user.excluded, planned.fusion)
             if planned and query.explain
             else {},
-            reasons=(*known.reasons, *user.reasons, *heard.failures),
+            reasons=(*known.reasons, *user.reasons, *heard.failures, *_shortage(query, len(selection.items))),
             calls_asked=len(planned.calls) if planned else 0,
             calls_answered=heard.answered,
         )
@@ -74,8 +81,13 @@ class Recommender:
             outcomes = await fan_out(planned, self._pools[planned.pool], deadline - FINISH_SECONDS)
         trace.note("slowest_call", max(outcome.seconds for outcome in outcomes))
         with trace.stage("fuse"):
-            answered = voters(planned, outcomes, snapshot)
+            answered = voters(planned, outcomes, snapshot, user.mask)
             # Where no adapter answered there is nothing to fuse: the fallbacks say themselves whose list it is.
             heard = [*answered, *voters_here(planned, user, snapshot)] if answered else []
             ranked = fuse_voters(heard, user.excluded, planned.fusion)
         return _Heard(ranked, tuple(heard), len(answered), tuple(failures(planned, outcomes)))
+
+
+def _shortage(query: Query, n_found: int) -> list[Reason]:
+    """Why there are fewer items than were asked for, where filters are the reason."""
+    return [Reason("few_items_pass")] if query.filters and n_found < query.n else []

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Any, TypeVar, cast
 
@@ -14,6 +14,8 @@ from redis.exceptions import RedisError
 from models.contract.redis_schema import (
     CURRENT_BUNDLE,
     EXPOSURES,
+    HIDDEN_ITEMS,
+    HIDDEN_VERSION,
     history_key,
     profile_key,
     seen_key,
@@ -65,6 +67,32 @@ class RedisStore:
         """Append an entry to the capped stream of exposures. Raises StateUnavailableError."""
         fields = cast("dict[Any, Any]", entry)
         await self._guard(lambda: self._redis.xadd(EXPOSURES, fields, maxlen=kept, approximate=True), _soon())
+
+    async def hidden_version(self) -> int:
+        """Changes with the hidden items. Raises StateUnavailableError."""
+        value = cast("bytes | None", await self._guard(lambda: self._redis.get(HIDDEN_VERSION), _soon()))
+        return int(value or 0)
+
+    async def hidden(self) -> frozenset[str]:
+        """Ids of the items that operators have taken out of every list. Raises StateUnavailableError."""
+        members = cast("set[bytes]", await self._guard(lambda: self._redis.smembers(HIDDEN_ITEMS), _soon()))
+        return frozenset(member.decode(errors="replace") for member in members)
+
+    async def hide(self, item_ids: Sequence[str]) -> None:
+        """Take items out of every list, whether or not a bundle knows them. Raises StateUnavailableError."""
+        await self._change_hidden("SADD", item_ids)
+
+    async def show(self, item_ids: Sequence[str]) -> None:
+        """Let items be shown again. Raises StateUnavailableError."""
+        await self._change_hidden("SREM", item_ids)
+
+    async def _change_hidden(self, command: str, item_ids: Sequence[str]) -> None:
+        if not item_ids:
+            return
+        change = self._redis.pipeline(transaction=True)
+        change.execute_command(command, HIDDEN_ITEMS, *item_ids)
+        change.incr(HIDDEN_VERSION)
+        await self._guard(change.execute, _soon())
 
     async def close(self) -> None:
         """Close the connections. Whoever still waits gets StateUnavailableError."""

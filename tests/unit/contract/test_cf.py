@@ -1,5 +1,6 @@
 """The global model as the service reads it."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -54,6 +55,21 @@ def test_recommend_ranks_by_score_and_leaves_out_the_excluded(model: CFModel) ->
     ranked = model.recommend(floats([2, 3]), 2, excluded=item_numbers([2]))
     assert ranked.items.tolist() == [1, 0]
     np.testing.assert_allclose(ranked.scores, [3.5, 2.0])
+
+
+def test_recommend_ranks_what_is_allowed_alone(model: CFModel) -> None:
+    ranked = model.recommend(floats([2, 3]), 3, item_numbers([0]), np.asarray([True, False, True]))
+    assert ranked.items.tolist() == [2]
+    np.testing.assert_allclose(ranked.scores, [5.0])
+
+
+def test_similar_items_are_the_nearest_by_cosine_whatever_their_length(model: CFModel) -> None:
+    longer = replace(model, item_factors=floats([[1, 0], [0, 7], [3, 3], [0, 0]]))
+    ranked = longer.similar(0, 10, item_numbers([]))
+    assert ranked.items.tolist() == [2, 1, 3]
+    np.testing.assert_allclose(ranked.scores, [np.sqrt(0.5), 0, 0], atol=1e-6)
+    assert longer.similar(0, 1, item_numbers([2])).items.tolist() == [1]
+    assert longer.similar(3, 3, item_numbers([]), np.asarray([True, False, False, True])).items.tolist() == [0]
 
 
 def test_saved_model_is_loaded_unchanged(model: CFModel, tmp_path: Path) -> None:

@@ -34,6 +34,20 @@ class TestTopN:
         assert found.items.tolist() == literal_top_n(scores, n, excluded)
         assert found.scores.tolist() == [scores[item] for item in found.items]
 
+    @given(
+        scores=st.lists(st.sampled_from([-np.inf, -1.0, 0.0, 0.5, 2.0]), max_size=12),
+        n=st.integers(0, 15),
+        data=st.data(),
+    )
+    def test_is_a_stable_sort_of_what_is_allowed(self, scores: list[float], n: int, data: st.DataObject) -> None:
+        excluded = data.draw(st.lists(st.integers(0, len(scores) - 1) if scores else st.nothing()))
+        allowed = data.draw(st.lists(st.booleans(), min_size=len(scores), max_size=len(scores)))
+
+        found = top_n(np.asarray(scores, np.float32), n, item_numbers(excluded), np.asarray(allowed, bool))
+
+        others = [*excluded, *(item for item, may in enumerate(allowed) if not may)]
+        assert found.items.tolist() == literal_top_n(scores, n, others)
+
     def test_what_is_given_stays_as_it_was(self) -> None:
         scores = np.asarray([1.0, 2.0], np.float32)
 
@@ -67,6 +81,19 @@ class TestIndex:
         assert found.items.tolist() == literal_top_n(scores.tolist(), n, excluded)
         np.testing.assert_allclose(found.scores, scores[found.items], rtol=1e-5)
         assert (found.items.dtype, found.scores.dtype) == (np.int32, np.float32)
+
+    @pytest.mark.parametrize("allowed", [[], [7], list(range(0, 50, 3)), list(range(50))])
+    @pytest.mark.parametrize("excluded", [[], [7, 9, 12]])
+    def test_what_is_allowed_alone(
+        self, make: MakeIndex, vectors: Floats, allowed: list[int], excluded: list[int]
+    ) -> None:
+        query, mask = np.random.default_rng(1).normal(size=8).astype(np.float32), np.zeros(50, bool)
+        mask[allowed] = True
+
+        found = make(vectors).search(query, 7, item_numbers(excluded), mask)
+
+        others = [*excluded, *(item for item in range(50) if item not in allowed)]
+        assert found.items.tolist() == literal_top_n((vectors @ query).tolist(), 7, others)
 
     def test_ties_come_out_alike_every_time(self, make: MakeIndex) -> None:
         vectors, query = np.ones((40, 4), np.float32), np.ones(4, np.float32)

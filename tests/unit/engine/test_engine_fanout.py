@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 import pytest
 from support.checkpoints import write_adapter, write_checkpoint
-from support.engine import ADAPTERS, N_ITEMS, RANK, START, Client, Gate, Start
+from support.engine import ADAPTERS, N_ITEMS, RANK, START, Client, Gate, Start, completion
 
 from models.contract.types import RankedList
 from service.engine.lora import AdapterWeights, PreparedAdapter
@@ -79,6 +79,44 @@ async def test_excluded_tokens_are_not_ranked(start: Start, root: Path) -> None:
     assert rest.items.tolist() == full.items[20:].tolist()
     expected = full.scores[20:] - np.log(np.exp(full.scores[20:].astype(np.float64)).sum())
     np.testing.assert_allclose(rest.scores, expected, atol=1e-3)
+
+
+async def test_allowed_tokens_alone_are_ranked_beside_other_requests(start: Start, root: Path, gate: Gate) -> None:
+    """Requests of other constraints share the batch; a completion says the same in vLLM's words."""
+    client = await start()
+    await client.load(root, "c00")
+    gate.open.set()
+    full = (await lists(client, fanout(["c00"], n=N_ITEMS + 1)))["c00"]
+    allowed = full.items[1::3].tolist()
+    gate.open.clear()
+    gate.entered.clear()
+    first = asyncio.create_task(lists(client, fanout(["base"])))
+    assert await asyncio.to_thread(gate.entered.wait, 20)
+    bodies = [fanout(["c00"], n=5, allow=allowed), fanout(["c00"], n=N_ITEMS, exclude=allowed), fanout(["c00"])]
+    together = [asyncio.create_task(lists(client, body)) for body in bodies]
+    asked = completion("c00", PROMPT, logprobs=5, allowed_token_ids=allowed)
+    single = asyncio.create_task(client.post("/v1/completions", asked))
+    await client.metric_line("localrec_engine_queue_calls 4.0")
+    gate.open.set()
+    narrowed, others, plain = [(await each)["c00"] for each in together]
+    await first
+    assert gate.batches[-1] == 4
+    assert narrowed.items.tolist() == allowed[:5]
+    assert others.items.tolist() == [token for token in full.items.tolist() if token not in allowed]
+    assert plain.items.tolist() == full.items[:10].tolist()
+    total = np.log(np.exp(full.scores[1::3].astype(np.float64)).sum())
+    np.testing.assert_allclose(narrowed.scores, full.scores[1::3][:5] - total, atol=1e-3)
+    ranked = (await single)[1]["choices"][0]["logprobs"]["top_logprobs"][0]
+    assert list(ranked) == [f"token_id:{token}" for token in allowed[:5]]
+
+
+@pytest.mark.parametrize("allow", [[], [N_ITEMS + 1], [-1], "all"])
+async def test_bad_allowances_are_400_and_name_the_field(start: Start, allow: Any) -> None:
+    client = await start()
+    status, answer = await client.post(FANOUT_PATH, fanout(["base"], allow=allow))
+    assert (status, answer["error"]["param"]) == (400, "allow")
+    status, answer = await client.post("/v1/completions", completion("base", PROMPT, allowed_token_ids=allow))
+    assert (status, answer["error"]["param"]) == (400, "allowed_token_ids")
 
 
 async def test_numbers_in_json(start: Start) -> None:

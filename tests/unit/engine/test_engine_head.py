@@ -19,6 +19,7 @@ class Asked:
     n_best: int
     biased_tokens: Ints = field(default_factory=lambda: np.empty(0, np.int32))
     biases: Floats = field(default_factory=lambda: np.empty(0, np.float32))
+    allowed: Ints | None = None
 
 
 def random(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -86,6 +87,25 @@ def test_excluded_tokens_have_no_probability() -> None:
     assert kept.items.tolist() == left[np.argsort(-expected)].tolist()
     np.testing.assert_allclose(np.sort(expected)[::-1], kept.scores, atol=1e-5)
     assert len(all_of_it) == 50
+
+
+def test_what_is_allowed_is_the_full_ranking_restricted_to_it() -> None:
+    """In one batch with queries that exclude, that allow other tokens, and that do neither."""
+    given = random(4, 5000)
+    allowed, other = item_numbers(range(0, 5000, 7)), item_numbers([4999, 3, 8, 3])
+    excluded, minus = item_numbers(range(0, 5000, 2)), np.full(2500, -np.inf, np.float32)
+    asked = [Asked(5000, allowed=allowed), Asked(5000, excluded, minus), Asked(5000, allowed=other), Asked(5000)]
+    ranked = rank(given.clone(), asked)
+    for row, kept in enumerate([allowed, np.arange(1, 5000, 2), np.unique(other), np.arange(5000)]):
+        expected = torch.log_softmax(given[row, kept], dim=0).numpy()
+        order = np.argsort(-expected)
+        assert ranked[row].items.tolist() == np.asarray(kept)[order].tolist()
+        np.testing.assert_allclose(ranked[row].scores, expected[order], atol=1e-5)
+
+
+def test_what_is_allowed_and_excluded_is_not_ranked() -> None:
+    query = Asked(5, item_numbers([1]), np.full(1, -np.inf, np.float32), item_numbers([1, 2]))
+    assert rank(random(1, 50), [query])[0].items.tolist() == [2]
 
 
 def test_nothing_left_to_rank() -> None:

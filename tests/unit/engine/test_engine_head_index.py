@@ -1,5 +1,6 @@
 """Very large vocabularies by index: nearly the exact lists, exactly where it cannot help."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import faiss
@@ -78,6 +79,16 @@ def test_excluded_tokens_are_passed_over_and_other_biases_take_the_exact_way(roo
     np.testing.assert_allclose(with_bias.ranking.scores, expected.scores, atol=1e-4)
     assert len(nothing.ranking) == 0
     assert again.ranking.items[:10].tolist() == best.tolist()
+
+
+def test_a_query_that_allows_some_tokens_alone_takes_the_exact_way(root: Path) -> None:
+    indexed, exact = with_adapter(root, N_ITEMS), with_adapter(root, N_ITEMS + 2)
+    plain = queries()[0]
+    full = exact.answer([replace(plain, n_best=N_ITEMS + 1)])[0].ranking.items
+    allowed = full[::5]
+    narrowed, other = indexed.answer([replace(plain, allowed=allowed), plain])
+    assert narrowed.ranking.items.tolist() == allowed[:20].tolist()
+    assert other.ranking.items.tolist() == indexed.answer([plain])[0].ranking.items.tolist()
 
 
 def test_no_index_where_adapters_have_tables_or_the_head_is_empty(root: Path, tmp_path: Path) -> None:

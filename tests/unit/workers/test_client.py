@@ -69,6 +69,24 @@ def test_anything_else_breaks_the_contract(body: bytes):
         parse_ranking(body, ASKED)
 
 
+NARROW = replace(ASKED, allowed=item_numbers([4, 9]))
+
+
+def test_what_is_allowed_travels_in_the_place_of_what_is_excluded():
+    body = orjson.loads(NARROW.body("b-c01"))
+    assert body["allowed_token_ids"] == [4, 9]
+    assert "logit_bias" not in body
+    request = msgspec.json.decode(NARROW.fanout_body(["b-c01"], 1.0), type=FanoutRequest)
+    assert (request.allow, request.exclude) == ([4, 9], [])
+    shifted = replace(NARROW, item_offset=100)
+    assert orjson.loads(shifted.body("b-c01"))["allowed_token_ids"] == [104, 109]
+
+
+def test_what_vllm_fills_a_short_list_with_is_dropped():
+    tokens = {"token_id:9": -0.2, "token_id:4": -0.1, "token_id:0": -9999.0}
+    assert parse_ranking(answer(tokens), NARROW).items.tolist() == [4, 9]
+
+
 def test_body_is_what_stock_vllm_expects():
     assert orjson.loads(ASKED.body("b-c01")) == {
         "model": "b-c01",

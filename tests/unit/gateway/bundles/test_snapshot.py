@@ -1,6 +1,7 @@
 """A bundle that lies about itself is refused."""
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
@@ -29,6 +30,16 @@ def test_loads_what_the_publisher_writes(tmp_path: Path):
     assert snapshot.id == bundle.id
     assert len(snapshot.catalogue) == 200
     assert snapshot.most_popular(3, np.array([1], np.int32)).items.tolist() == [0, 2, 3]
+
+
+@pytest.mark.parametrize("allowed", [[], [199], [3, 7, 8, 150, 198], range(0, 200, 2), range(200)])
+@pytest.mark.parametrize("n", [1, 3, 200])
+def test_the_most_popular_of_what_is_allowed(tmp_path: Path, allowed: Sequence[int], n: int):
+    snapshot, mask = load_snapshot(make_bundle(tmp_path).directory), np.zeros(200, bool)
+    mask[list(allowed)] = True
+    found = snapshot.most_popular(n, np.array([3, 8], np.int32), mask)
+    assert found.items.tolist() == [item for item in allowed if item not in {3, 8}][:n]
+    assert found.scores.tolist() == snapshot.popularity[found.items].tolist()
 
 
 @pytest.mark.parametrize(
