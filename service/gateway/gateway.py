@@ -87,7 +87,7 @@ def _build(settings: Settings) -> Gateway:
     follower = SnapshotFollower(
         store, list(pools.values()), settings.bundle_root, settings.bundle_wait_s, telemetry.bundle_changed
     )
-    exposures = ExposureLog(store, settings.exposures_kept, telemetry.exposures)
+    exposures = ExposureLog(store, settings.exposures_kept, telemetry.exposures, settings.rotating())
     responder = Responder(settings, lambda: follower.snapshot, store, Recommender(pools), exposures, telemetry)
     telemetry.watch_in_flight(lambda: responder.in_flight)
     return Gateway(

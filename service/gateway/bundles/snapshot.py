@@ -18,6 +18,7 @@ from models.contract.profile import build_profile
 from models.contract.prompts import Prompts, load_prompts
 from models.contract.selection import GLOBAL_VOTER
 from models.contract.types import Array, Floats, Ints, Membership, Profile, RankedList
+from service.gateway.bundles.item_attributes import names_of
 
 ANCHORS, ITEMS = "anchors", "items"
 
@@ -80,6 +81,11 @@ class Snapshot:
     def own_items(self, membership: Membership | None) -> Array | None:
         """(n_items,) bool, the items that a community may rank, or whoever is no community; None: all."""
         return None if self.items is None or membership is None else self.items[:, membership.community]
+
+    @cached_property
+    def attribute_names(self) -> frozenset[str]:
+        """Attributes that an item of this bundle has."""
+        return names_of(self.catalogue.items)
 
     @cached_property
     def _by_popularity(self) -> Ints:

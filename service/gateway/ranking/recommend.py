@@ -1,33 +1,25 @@
 """The use-case: from a query to an answer. Sees protocols only."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 
-from models.contract.selection import Voter, fuse_voters, select
-from models.contract.types import RankedList
+from models.contract.selection import Selection, fuse_voters, select
 from service.gateway.bundles.snapshot import Snapshot
-from service.gateway.ranking.explain import votes
+from service.gateway.ranking.arrange import Arrangement, arrange
+from service.gateway.ranking.arrangement import arrangement, picked, pool_size, traits
+from service.gateway.ranking.course import Arranged, Course, Heard
+from service.gateway.ranking.explain import explain, votes
 from service.gateway.ranking.fallback import chain
 from service.gateway.ranking.fanout import failures, fan_out, voters, voters_here
 from service.gateway.ranking.plan import Plan, plan
 from service.gateway.ranking.settings import Pipeline
 from service.gateway.ranking.user import User, understand
 from service.gateway.store.decoding import decode_user
-from service.gateway.types import Answer, Known, Query, Reason, Trace, Workers
-from service.workers.types import NO_ITEMS
+from service.gateway.types import Answer, Known, Query, Reason, Trace, UserState, Workers
 
 LOCAL = "local"
 FINISH_SECONDS = 0.005  # of the deadline, kept for fusing, filling and sending what came
-
-
-@dataclass(frozen=True, slots=True)
-class _Heard:
-    """What the voters said, fused. ``answered`` counts the adapters among them."""
-
-    ranked: RankedList = NO_ITEMS
-    voters: tuple[Voter, ...] = ()
-    answered: int = 0
-    failures: tuple[Reason, ...] = ()
 
 
 class Recommender:
@@ -35,10 +27,12 @@ class Recommender:
 
     Args:
         pools: workers by the name of their pool.
+        now: wall clock, seconds since 1970; what was shown lately is counted by it.
     """
 
-    def __init__(self, pools: Mapping[str, Workers]) -> None:
+    def __init__(self, pools: Mapping[str, Workers], now: Callable[[], float] = time.time) -> None:
         self._pools = pools
+        self._now = now
 
     async def recommend(
         self, query: Query, known: Known, pipeline: Pipeline, snapshot: Snapshot, deadline: float, trace: Trace
@@ -52,24 +46,54 @@ class Recommender:
             snapshot: the bundle that the whole answer comes from.
             deadline: instant on the loop's clock by which the answer should be on its way.
             trace: notes what each stage took.
+
+        Raises:
+            ApiError: the query asks for something that this bundle does not have.
         """
         with trace.stage("plan"):
-            user = understand(query, decode_user(known.stored), snapshot)
+            state = decode_user(known.stored)
+            user = understand(query, state, snapshot)
+            wanted = arrangement(query, pipeline, snapshot)
             planned = plan(pipeline, user, snapshot)
-        heard = await self._ask(planned, user, snapshot, deadline, trace) if planned else _Heard()
+        heard = await self._ask(planned, user, snapshot, deadline, trace) if planned else Heard()
         with trace.stage("fill"):
-            selection = select(heard.ranked, LOCAL, user.excluded, query.n, chain(pipeline, user, snapshot))
-        return Answer(
+            n = query.n if wanted is None else pool_size(query.n)
+            pool = select(heard.ranked, LOCAL, user.excluded, n, chain(pipeline, user, snapshot))
+        arranged = self._arrange(pool, wanted, query, user, state, snapshot, trace) if wanted else None
+        course = Course(state, user, planned, heard, pool, arranged)
+        return self._answer(query, known, course, snapshot, trace)
+
+    def _arrange(
+        self,
+        pool: Selection,
+        wanted: Arrangement,
+        query: Query,
+        user: User,
+        state: UserState,
+        snapshot: Snapshot,
+        trace: Trace,
+    ) -> Arranged:
+        with trace.stage("arrange"):
+            known = traits(pool, wanted, user, state, snapshot, self._now())
+            return Arranged(wanted, known, arrange(wanted, known, query.n))
+
+    def _answer(self, query: Query, known: Known, course: Course, snapshot: Snapshot, trace: Trace) -> Answer:
+        planned, heard, arranged = course.planned, course.heard, course.arranged
+        selection = picked(course.pool, arranged.positions) if arranged else course.pool
+        answer = Answer(
             selection=selection,
-            votes=votes(selection.items, heard.voters, user.excluded, planned.fusion)
-            if planned and query.explain
-            else {},
-            reasons=(*known.reasons, *user.reasons, *heard.failures),
+            votes={},
+            reasons=(*known.reasons, *course.user.reasons, *heard.failures, *_capped(course, query.n)),
             calls_asked=len(planned.calls) if planned else 0,
             calls_answered=heard.answered,
         )
+        if not query.explain:
+            return answer
+        placements, explanation = explain(query, course, snapshot, trace)
+        given = votes(selection.items, heard.voters, course.user.excluded, planned.fusion) if planned else {}
+        return replace(answer, votes=given, placements=placements, explanation=explanation)
 
-    async def _ask(self, planned: Plan, user: User, snapshot: Snapshot, deadline: float, trace: Trace) -> _Heard:
+    async def _ask(self, planned: Plan, user: User, snapshot: Snapshot, deadline: float, trace: Trace) -> Heard:
         with trace.stage("fan_out"):
             outcomes = await fan_out(planned, self._pools[planned.pool], deadline - FINISH_SECONDS)
         trace.note("slowest_call", max(outcome.seconds for outcome in outcomes))
@@ -78,4 +102,11 @@ class Recommender:
             # Where no adapter answered there is nothing to fuse: the fallbacks say themselves whose list it is.
             heard = [*answered, *voters_here(planned, user, snapshot)] if answered else []
             ranked = fuse_voters(heard, user.excluded, planned.fusion)
-        return _Heard(ranked, tuple(heard), len(answered), tuple(failures(planned, outcomes)))
+        return Heard(ranked, tuple(heard), len(answered), tuple(failures(planned, outcomes)))
+
+
+def _capped(course: Course, n: int) -> tuple[Reason, ...]:
+    """Whether caps made the list shorter than it could have been."""
+    if course.arranged is None or len(course.arranged.positions) >= min(n, len(course.pool.items)):
+        return ()
+    return (Reason("capped"),)
