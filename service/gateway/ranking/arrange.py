@@ -75,13 +75,16 @@ def _picks(relevance: Array, wanted: Arrangement, traits: Traits) -> Iterator[in
     caps = _Caps(traits.kinds if wanted.max_per else [()] * len(relevance), wanted.max_per)
     vectors = traits.vectors * np.float32(np.sqrt(wanted.diversity))  # products are likenesses times 1 - λ
     worth = (1 - wanted.diversity) * relevance
-    penalty = np.full(len(relevance), -np.inf)
+    penalty = np.full(len(relevance), -np.inf, np.float32)
+    marginal = np.empty_like(worth)
     best = int(relevance.argmax())
     while True:
         yield best
-        worth[[best, *caps.closed_by(best)]] = -np.inf
-        np.maximum(penalty, vectors @ vectors[best], out=penalty)
-        marginal = worth - penalty
+        worth[best] = -np.inf
+        if closed := caps.closed_by(best):
+            worth[closed] = -np.inf
+        np.maximum(penalty, vectors.dot(vectors[best]), out=penalty)
+        np.subtract(worth, penalty, out=marginal)
         best = int(marginal.argmax())
         if marginal[best] == -np.inf:
             return
