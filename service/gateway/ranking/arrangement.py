@@ -4,15 +4,14 @@ from collections.abc import Collection, Mapping
 
 import numpy as np
 
-from models.contract.selection import Selection
 from models.contract.types import Array, Floats, Ints
 from service.gateway.bundles.item_attributes import values_of
 from service.gateway.bundles.snapshot import Snapshot
 from service.gateway.errors import ApiError
-from service.gateway.ranking.arrange import Arrangement, Kind, Traits
+from service.gateway.ranking.arrange import Arrangement, Kind, Traits, arrange
+from service.gateway.ranking.course import Arranged, Course
 from service.gateway.ranking.settings import Pipeline
-from service.gateway.ranking.user import User
-from service.gateway.types import Query, UserState
+from service.gateway.types import Query
 
 LARGEST_POOL = 500
 
@@ -40,23 +39,23 @@ def arrangement(query: Query, pipeline: Pipeline, snapshot: Snapshot) -> Arrange
     return Arrangement(diversity, max_per, rotation.discount, rotation.window_s)
 
 
-def traits(
-    pool: Selection, wanted: Arrangement, user: User, state: UserState, snapshot: Snapshot, now: float
-) -> Traits:
-    """What the arrangement needs to know of the pool's items. ``now`` is in seconds since 1970."""
-    shown = np.zeros(len(pool.items), np.int32)
-    if wanted.discount and len(state.shown):
-        shown = _times_shown(pool.items, _in_vain(state, user, snapshot, now - wanted.window_seconds))
+def pick(course: Course, wanted: Arrangement, n: int, snapshot: Snapshot, now: float) -> Arranged:
+    """Pick ``n`` items of the course's pool. ``now`` is in seconds since 1970."""
+    traits = _traits(course, wanted, snapshot, now)
+    return Arranged(wanted, traits, arrange(wanted, traits, n))
+
+
+def _traits(course: Course, wanted: Arrangement, snapshot: Snapshot, now: float) -> Traits:
+    """No more than the arrangement needs to know of the pool's items."""
+    items = course.pool.items
+    shown = np.zeros(len(items), np.int32)
+    if wanted.discount and len(course.state.shown):
+        shown = _times_shown(course, snapshot, now - wanted.window_seconds)
     return Traits(
-        vectors=_unit(snapshot.cf.item_factors[pool.items] if wanted.diversity else np.empty((len(shown), 0))),
-        kinds=[_kinds(number, wanted.max_per, snapshot) for number in pool.items.tolist()] if wanted.max_per else [],
+        vectors=_unit(snapshot.cf.item_factors[items] if wanted.diversity else np.empty((len(items), 0))),
+        kinds=[_kinds(number, wanted.max_per, snapshot) for number in items.tolist()] if wanted.max_per else [],
         shown=shown,
     )
-
-
-def picked(pool: Selection, positions: list[int]) -> Selection:
-    """The part of the pool at ``positions``, in that order. Scores stay what they were: no longer in falling order."""
-    return Selection(pool.items[positions], pool.scores[positions], tuple(pool.sources[at] for at in positions))
 
 
 def _check_known(max_per: Mapping[str, int], known: Collection[str]) -> None:
@@ -76,13 +75,11 @@ def _unit(vectors: Array) -> Floats:
     return np.asarray(vectors / np.maximum(lengths, np.finfo(np.float32).tiny)[:, None], np.float32)
 
 
-def _in_vain(state: UserState, user: User, snapshot: Snapshot, since: float) -> Ints:
-    """An item number for each showing since then of an item that is neither in the history nor in the seen set."""
-    recent = state.shown["item"][state.shown["time"] >= since]
-    numbers = snapshot.items_of(recent[~np.isin(recent, state.seen)])
-    return numbers[~np.isin(numbers, user.history)]
-
-
-def _times_shown(items: Ints, showings: Ints) -> Ints:
+def _times_shown(course: Course, snapshot: Snapshot, since: float) -> Ints:
+    """How many showings since then each item has. One in the history or the seen set was not shown in vain: none."""
+    items, state = course.pool.items, course.state
+    showings = snapshot.items_of(state.shown["item"][state.shown["time"] >= since])
     numbers, counts = np.unique(np.concatenate([items, showings]), return_counts=True)
-    return np.asarray(counts[np.searchsorted(numbers, items)] - 1, np.int32)  # each item is itself among them, once
+    times = counts[np.searchsorted(numbers, items)] - 1  # each item is itself among them, once
+    acted_upon = np.concatenate([snapshot.items_of(state.seen), course.user.history])
+    return np.where(np.isin(items, acted_upon), 0, times).astype(np.int32)

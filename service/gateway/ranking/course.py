@@ -39,7 +39,7 @@ class Course:
         user: what is known of the user.
         planned: who is asked; None: nobody.
         heard: what they said.
-        pool: the ranked items that the list is picked from: the list itself where nothing is arranged.
+        pool: the ranked items that the list is picked from; the list itself where nothing is arranged.
         arranged: how it was picked; None: nothing is arranged.
     """
 
@@ -48,4 +48,17 @@ class Course:
     planned: Plan | None
     heard: Heard
     pool: Selection
-    arranged: Arranged | None
+    arranged: Arranged | None = None
+
+    @property
+    def selection(self) -> Selection:
+        """The list that is served. Scores stay those of the pool: where it was arranged, in no order."""
+        if self.arranged is None:
+            return self.pool
+        positions = self.arranged.positions
+        sources = tuple(self.pool.sources[position] for position in positions)
+        return Selection(self.pool.items[positions], self.pool.scores[positions], sources)
+
+    def capped(self, n: int) -> bool:
+        """Whether caps left fewer than ``n`` items, and fewer than there were to pick from."""
+        return self.arranged is not None and len(self.arranged.positions) < min(n, len(self.pool.items))

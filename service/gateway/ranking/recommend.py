@@ -4,11 +4,10 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-from models.contract.selection import Selection, fuse_voters, select
+from models.contract.selection import fuse_voters, select
 from service.gateway.bundles.snapshot import Snapshot
-from service.gateway.ranking.arrange import Arrangement, arrange
-from service.gateway.ranking.arrangement import arrangement, picked, pool_size, traits
-from service.gateway.ranking.course import Arranged, Course, Heard
+from service.gateway.ranking.arrangement import arrangement, pick, pool_size
+from service.gateway.ranking.course import Course, Heard
 from service.gateway.ranking.explain import explain, votes
 from service.gateway.ranking.fallback import chain
 from service.gateway.ranking.fanout import failures, fan_out, voters, voters_here
@@ -16,7 +15,7 @@ from service.gateway.ranking.plan import Plan, plan
 from service.gateway.ranking.settings import Pipeline
 from service.gateway.ranking.user import User, understand
 from service.gateway.store.decoding import decode_user
-from service.gateway.types import Answer, Known, Query, Reason, Trace, UserState, Workers
+from service.gateway.types import Answer, Known, Query, Reason, Trace, Workers
 
 LOCAL = "local"
 FINISH_SECONDS = 0.005  # of the deadline, kept for fusing, filling and sending what came
@@ -59,39 +58,12 @@ class Recommender:
         with trace.stage("fill"):
             n = query.n if wanted is None else pool_size(query.n)
             pool = select(heard.ranked, LOCAL, user.excluded, n, chain(pipeline, user, snapshot))
-        arranged = self._arrange(pool, wanted, query, user, state, snapshot, trace) if wanted else None
-        course = Course(state, user, planned, heard, pool, arranged)
-        return self._answer(query, known, course, snapshot, trace)
-
-    def _arrange(
-        self,
-        pool: Selection,
-        wanted: Arrangement,
-        query: Query,
-        user: User,
-        state: UserState,
-        snapshot: Snapshot,
-        trace: Trace,
-    ) -> Arranged:
-        with trace.stage("arrange"):
-            known = traits(pool, wanted, user, state, snapshot, self._now())
-            return Arranged(wanted, known, arrange(wanted, known, query.n))
-
-    def _answer(self, query: Query, known: Known, course: Course, snapshot: Snapshot, trace: Trace) -> Answer:
-        planned, heard, arranged = course.planned, course.heard, course.arranged
-        selection = picked(course.pool, arranged.positions) if arranged else course.pool
-        answer = Answer(
-            selection=selection,
-            votes={},
-            reasons=(*known.reasons, *course.user.reasons, *heard.failures, *_capped(course, query.n)),
-            calls_asked=len(planned.calls) if planned else 0,
-            calls_answered=heard.answered,
-        )
-        if not query.explain:
-            return answer
-        placements, explanation = explain(query, course, snapshot, trace)
-        given = votes(selection.items, heard.voters, course.user.excluded, planned.fusion) if planned else {}
-        return replace(answer, votes=given, placements=placements, explanation=explanation)
+        course = Course(state, user, planned, heard, pool)
+        if wanted is not None:
+            with trace.stage("arrange"):
+                course = replace(course, arranged=pick(course, wanted, query.n, snapshot, self._now()))
+        answer = _answer(query, known, course)
+        return _explained(answer, query, course, snapshot, trace) if query.explain else answer
 
     async def _ask(self, planned: Plan, user: User, snapshot: Snapshot, deadline: float, trace: Trace) -> Heard:
         with trace.stage("fan_out"):
@@ -105,8 +77,19 @@ class Recommender:
         return Heard(ranked, tuple(heard), len(answered), tuple(failures(planned, outcomes)))
 
 
-def _capped(course: Course, n: int) -> tuple[Reason, ...]:
-    """Whether caps made the list shorter than it could have been."""
-    if course.arranged is None or len(course.arranged.positions) >= min(n, len(course.pool.items)):
-        return ()
-    return (Reason("capped"),)
+def _answer(query: Query, known: Known, course: Course) -> Answer:
+    reasons = (*known.reasons, *course.user.reasons, *course.heard.failures)
+    return Answer(
+        selection=course.selection,
+        votes={},
+        reasons=(*reasons, Reason("capped")) if course.capped(query.n) else reasons,
+        calls_asked=len(course.planned.calls) if course.planned else 0,
+        calls_answered=course.heard.answered,
+    )
+
+
+def _explained(answer: Answer, query: Query, course: Course, snapshot: Snapshot, trace: Trace) -> Answer:
+    placements, explanation = explain(query, course, snapshot, trace)
+    planned, items = course.planned, answer.selection.items
+    given = votes(items, course.heard.voters, course.user.excluded, planned.fusion) if planned else {}
+    return replace(answer, votes=given, placements=placements, explanation=explanation)

@@ -12,8 +12,9 @@ from models.contract.selection import Selection
 from models.contract.types import item_numbers
 from service.gateway.bundles.snapshot import Snapshot, load_snapshot
 from service.gateway.errors import ApiError
-from service.gateway.ranking.arrange import Arrangement
-from service.gateway.ranking.arrangement import arrangement, picked, pool_size, traits
+from service.gateway.ranking.arrange import Arrangement, Traits
+from service.gateway.ranking.arrangement import arrangement, pick, pool_size
+from service.gateway.ranking.course import Course, Heard
 from service.gateway.ranking.settings import GlobalPipeline, RotationSettings
 from service.gateway.ranking.user import User
 from service.gateway.types import Query, UserState
@@ -31,8 +32,13 @@ def snapshot(tmp_path_factory: pytest.TempPathFactory) -> Snapshot:
     return replace(loaded, catalogue=Catalogue(items))
 
 
-def user(*history: int) -> User:
-    return User(None, item_numbers(history), item_numbers([]), ())
+def course(state: UserState | None = None, *history: int) -> Course:
+    user = User(None, item_numbers(history), item_numbers([]), ())
+    return Course(state or UserState(), user, None, Heard(), POOL)
+
+
+def traits(snapshot: Snapshot, wanted: Arrangement) -> Traits:
+    return pick(course(), wanted, 4, snapshot, NOW).traits
 
 
 def shown(*showings: tuple[str, float]) -> UserState:
@@ -41,7 +47,7 @@ def shown(*showings: tuple[str, float]) -> UserState:
 
 def times_shown(snapshot: Snapshot, state: UserState, *history: int) -> list[int]:
     wanted = Arrangement(discount=0.5, window_seconds=100)
-    return traits(POOL, wanted, user(*history), state, snapshot, NOW).shown.tolist()
+    return pick(course(state, *history), wanted, 4, snapshot, NOW).traits.shown.tolist()
 
 
 @pytest.mark.parametrize(("n", "size"), [(1, 50), (10, 50), (11, 55), (100, 500)])
@@ -71,11 +77,11 @@ def test_a_pipelines_cap_on_what_no_item_has_does_nothing(snapshot: Snapshot):
     pipeline = GlobalPipeline(kind="cf", max_per={"colour": 1})
     wanted = arrangement(Query("u"), pipeline, snapshot)
     assert wanted == Arrangement(max_per={"colour": 1})
-    assert traits(POOL, wanted, user(), UserState(), snapshot, NOW).kinds == [()] * 4
+    assert traits(snapshot, wanted).kinds == [()] * 4
 
 
 def test_vectors_are_the_cf_models_in_unit_length(snapshot: Snapshot):
-    known = traits(POOL, Arrangement(diversity=0.1), user(), UserState(), snapshot, NOW)
+    known = traits(snapshot, Arrangement(diversity=0.1))
     rows = snapshot.cf.item_factors[POOL.items]
     assert known.vectors == pytest.approx(rows / np.linalg.norm(rows, axis=1, keepdims=True), rel=1e-5)
     assert known.vectors.dtype == np.float32
@@ -85,12 +91,12 @@ def test_an_item_without_a_vector_is_like_no_other(snapshot: Snapshot):
     factors = snapshot.cf.item_factors.copy()
     factors[3] = 0
     bare = replace(snapshot, cf=replace(snapshot.cf, item_factors=factors))
-    known = traits(POOL, Arrangement(diversity=0.1), user(), UserState(), bare, NOW)
+    known = traits(bare, Arrangement(diversity=0.1))
     assert known.vectors[1].tolist() == [0.0] * factors.shape[1]
 
 
 def test_capped_values_are_those_of_the_capped_attributes(snapshot: Snapshot):
-    known = traits(POOL, Arrangement(max_per={"categories": 1}), user(), UserState(), snapshot, NOW)
+    known = traits(snapshot, Arrangement(max_per={"categories": 1}))
     assert known.kinds[0] == (("categories", "all"), ("categories", "c1"))
 
 
@@ -107,6 +113,9 @@ def test_what_was_acted_upon_was_not_shown_in_vain(snapshot: Snapshot):
     assert times_shown(snapshot, replace(state, seen=seen), 3) == [0, 0, 1, 0]
 
 
-def test_items_keep_score_and_source(snapshot: Snapshot):
-    part = picked(POOL, [2, 0])
-    assert (part.items.tolist(), part.scores.tolist(), part.sources) == ([9, 7], [2, 4], ("cf", "local"))
+def test_items_that_are_picked_keep_score_and_source(snapshot: Snapshot):
+    state = shown(("i3", NOW), ("i7", NOW))
+    taken = pick(course(state), Arrangement(discount=1.0), 3, snapshot, NOW)
+    selection = replace(course(state), arranged=taken).selection
+    assert (selection.items.tolist(), selection.scores.tolist()) == ([9, 4, 7], [2, 1, 4])
+    assert selection.sources == ("cf", "popular", "local")
