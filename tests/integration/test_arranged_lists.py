@@ -147,10 +147,12 @@ def test_what_was_shown_comes_last_until_it_is_acted_upon(serve, redis_url: str)
 def test_only_pipelines_that_rotate_ask_for_and_note_what_was_shown(serve, redis_url: str):
     with serve("cf") as gateway:
         ready(gateway)
-        gateway.recommend("u1")
-        wait_until(lambda: gateway.metric('localrec_exposures_total{outcome="written"}') == 1)
         with Redis.from_url(redis_url) as redis:
-            assert not redis.exists(shown_key("u1"))
+            redis.set(shown_key("u1"), b"damaged")
+            body = gateway.recommend("u1")
+            wait_until(lambda: gateway.metric('localrec_exposures_total{outcome="written"}') == 1)
+            assert redis.get(shown_key("u1")) == b"damaged"
+    assert body["reasons"] == []
 
 
 def test_a_pipeline_that_rotates_reads_once_and_notes_in_the_background(serve, redis_url: str):

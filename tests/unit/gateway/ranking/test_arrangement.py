@@ -119,3 +119,13 @@ def test_items_that_are_picked_keep_score_and_source(snapshot: Snapshot):
     selection = replace(course(state), arranged=taken).selection
     assert (selection.items.tolist(), selection.scores.tolist()) == ([9, 4, 7], [2, 1, 4])
     assert selection.sources == ("cf", "popular", "local")
+
+
+def test_a_list_is_capped_where_caps_left_what_there_was_to_pick_from(snapshot: Snapshot):
+    def capped(wanted: Arrangement, n: int) -> bool:
+        return replace(course(), arranged=pick(course(), wanted, n, snapshot, NOW)).capped(n)
+
+    assert capped(Arrangement(max_per={"categories": 3}), 10)
+    assert not capped(Arrangement(max_per={"categories": 3}), 3)
+    assert not capped(Arrangement(max_per={"categories": 4}), 10)  # the pool has no more
+    assert not course().capped(10)
