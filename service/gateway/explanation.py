@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 Step = Literal["rotation", "diversity", "cap"]
-LeftOutReason = Literal["seen", "excluded", "filtered", "hidden", "not_candidate", "capped"]
+LeftOutReason = Literal["seen", "excluded", "filtered", "hidden", "not_candidates", "capped"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,8 +124,8 @@ Stage = StateStage | PlanStage | FanOutStage | FuseStage | FillStage | ArrangeSt
 class Explanation:
     """What happened at each stage, in order, and how many items of the bundle were left out for which reason.
 
-    An item counts for the first reason that applies; reasons that applied to none are absent. ``capped`` are those that
-    caps kept out of the list.
+    An item may be counted under several reasons; those that applied to none are absent. ``capped`` are those that caps
+    kept out of the list.
     """
 
     stages: tuple[Stage, ...]

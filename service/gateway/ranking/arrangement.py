@@ -67,7 +67,8 @@ def _check_known(max_per: Mapping[str, int], known: Collection[str]) -> None:
 
 def _kinds(number: int, max_per: Mapping[str, int], snapshot: Snapshot) -> tuple[Kind, ...]:
     item = snapshot.catalogue.items[number]
-    return tuple((name, value) for name in max_per for value in values_of(item, name))
+    kinds = ((name, value) for name in max_per for value in values_of(item, name))
+    return tuple(dict.fromkeys(kinds))  # a category that is named twice counts once
 
 
 def _unit(vectors: Array) -> Floats:

@@ -8,17 +8,18 @@ from service.gateway.ranking.arrange import Arrangement, Traits
 from service.gateway.ranking.plan import Plan
 from service.gateway.ranking.user import User
 from service.gateway.types import Reason, UserState
-from service.workers.types import NO_ITEMS
+from service.workers.types import NO_ITEMS, Outcome
 
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """What the voters said, fused. ``answered`` counts the adapters among them."""
+    """What the voters said, fused. ``answered`` counts the adapters among them, ``outcomes`` are the calls' ends."""
 
     ranked: RankedList = NO_ITEMS
     voters: tuple[Voter, ...] = ()
     answered: int = 0
     failures: tuple[Reason, ...] = ()
+    outcomes: tuple[Outcome, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,11 +3,9 @@
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 
-import numpy as np
-
 from models.contract.fusion import fuse
 from models.contract.selection import FusionSettings, Voter, ballots
-from models.contract.types import Ints, Membership, item_numbers
+from models.contract.types import Ints, Membership
 from service.gateway.bundles.snapshot import Snapshot
 from service.gateway.explanation import (
     ArrangeStage,
@@ -28,6 +26,7 @@ from service.gateway.ranking.course import Course
 from service.gateway.ranking.moves import Moves, moves
 from service.gateway.ranking.plan import Call
 from service.gateway.types import Query, Trace, Vote
+from service.workers.types import OutcomeKind
 
 
 def votes(
@@ -67,10 +66,9 @@ def _placements(course: Course, moved: Moves) -> tuple[Placement, ...]:
 
 
 def _left_out(query: Query, course: Course, snapshot: Snapshot) -> dict[LeftOutReason, int]:
-    """Distinct items of the bundle, each under the first reason that applies."""
-    known = [snapshot.items_of(course.state.seen), course.user.history] if query.exclude_seen else [item_numbers([])]
-    seen = np.unique(np.concatenate(known))
-    excluded = np.setdiff1d(snapshot.catalogue.numbers(query.exclude_items), seen)
+    """Distinct items of the bundle by reason."""
+    seen = {*snapshot.items_of(course.state.seen).tolist(), *course.user.history.tolist()} if query.exclude_seen else ()
+    excluded = set(snapshot.catalogue.numbers(query.exclude_items).tolist())
     counts: dict[LeftOutReason, int] = {"seen": len(seen), "excluded": len(excluded)}
     return {reason: count for reason, count in counts.items() if count}
 
@@ -124,9 +122,9 @@ def _asked(course: Course, ms: Mapping[str, float]) -> tuple[Stage, ...]:
     if course.planned is None:
         return ()
     heard, fusion = course.heard, course.planned.fusion
-    failed = tuple(FailedCall(failure.detail, failure.code.removeprefix("worker_")) for failure in heard.failures)
-    unheard = {failure.adapter for failure in failed}
-    answered = tuple(call.adapter for call in course.planned.calls if call.adapter not in unheard)
+    ends = [(call.adapter, outcome.kind) for call, outcome in zip(course.planned.calls, heard.outcomes, strict=True)]
+    answered = tuple(adapter for adapter, kind in ends if kind is OutcomeKind.OK)
+    failed = tuple(FailedCall(adapter, kind) for adapter, kind in ends if kind is not OutcomeKind.OK)
     lists, items = len(heard.voters), len(heard.ranked)
     return (
         FanOutStage(ms=ms["fan_out"], answered=answered, failed=failed),

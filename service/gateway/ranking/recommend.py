@@ -74,7 +74,7 @@ class Recommender:
             # Where no adapter answered there is nothing to fuse: the fallbacks say themselves whose list it is.
             heard = [*answered, *voters_here(planned, user, snapshot)] if answered else []
             ranked = fuse_voters(heard, user.excluded, planned.fusion)
-        return Heard(ranked, tuple(heard), len(answered), tuple(failures(planned, outcomes)))
+        return Heard(ranked, tuple(heard), len(answered), tuple(failures(planned, outcomes)), tuple(outcomes))
 
 
 def _answer(query: Query, known: Known, course: Course) -> Answer:
