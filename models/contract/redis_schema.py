@@ -6,7 +6,7 @@
 | lr:{u:<user>}:h                | string | last events, oldest first, :func:`encode_events`; append-only, trimmed   |
 | lr:{u:<user>}:s                | string | seen set: one 8-byte :func:`item_hash` an item; append-only              |
 | lr:{u:<user>}:e                | string | ids of the user's last events, 8-byte :func:`item_hash` each; expires    |
-| lr:{u:<user>}:x                | string | what was shown lately; only where lists rotate                           |
+| lr:{u:<user>}:x                | string | last showings, :func:`encode_shown`; only where lists rotate; expires    |
 | lr:bundle                      | string | id of the current bundle                                                 |
 | lr:bundle:previous             | string | id of the bundle that was current before                                 |
 | lr:bundle:changed              | pubsub | channel: id of the bundle that became current                            |
@@ -43,6 +43,8 @@ PROFILE_VERSION = 1
 _PROFILE_HEADER = struct.Struct("<BHH")  # version, embedding size, number of memberships
 _MEMBERSHIP = np.dtype([("community", "<u2"), ("cf_weight", "<f2"), ("llm_weight", "<f2")])
 _EVENT_HEADER = struct.Struct("<IB")  # seconds since 1970, bytes of the item id
+SHOWN = np.dtype([("item", "<u8"), ("time", "<u4")])  # item_hash, seconds since 1970: one showing of one item
+SHOWN_KEPT = 300  # showings a user: thirty lists of ten in 3.6 kB
 
 
 class FormatError(ValueError):
@@ -144,3 +146,17 @@ def decode_seen(value: bytes) -> Array:
     if len(value) % 8:
         raise FormatError(f"seen set: {len(value)} bytes is no multiple of 8")
     return np.frombuffer(value, "<u8")
+
+
+def encode_shown(item_ids: Sequence[str], timestamp: int) -> bytes:
+    """A list that was shown at ``timestamp`` (seconds since 1970): 12 bytes an item. Concatenation appends."""
+    if not 0 <= timestamp < 2**32:
+        raise FormatError(f"timestamp: expected seconds since 1970, below 2**32, got {timestamp}")
+    return np.asarray([(item_hash(item_id), timestamp) for item_id in item_ids], dtype=SHOWN).tobytes()
+
+
+def decode_shown(value: bytes) -> Array:
+    """(n,) of :data:`SHOWN`, one a showing, newest last. Raises FormatError where the length is no multiple of 12."""
+    if len(value) % SHOWN.itemsize:
+        raise FormatError(f"shown: {len(value)} bytes is no multiple of {SHOWN.itemsize}")
+    return np.frombuffer(value, SHOWN)

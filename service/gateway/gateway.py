@@ -90,7 +90,7 @@ def _build(settings: Settings) -> Gateway:
     follower = SnapshotFollower(
         store, list(pools.values()), settings.bundle_root, settings.bundle_wait_s, telemetry.bundle_changed
     )
-    exposures = ExposureLog(store, settings.exposures_kept, telemetry.exposures)
+    exposures = ExposureLog(store, settings.exposures_kept, telemetry.exposures, settings.rotating())
     availability = AvailabilityFollower(store, telemetry.items_hidden)
     recommender = Recommender(pools, lambda: availability.hidden)
     responder = Responder(settings, lambda: follower.snapshot, store, recommender, exposures, telemetry)

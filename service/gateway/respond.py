@@ -89,13 +89,13 @@ class Responder:
         deadline_ms = query.deadline_ms or caller.deadline_ms or self._settings.default_deadline_ms
         deadline = arrived + deadline_ms / 1e3
         with trace.stage("state"):
-            known = await self._read(query.user_id, snapshot.id, deadline)
+            known = await self._read(query.user_id, snapshot.id, deadline, pipeline.rotation is not None)
         answer = await self._recommender.recommend(query, known, pipeline, snapshot, deadline, trace)
         return Served(query, answer, assignment, snapshot)
 
-    async def _read(self, user_id: str, bundle_id: str, deadline: float) -> Known:
+    async def _read(self, user_id: str, bundle_id: str, deadline: float, with_shown: bool) -> Known:
         try:
-            return Known(await self._store.read(user_id, bundle_id, deadline))
+            return Known(await self._store.read(user_id, bundle_id, deadline, with_shown))
         except StateUnavailableError as exc:
             return Known(StoredUser(), (Reason("redis_unavailable", str(exc), degrades=True),))
 

@@ -75,6 +75,11 @@ class Settings(BaseSettings):
                     check_known(where, variant.pipeline, self.pipelines)
         return self
 
+    def rotating(self) -> dict[str, int]:
+        """Pipelines whose lists rotate, and for how many seconds that something was shown matters to them."""
+        pipelines = self.pipelines.items()
+        return {name: pipeline.rotation.window_s for name, pipeline in pipelines if pipeline.rotation}
+
     @classmethod
     def settings_customise_sources(
         cls,

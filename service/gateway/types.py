@@ -11,8 +11,10 @@ from typing import Protocol
 
 import numpy as np
 
+from models.contract.redis_schema import SHOWN
 from models.contract.selection import Selection, Voter
 from models.contract.types import Array, ItemId, Profile
+from service.gateway.explanation import Explanation, Placement
 from service.workers.types import Completion, Outcome
 
 Scalar = str | float | bool
@@ -42,8 +44,10 @@ class Query:
         candidates: rank only these item ids. None: the whole catalogue.
         filters: what an item must be like, by the name of the attribute.
         strict_filters: whether rather too few items are shown than popular ones that pass the filters.
-        diversity: from 0, the order of the models, to 1, items as different from each other as can be.
-        max_per: how many items of one value of an attribute are shown at most, by the attribute's name.
+        diversity: from 0, the order of the models, to 1, items as different from each other as can be. None: the
+            pipeline's.
+        max_per: how many items of one value of an attribute are shown at most, by the attribute's name. None: the
+            pipeline's.
         explain: whether the answer says how it came about.
         use_cache: whether an answer of a moment ago will do.
         deadline_ms: length of the deadline; None: what the variant, the caller's key or the settings say.
@@ -58,8 +62,8 @@ class Query:
     candidates: tuple[str, ...] | None = None
     filters: Mapping[str, AttributeFilter] = field(default_factory=dict)
     strict_filters: bool = True
-    diversity: float = 0.0
-    max_per: Mapping[str, int] = field(default_factory=dict)
+    diversity: float | None = None
+    max_per: Mapping[str, int] | None = None
     explain: bool = False
     use_cache: bool = True
     deadline_ms: int | None = None
@@ -84,29 +88,39 @@ class Caller:
 
 NO_HASHES: Array = np.empty(0, np.uint64)
 NO_HASHES.flags.writeable = False  # shared by all who have seen nothing
+NO_SHOWN: Array = np.empty(0, SHOWN)
+NO_SHOWN.flags.writeable = False
 
 
 @dataclass(frozen=True, slots=True)
 class StoredUser:
-    """A user's values as they lie in Redis. What they decode to: :func:`service.gateway.store.decoding.decode_user`."""
+    """A user's values as they lie in Redis. What they decode to: :func:`service.gateway.store.decoding.decode_user`.
+
+    ``shown`` is read only where lists rotate.
+    """
 
     profile: bytes | None = None
     history: bytes | None = None
     seen: bytes | None = None
+    shown: bytes | None = None
 
     def version(self) -> int:
         """Changes with every value. Means nothing outside of this process."""
-        return hash((self.profile, self.history, self.seen))
+        return hash((self.profile, self.history, self.seen, self.shown))
 
 
 @dataclass(frozen=True, slots=True)
 class UserState:
-    """A user's values, decoded. ``seen`` is (n,) uint64 item hashes; ``unreadable`` names damaged values."""
+    """A user's values, decoded. ``unreadable`` names damaged ones.
+
+    ``seen`` is (n,) uint64 item hashes; ``shown`` is (m,) of :data:`models.contract.redis_schema.SHOWN`.
+    """
 
     profile: Profile | None = None
     history: tuple[ItemId, ...] = ()
     seen: Array = field(default_factory=lambda: NO_HASHES)
     unreadable: tuple[str, ...] = ()
+    shown: Array = field(default_factory=lambda: NO_SHOWN)
 
 
 class StateUnavailableError(Exception):
@@ -124,8 +138,8 @@ class Known:
 class StateStore(Protocol):
     """Where users' state lives."""
 
-    async def read(self, user_id: str, bundle_id: str, deadline: float) -> StoredUser:
-        """A user's values in one round trip. Raises StateUnavailableError."""
+    async def read(self, user_id: str, bundle_id: str, deadline: float, with_shown: bool = False) -> StoredUser:
+        """A user's values in one round trip, ``with_shown`` what was shown too. Raises StateUnavailableError."""
         ...
 
 
@@ -175,13 +189,18 @@ class Assignment:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A list and everything that is said about it. ``votes`` is by item number, filled where asked for."""
+    """A list and everything that is said about it.
+
+    Where an explanation was asked for, ``votes`` is by item number, ``placements`` by place in the list.
+    """
 
     selection: Selection
     votes: Mapping[int, tuple[Vote, ...]]
     reasons: tuple[Reason, ...]
     calls_asked: int
     calls_answered: int
+    placements: tuple[Placement, ...] = ()
+    explanation: Explanation | None = None
 
     @property
     def degraded(self) -> bool:

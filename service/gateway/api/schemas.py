@@ -6,6 +6,7 @@ import orjson
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 
 from service.gateway.bundles.snapshot import Snapshot
+from service.gateway.explanation import Explanation, Move
 from service.gateway.respond import Served
 from service.gateway.tables import MAX_DEADLINE_MS
 from service.gateway.types import AttributeFilter, Query, Vote
@@ -83,11 +84,17 @@ class RecommendRequest(BaseModel):
     strict_filters: bool = Field(
         default=True, description="false: where too few ranked items pass, popular ones that pass fill the list up"
     )
-    diversity: float = Field(
-        default=0.0, ge=0, le=1, allow_inf_nan=False, description="0: the models' order; 1: as different as can be"
+    diversity: float | None = Field(
+        default=None,
+        ge=0,
+        le=1,
+        allow_inf_nan=False,
+        description="0: the models' order; 1: as different as can be; default: the pipeline's",
     )
-    max_per: dict[AttributeName, Annotated[int, Field(ge=1, le=100)]] = Field(
-        default={}, max_length=MAX_ATTRIBUTES, description="items of one value of an attribute, at most"
+    max_per: dict[AttributeName, Annotated[int, Field(ge=1, le=100)]] | None = Field(
+        default=None,
+        max_length=MAX_ATTRIBUTES,
+        description="items of one value of an attribute, at most; default: the pipeline's",
     )
     deadline_ms: int | None = Field(
         default=None, ge=1, le=MAX_DEADLINE_MS, description="default: the service's setting"
@@ -126,7 +133,11 @@ class VoteBody(BaseModel):
 
 
 class ItemBody(BaseModel):
-    """One recommended item. ``source`` is ``local``, ``cf`` or ``popular``."""
+    """One recommended item. ``source`` is ``local``, ``cf`` or ``popular``; ``score`` is the item's there.
+
+    Where an explanation was asked for, ``explanation`` has the voters of a fused item, ``source_rank`` its rank in the
+    list of its source, and ``moved`` where arranging took it from and why, or null.
+    """
 
     item_id: str
     rank: int
@@ -134,6 +145,8 @@ class ItemBody(BaseModel):
     source: str
     title: str | None = None
     explanation: list[VoteBody] | None = None
+    source_rank: int | None = None
+    moved: Move | None = None
 
 
 class RecommendResponse(BaseModel):
@@ -150,24 +163,26 @@ class RecommendResponse(BaseModel):
     degraded: bool
     reasons: list[str]
     timings_ms: dict[str, float]
+    explanation: Explanation | None = None
 
 
 def render(served: Served, request_id: str, timings_ms: dict[str, float]) -> bytes:
     """JSON of :class:`RecommendResponse`, written directly: to validate our own answer would cost too much."""
     assignment = served.assignment
-    return orjson.dumps(
-        {
-            "request_id": request_id,
-            "user_id": served.query.user_id,
-            "items": _items(served),
-            "model_version": served.snapshot.id,
-            "experiments": assignment.experiments,
-            "pipeline": assignment.pipeline,
-            "degraded": served.answer.degraded,
-            "reasons": [str(reason) for reason in served.answer.reasons],
-            "timings_ms": timings_ms,
-        }
-    )
+    body = {
+        "request_id": request_id,
+        "user_id": served.query.user_id,
+        "items": _items(served),
+        "model_version": served.snapshot.id,
+        "experiments": assignment.experiments,
+        "pipeline": assignment.pipeline,
+        "degraded": served.answer.degraded,
+        "reasons": [str(reason) for reason in served.answer.reasons],
+        "timings_ms": timings_ms,
+    }
+    if served.answer.explanation is not None:
+        body["explanation"] = served.answer.explanation
+    return orjson.dumps(body)
 
 
 def _items(served: Served) -> list[dict[str, Any]]:
@@ -181,7 +196,9 @@ def _items(served: Served) -> list[dict[str, Any]]:
         if item.title is not None:
             body["title"] = item.title
         if served.query.explain:
+            placement = answer.placements[rank - 1]
             body["explanation"] = [_vote(vote, snapshot) for vote in answer.votes.get(number, ())]
+            body |= {"source_rank": placement.source_rank, "moved": placement.moved}
         bodies.append(body)
     return bodies
 

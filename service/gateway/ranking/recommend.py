@@ -1,12 +1,14 @@
 """The use-case: from a query to an answer. Sees protocols only."""
 
+import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import replace
 
-from models.contract.selection import Voter, fuse_voters, select
-from models.contract.types import RankedList
+from models.contract.selection import fuse_voters, select
 from service.gateway.bundles.snapshot import Snapshot
-from service.gateway.ranking.explain import votes
+from service.gateway.ranking.arrangement import arrangement, pick, pool_size
+from service.gateway.ranking.course import Course, Heard
+from service.gateway.ranking.explain import explain, votes
 from service.gateway.ranking.fallback import chain, has_model
 from service.gateway.ranking.fanout import failures, fan_out, voters, voters_here
 from service.gateway.ranking.plan import Plan, plan
@@ -14,20 +16,9 @@ from service.gateway.ranking.settings import Pipeline
 from service.gateway.ranking.user import User, understand
 from service.gateway.store.decoding import decode_user
 from service.gateway.types import Answer, Known, Query, Reason, Trace, Workers
-from service.workers.types import NO_ITEMS
 
 LOCAL = "local"
 FINISH_SECONDS = 0.005  # of the deadline, kept for fusing, filling and sending what came
-
-
-@dataclass(frozen=True, slots=True)
-class _Heard:
-    """What the voters said, fused. ``answered`` counts the adapters among them."""
-
-    ranked: RankedList = NO_ITEMS
-    voters: tuple[Voter, ...] = ()
-    answered: int = 0
-    failures: tuple[Reason, ...] = ()
 
 
 class Recommender:
@@ -36,11 +27,18 @@ class Recommender:
     Args:
         pools: workers by the name of their pool.
         hidden: gives the ids of items that must not be shown to anybody.
+        now: wall clock, seconds since 1970; what was shown lately is counted by it.
     """
 
-    def __init__(self, pools: Mapping[str, Workers], hidden: Callable[[], frozenset[str]] = frozenset) -> None:
+    def __init__(
+        self,
+        pools: Mapping[str, Workers],
+        hidden: Callable[[], frozenset[str]] = frozenset,
+        now: Callable[[], float] = time.time,
+    ) -> None:
         self._pools = pools
         self._hidden = hidden
+        self._now = now
 
     async def recommend(
         self, query: Query, known: Known, pipeline: Pipeline, snapshot: Snapshot, deadline: float, trace: Trace
@@ -56,27 +54,27 @@ class Recommender:
             trace: notes what each stage took.
 
         Raises:
-            ApiError: the query's filters are not possible with this bundle.
+            ApiError: the query asks for something that this bundle does not have.
         """
         with trace.stage("plan"):
-            user = understand(query, decode_user(known.stored), snapshot, self._hidden())
+            state = decode_user(known.stored)
+            user = understand(query, state, snapshot, self._hidden())
+            wanted = arrangement(query, pipeline, snapshot)
             planned = plan(pipeline, user, snapshot)
-        heard = await self._ask(planned, user, snapshot, deadline, trace) if planned else _Heard()
+        heard = await self._ask(planned, user, snapshot, deadline, trace) if planned else Heard()
         with trace.stage("fill"):
+            n = query.n if wanted is None else pool_size(query.n)
             strict = bool(query.filters) and query.strict_filters and has_model(pipeline, user, heard.answered)
             fallbacks = chain(pipeline, user, snapshot, models_alone=strict)
-            selection = select(heard.ranked, LOCAL, user.excluded, query.n, fallbacks)
-        return Answer(
-            selection=selection,
-            votes=votes(selection.items, heard.voters, user.excluded, planned.fusion)
-            if planned and query.explain
-            else {},
-            reasons=(*known.reasons, *user.reasons, *heard.failures, *_shortage(query, len(selection.items))),
-            calls_asked=len(planned.calls) if planned else 0,
-            calls_answered=heard.answered,
-        )
+            pool = select(heard.ranked, LOCAL, user.excluded, n, fallbacks)
+        course = Course(state, user, planned, heard, pool)
+        if wanted is not None:
+            with trace.stage("arrange"):
+                course = replace(course, arranged=pick(course, wanted, query.n, snapshot, self._now()))
+        answer = _answer(query, known, course)
+        return _explained(answer, query, course, snapshot, trace) if query.explain else answer
 
-    async def _ask(self, planned: Plan, user: User, snapshot: Snapshot, deadline: float, trace: Trace) -> _Heard:
+    async def _ask(self, planned: Plan, user: User, snapshot: Snapshot, deadline: float, trace: Trace) -> Heard:
         with trace.stage("fan_out"):
             outcomes = await fan_out(planned, self._pools[planned.pool], deadline - FINISH_SECONDS)
         trace.note("slowest_call", max(outcome.seconds for outcome in outcomes))
@@ -85,9 +83,26 @@ class Recommender:
             # Where no adapter answered there is nothing to fuse: the fallbacks say themselves whose list it is.
             heard = [*answered, *voters_here(planned, user, snapshot)] if answered else []
             ranked = fuse_voters(heard, user.excluded, planned.fusion)
-        return _Heard(ranked, tuple(heard), len(answered), tuple(failures(planned, outcomes)))
+        return Heard(ranked, tuple(heard), len(answered), tuple(failures(planned, outcomes)), tuple(outcomes))
 
 
-def _shortage(query: Query, n_found: int) -> list[Reason]:
-    """Why there are fewer items than were asked for, where filters are the reason."""
-    return [Reason("few_items_pass")] if query.filters and n_found < query.n else []
+def _answer(query: Query, known: Known, course: Course) -> Answer:
+    reasons = [*known.reasons, *course.user.reasons, *course.heard.failures]
+    if course.capped(query.n):
+        reasons.append(Reason("capped"))
+    if query.filters and len(course.pool.items) < query.n:
+        reasons.append(Reason("few_items_pass"))
+    return Answer(
+        selection=course.selection,
+        votes={},
+        reasons=tuple(reasons),
+        calls_asked=len(course.planned.calls) if course.planned else 0,
+        calls_answered=course.heard.answered,
+    )
+
+
+def _explained(answer: Answer, query: Query, course: Course, snapshot: Snapshot, trace: Trace) -> Answer:
+    placements, explanation = explain(query, course, snapshot, trace)
+    planned, items = course.planned, answer.selection.items
+    given = votes(items, course.heard.voters, course.user.excluded, planned.fusion) if planned else {}
+    return replace(answer, votes=given, placements=placements, explanation=explanation)

@@ -9,6 +9,8 @@ from models.contract.selection import MAX_VOTER_WEIGHT, ServedVoter
 from service.gateway.tables import Name, Table
 
 FallbackName = Literal["cf", "popular"]
+AttributeName = Annotated[str, Field(min_length=1, max_length=64)]
+Cap = Annotated[int, Field(ge=1, le=100)]
 VoterWeight = Annotated[float, Field(ge=0, le=MAX_VOTER_WEIGHT)]
 
 
@@ -21,7 +23,22 @@ class FusionOverrides(Table):
     voters: dict[ServedVoter, VoterWeight] | None = None
 
 
-class LocalPipeline(Table):
+class RotationSettings(Table):
+    """Items that were shown within the window and not acted upon lose a share of their relevance each time."""
+
+    discount: float = Field(ge=0, le=1)
+    window_s: int = Field(default=86_400, ge=1, le=31_536_000)
+
+
+class ArrangedPipeline(Table):
+    """How the lists of a pipeline are arranged; ``diversity`` and ``max_per`` where a request does not say."""
+
+    diversity: float = Field(default=0.0, ge=0, le=1)
+    max_per: dict[AttributeName, Cap] = Field(default={}, max_length=20)
+    rotation: RotationSettings | None = None
+
+
+class LocalPipeline(ArrangedPipeline):
     """One worker call per community of the user, one more where the global adapter votes, fused."""
 
     kind: Literal["local"]
@@ -31,7 +48,7 @@ class LocalPipeline(Table):
     fallbacks: tuple[FallbackName, ...] = ("cf", "popular")
 
 
-class GlobalPipeline(Table):
+class GlobalPipeline(ArrangedPipeline):
     """No worker call: the global CF model, or popularity."""
 
     kind: Literal["cf", "popular"]

@@ -3,9 +3,9 @@
 from collections.abc import Callable
 from typing import TypeVar
 
-from models.contract.redis_schema import FormatError, decode_item_ids, decode_profile, decode_seen
+from models.contract.redis_schema import FormatError, decode_item_ids, decode_profile, decode_seen, decode_shown
 from models.contract.types import Profile
-from service.gateway.types import NO_HASHES, StoredUser, UserState
+from service.gateway.types import NO_HASHES, NO_SHOWN, StoredUser, UserState
 
 T = TypeVar("T")
 
@@ -14,10 +14,11 @@ def decode_user(stored: StoredUser) -> UserState:
     """The values of a user. One that is damaged counts as absent, and is named."""
     unreadable: list[str] = []
     return UserState(
-        _decode("profile", _decode_profile, stored.profile, None, unreadable),
-        _decode("history", decode_item_ids, stored.history, (), unreadable),
-        _decode("seen", decode_seen, stored.seen, NO_HASHES, unreadable),
-        tuple(unreadable),
+        profile=_decode("profile", _decode_profile, stored.profile, None, unreadable),
+        history=_decode("history", decode_item_ids, stored.history, (), unreadable),
+        seen=_decode("seen", decode_seen, stored.seen, NO_HASHES, unreadable),
+        shown=_decode("shown", decode_shown, stored.shown, NO_SHOWN, unreadable),
+        unreadable=tuple(unreadable),  # read when all are decoded: arguments are evaluated in their order
     )
 
 

@@ -2,10 +2,11 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 
 from models.contract.records import Exposure, encode_records
-from service.gateway.store.redis_store import RedisStore
+from models.contract.redis_schema import encode_shown
+from service.gateway.store.redis_store import RedisStore, ShownList
 from service.gateway.types import StateUnavailableError
 
 logger = logging.getLogger(__name__)
@@ -22,10 +23,18 @@ class ExposureLog:
         store: where the stream is.
         kept: batches that the stream keeps, about.
         count: told of each entry's end, ``written`` or ``dropped``, and how many.
+        rotating: pipelines whose lists are noted for their users, too, and for how many seconds.
     """
 
-    def __init__(self, store: RedisStore, kept: int, count: Callable[[str, int], None]) -> None:
+    def __init__(
+        self,
+        store: RedisStore,
+        kept: int,
+        count: Callable[[str, int], None],
+        rotating: Mapping[str, int] | None = None,
+    ) -> None:
         self._store = store
+        self._rotating = rotating or {}
         self._kept = kept
         self._count = count
         self._queue: asyncio.Queue[Exposure] = asyncio.Queue(QUEUE_CAPACITY)
@@ -45,6 +54,7 @@ class ExposureLog:
         try:
             await self._store.append_exposures(encode_records(batch), self._kept)
             self._count("written", len(batch))
+            await self._note_shown(batch)
         except StateUnavailableError as exc:
             self._count("dropped", len(batch))
             logger.warning("%d exposures dropped: %s", len(batch), exc)
@@ -54,6 +64,18 @@ class ExposureLog:
                 self.put(exposure)
             raise
 
+    async def _note_shown(self, batch: Sequence[Exposure]) -> None:
+        lists = [_shown(exposure, self._rotating[exposure.pipeline]) for exposure in batch if self._rotates(exposure)]
+        if not lists:
+            return
+        try:
+            await self._store.append_shown(lists)
+        except StateUnavailableError as exc:
+            logger.warning("%d lists not noted as shown: %s", len(lists), exc)
+
+    def _rotates(self, exposure: Exposure) -> bool:
+        return exposure.pipeline in self._rotating and not exposure.shadow
+
     async def flush(self) -> None:
         """Write what is left, for at most a second."""
         try:
@@ -62,3 +84,7 @@ class ExposureLog:
                     await self.write_batch()
         except TimeoutError:
             self._count("dropped", self._queue.qsize())
+
+
+def _shown(exposure: Exposure, kept_seconds: int) -> ShownList:
+    return ShownList(exposure.user_id, encode_shown(exposure.items, exposure.timestamp_ms // 1_000), kept_seconds)

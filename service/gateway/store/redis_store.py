@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar, cast
 
@@ -16,16 +17,34 @@ from models.contract.redis_schema import (
     EXPOSURES,
     HIDDEN_ITEMS,
     HIDDEN_VERSION,
+    SHOWN,
+    SHOWN_KEPT,
     history_key,
     profile_key,
     seen_key,
+    shown_key,
 )
 from service.gateway.types import StateUnavailableError, StoredUser
 from service.periodic import cancel_all
 
 BACKGROUND_TIMEOUT_SECONDS = 1.0
+# Two gateways may append at one time. What is no whole number of entries is damaged, and starts anew.
+_APPEND_SHOWN = """
+local old = redis.call('GET', KEYS[1]) or ''
+if #old % tonumber(ARGV[2]) ~= 0 then old = '' end
+redis.call('SET', KEYS[1], string.sub(old .. ARGV[1], -tonumber(ARGV[3])), 'EX', ARGV[4])
+"""
 T = TypeVar("T")
 _Waiting = tuple[tuple[str, ...], "asyncio.Future[list[bytes | None]]"]
+
+
+@dataclass(frozen=True, slots=True)
+class ShownList:
+    """Items that a user was shown, encoded, and for how long that is to be known."""
+
+    user_id: str
+    items: bytes
+    kept_seconds: int
 
 
 class RedisStore:
@@ -46,9 +65,11 @@ class RedisStore:
         self._sent: set[asyncio.Task[None]] = set()
         self.last_contact = time.monotonic()
 
-    async def read(self, user_id: str, bundle_id: str, deadline: float) -> StoredUser:
+    async def read(self, user_id: str, bundle_id: str, deadline: float, with_shown: bool = False) -> StoredUser:
         """A user's profile, history and seen set: one MGET. Raises StateUnavailableError."""
-        keys = (profile_key(user_id, bundle_id), history_key(user_id), seen_key(user_id))
+        keys: tuple[str, ...] = (profile_key(user_id, bundle_id), history_key(user_id), seen_key(user_id))
+        if with_shown:
+            keys = (*keys, shown_key(user_id))
         answer = self._batch(keys)
         if deadline - self._loop.time() < self._timeout_seconds:
             try:
@@ -93,6 +114,14 @@ class RedisStore:
         change.execute_command(command, HIDDEN_ITEMS, *item_ids)
         change.incr(HIDDEN_VERSION)
         await self._guard(change.execute, _soon())
+
+    async def append_shown(self, lists: Sequence[ShownList]) -> None:
+        """Append lists to what their users were shown, in one round trip. Raises StateUnavailableError."""
+        pipeline = self._redis.pipeline(transaction=False)
+        for shown in lists:
+            key, window = shown_key(shown.user_id), shown.kept_seconds
+            pipeline.eval(_APPEND_SHOWN, 1, key, shown.items, SHOWN.itemsize, SHOWN_KEPT * SHOWN.itemsize, window)
+        await self._guard(pipeline.execute, _soon())
 
     async def close(self) -> None:
         """Close the connections. Whoever still waits gets StateUnavailableError."""

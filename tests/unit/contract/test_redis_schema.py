@@ -15,13 +15,16 @@ from models.contract.redis_schema import (
     decode_item_ids,
     decode_profile,
     decode_seen,
+    decode_shown,
     encode_events,
     encode_profile,
     encode_seen,
+    encode_shown,
     history_key,
     item_hash,
     profile_key,
     seen_key,
+    shown_key,
 )
 from models.contract.types import HistoryEvent, ItemId, Membership, Profile
 
@@ -39,6 +42,7 @@ def test_keys_of_one_user_share_a_hash_tag() -> None:
     assert profile_key("ann", "b-1") == "lr:{u:ann}:p:b-1"
     assert history_key("ann") == "lr:{u:ann}:h"
     assert seen_key("ann") == "lr:{u:ann}:s"
+    assert shown_key("ann") == "lr:{u:ann}:x"
 
 
 class TestProfile:
@@ -149,3 +153,28 @@ class TestSeen:
 
     def test_a_hash_is_for_ever(self) -> None:
         assert item_hash("i1") == 778860755400141486
+
+
+class TestShown:
+    @given(st.lists(item_ids, max_size=5), st.lists(item_ids, max_size=5), st.integers(0, 2**32 - 1))
+    def test_concatenation_appends_a_list_of_twelve_bytes_an_item(
+        self, older: list[ItemId], newer: list[ItemId], timestamp: int
+    ) -> None:
+        value = encode_shown(older, 7) + encode_shown(newer, timestamp)
+
+        assert len(value) == 12 * len(older + newer)
+        written = [(item_hash(i), 7) for i in older] + [(item_hash(i), timestamp) for i in newer]
+        assert decode_shown(value).tolist() == written
+
+    @given(st.binary(max_size=60))
+    def test_any_bytes_decode_or_raise_format_error(self, value: bytes) -> None:
+        if len(value) % 12:
+            with pytest.raises(FormatError, match=r"shown: .* no multiple of 12"):
+                decode_shown(value)
+        else:
+            assert decode_shown(value).tobytes() == value
+
+    @pytest.mark.parametrize("timestamp", [-1, 2**32])
+    def test_a_time_must_fit(self, timestamp: int) -> None:
+        with pytest.raises(FormatError, match=f"timestamp: .* got {timestamp}"):
+            encode_shown(["a"], timestamp)

@@ -8,7 +8,7 @@ import pytest
 
 from models.contract.errors import ConfigError
 from models.contract.fusion import FusionMethod
-from service.gateway.ranking.settings import LocalPipeline
+from service.gateway.ranking.settings import LocalPipeline, RotationSettings
 from service.gateway.settings import CONFIG_VARIABLE, PoolSettings, Settings, load_settings
 
 MANUAL = Path(__file__).parents[3] / "deploy" / "gateway.toml"
@@ -34,7 +34,7 @@ def test_manual_is_valid_and_names_every_key():
     settings = load_settings(MANUAL)
     assert isinstance(settings.pipelines["local"], LocalPipeline)
     text = MANUAL.read_text()
-    for model in (Settings, PoolSettings, LocalPipeline):
+    for model in (Settings, PoolSettings, LocalPipeline, RotationSettings):
         assert [key for key in model.model_fields if not re.search(rf"^(# )?\[*(.*\.)?{key}\b", text, re.M)] == []
 
 

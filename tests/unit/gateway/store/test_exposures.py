@@ -2,9 +2,12 @@
 
 import asyncio
 from collections import Counter
+from collections.abc import Sequence
 
 from models.contract.records import Exposure, decode_exposures
+from models.contract.redis_schema import encode_shown
 from service.gateway.store.exposures import ExposureLog
+from service.gateway.store.redis_store import ShownList
 from service.gateway.types import StateUnavailableError
 
 
@@ -15,7 +18,8 @@ class Store:
         self.entries: list[dict[bytes, bytes]] = []
         self.open = asyncio.Event()
         self.asked = asyncio.Event()
-        self.down = False
+        self.down = self.down_for_shown = False
+        self.shown: list[ShownList] = []
 
     async def append_exposures(self, entry: dict[bytes, bytes], kept: int) -> None:
         self.asked.set()
@@ -24,14 +28,19 @@ class Store:
             raise StateUnavailableError("down")
         self.entries.append(entry)
 
+    async def append_shown(self, lists: Sequence[ShownList]) -> None:
+        if self.down_for_shown:
+            raise StateUnavailableError("down")
+        self.shown += lists
 
-def make_log() -> tuple[ExposureLog, Store, Counter[str]]:
+
+def make_log(**rotating: int) -> tuple[ExposureLog, Store, Counter[str]]:
     store, counts = Store(), Counter[str]()
-    return ExposureLog(store, 100, lambda outcome, count: counts.update({outcome: count})), store, counts
+    return ExposureLog(store, 100, lambda outcome, count: counts.update({outcome: count}), rotating), store, counts
 
 
-def exposure(request_id: str) -> Exposure:
-    return Exposure(request_id, "u", 0, "b", "local", {}, ("i1",), ("local",))
+def exposure(request_id: str, pipeline: str = "local", shadow: str = "") -> Exposure:
+    return Exposure(request_id, "u", 9_999, "b", pipeline, {}, ("i1",), ("local",), shadow=shadow)
 
 
 async def test_batch_whose_writing_is_cancelled_is_written_at_the_flush():
@@ -66,3 +75,23 @@ async def test_redis_that_is_down_costs_the_batch_and_no_more():
     log.put(exposure("r0"))
     await log.write_batch()
     assert counts == {"dropped": 1}
+
+
+async def test_only_what_was_shown_by_pipelines_that_rotate_is_noted_for_the_user():
+    log, store, counts = make_log(turning=60)
+    store.open.set()
+    for served in (exposure("r0"), exposure("r1", "turning"), exposure("r2", "turning", shadow="dark")):
+        log.put(served)
+    await log.write_batch()
+    assert store.shown == [ShownList("u", encode_shown(["i1"], 9), 60)]
+    assert counts == {"written": 3}
+
+
+async def test_exposures_are_written_though_their_users_note_is_not():
+    log, store, counts = make_log(turning=60)
+    store.open.set()
+    store.down_for_shown = True
+    log.put(exposure("r0", "turning"))
+    await log.write_batch()
+    assert counts == {"written": 1}
+    assert len(store.entries) == 1

@@ -1,0 +1,1 @@
+"""Bundles in service: loaded, verified, switched."""
