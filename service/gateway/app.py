@@ -7,7 +7,7 @@ from fastapi import FastAPI
 from starlette.exceptions import HTTPException
 
 from service.gateway import errors
-from service.gateway.api import health
+from service.gateway.api import events, health, users
 from service.gateway.api.recommend import RECOMMEND_PATH, RecommendFirst, recommend
 from service.gateway.gateway import Gateway, running_gateway
 from service.gateway.settings import Settings
@@ -25,6 +25,8 @@ def create_app(settings: Settings) -> FastAPI:
     # Plain routes: FastAPI's own would read a body before its size is known.
     app.add_middleware(RecommendFirst)
     app.add_route(RECOMMEND_PATH, recommend, methods=["POST"])  # says 405 to other methods
+    app.add_route(events.EVENTS_PATH, events.events, methods=["POST"])
+    app.add_route(users.USERS_PATH, users.user, methods=["GET", "DELETE"])
     app.add_route("/healthz", health.healthz, methods=["GET"])
     app.add_route("/readyz", health.readyz, methods=["GET"])
     app.add_route("/metrics", health.metrics, methods=["GET"])

@@ -101,12 +101,21 @@ class StoredUser:
 
 @dataclass(frozen=True, slots=True)
 class UserState:
-    """A user's values, decoded. ``seen`` is (n,) uint64 item hashes; ``unreadable`` names damaged values."""
+    """A user's values, decoded.
+
+    Args:
+        profile: as published.
+        history: item ids, oldest first.
+        seen: (n,) uint64 item hashes.
+        unreadable: names of the damaged values.
+        changed: whether the history is no longer the one that the profile was made from.
+    """
 
     profile: Profile | None = None
     history: tuple[ItemId, ...] = ()
     seen: Array = field(default_factory=lambda: NO_HASHES)
     unreadable: tuple[str, ...] = ()
+    changed: bool = False
 
 
 class StateUnavailableError(Exception):

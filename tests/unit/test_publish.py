@@ -33,6 +33,7 @@ from models.publish import publish
 
 pytestmark = pytest.mark.redis
 
+CREATED_AT = "2026-01-01T00:00:00+00:00"
 USERS = ("ann", "bob", "çelik {x}")
 
 
@@ -70,7 +71,7 @@ def make_bundle(root: Path, version: int = 1, users: tuple[str, ...] = USERS) ->
     model = ModelSpec("item-token", 20, 9, 4, ("global",), "")
     serving = ServingSpec(FusionMethod.RRF, 0.0, 10)
     return Bundle(
-        directory, Manifest(1, directory.name, "", 3, 1.0, "epanechnikov", model, serving, (), {}, {}, {}, {})
+        directory, Manifest(1, directory.name, CREATED_AT, 3, 1.0, "epanechnikov", model, serving, (), {}, {}, {}, {})
     )
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from models.contract.profile import inherit_weights
 from models.contract.types import Ints, Profile, item_numbers
 from service.gateway.bundles.snapshot import Snapshot
 from service.gateway.types import Query, Reason, UserState
@@ -23,24 +24,43 @@ class User:
 
 
 def understand(query: Query, state: UserState, snapshot: Snapshot) -> User:
-    """Known users keep their profile; those who send a history, or have only that, are folded in from it."""
+    """What the models need to know: known users keep their profile, the others are folded in.
+
+    Who sends a history is folded in from it, who has no profile from what is stored. Known users whose history is no
+    longer that of their profile are folded in anew, and keep what their communities' models were worth to them.
+    """
     reasons = [Reason("unreadable_state", name, degrades=True) for name in state.unreadable]
     history = snapshot.catalogue.numbers(state.history if query.history is None else query.history)
-    if query.history is not None and len(history) < len(query.history):
-        reasons += _unknown_items(query.history, snapshot)
-    profile = state.profile if query.history is None else None
-    if profile is not None and not snapshot.fits(profile):
-        profile = None
-        reasons.append(Reason("unreadable_state", "profile", degrades=True))
-    if profile is None and len(history):
-        profile = snapshot.fold_in(history)
+    seen = snapshot.items_of(state.seen)
+    if query.history is None:
+        profile = _stored_profile(state, history, seen, snapshot, reasons)
+    else:
+        profile = snapshot.fold_in(history) if len(history) else None
+        reasons += _unknown_items(query.history, snapshot) if len(history) < len(query.history) else []
     if profile is None:
         reasons.append(Reason("unknown_user"))
-    return User(profile, history, _excluded(query, state, history, snapshot), tuple(reasons))
+    return User(profile, history, _excluded(query, seen, history, snapshot), tuple(reasons))
 
 
-def _excluded(query: Query, state: UserState, history: Ints, snapshot: Snapshot) -> Ints:
-    parts = [snapshot.items_of(state.seen), history] if query.exclude_seen else []
+def _stored_profile(
+    state: UserState, history: Ints, seen: Ints, snapshot: Snapshot, reasons: list[Reason]
+) -> Profile | None:
+    """The published profile while it is fresh.
+
+    Else one of all that the user has seen: the CF encoder takes a bag of items, and a history holds only the last ones.
+    """
+    published = state.profile
+    if published is not None and not snapshot.fits(published):
+        published = None
+        reasons.append(Reason("unreadable_state", "profile", degrades=True))
+    if not len(history) or (published is not None and not state.changed):
+        return published
+    folded = snapshot.fold_in(np.concatenate([history, seen]))
+    return folded if published is None else inherit_weights(folded, published)
+
+
+def _excluded(query: Query, seen: Ints, history: Ints, snapshot: Snapshot) -> Ints:
+    parts = [seen, history] if query.exclude_seen else []
     if query.exclude_items:
         parts.append(snapshot.catalogue.numbers(query.exclude_items))
     return np.concatenate(parts) if parts else item_numbers([])
