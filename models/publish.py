@@ -28,8 +28,9 @@ PIPELINE_USERS = 1_000  # users written per round trip
 
 # One user: skipped where deleted after the bundle was made; else the profile, the history unless somebody has changed
 # it since it was read, and what is to be added to the seen set. A cluster refuses it, as it does the gateway's events:
-# the deleted users lie in another slot. KEYS: profile, history, seen set, deleted users. ARGV: the user's hash, when the
-# bundle was made, the profile, the history as read, the one to be written or nothing, the hashes to be added.
+# the deleted users lie in another slot.
+# KEYS: profile, history, seen set, deleted users. ARGV: the user's hash, when the bundle was made, the profile, the
+# history as read, the one to be written or nothing, the hashes to be added.
 _WRITE = """
 local deleted = redis.call('HGET', KEYS[4], ARGV[1])
 if deleted and tonumber(deleted) >= tonumber(ARGV[2]) then return 0 end
