@@ -11,6 +11,7 @@ from support.bundles import users_of
 from support.gateway import RunningGateway, running_gateway
 from support.http import Reply, request
 from support.processes import wait_until
+from support.stub_worker import StubProcess
 
 from models.contract.bundle import Bundle
 from models.contract.records import decode_exposures, decode_recorded_events, encode_records
@@ -161,9 +162,15 @@ def test_all_of_it_is_deleted_everywhere(
     assert gateway.recommend("u0")["reasons"] == ["unknown_user"]
 
 
-def test_a_list_that_was_served_a_moment_ago_goes_too(gateway: RunningGateway, redis: Redis):
-    gateway.recommend("u0")
-    assert delete(gateway, "u0")["exposures"] == 1
+def test_a_list_that_is_not_written_yet_goes_too(
+    published: Bundle, stub: StubProcess, configure, redis: Redis, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("service.gateway.gateway.EXPOSURE_INTERVAL_SECONDS", 0.06)
+    with running_gateway(configure(stub.url)) as gateway:
+        gateway.wait_ready()
+        gateway.recommend("u0")  # written at once
+        gateway.recommend("u0")  # after the interval
+        assert delete(gateway, "u0")["exposures"] == 2
     assert redis.xlen(EXPOSURES) == 0
 
 
