@@ -16,6 +16,7 @@ from localrec.redis_server import redis_server
 from models.contract.bundle import Bundle
 from models.contract.records import Event, decode_recorded_events
 from models.contract.redis_schema import EVENTS, decode_events, decode_seen, history_key, item_hash, seen_key
+from service.gateway.api.event_schemas import EventsResponse
 from service.gateway.bundles.snapshot import load_snapshot
 
 
@@ -84,7 +85,7 @@ def test_a_new_user_has_local_models_after_three_events(gateway: RunningGateway)
 def test_the_answer_says_what_became_of_each(gateway: RunningGateway):
     first = click("u1", "i1", event_id="once")
     answer = tell(gateway, first, click("u2", "no such item"), first, click("u2", "i2", event_id="once"))
-    assert answer.keys() == {"request_id", "accepted", "duplicates", "outcomes"}
+    EventsResponse.model_validate(answer)
     assert (answer["accepted"], answer["duplicates"]) == (3, 1)
     made = answer["outcomes"][1]["event_id"]
     assert answer["outcomes"] == [

@@ -26,6 +26,7 @@ from models.contract.redis_schema import (
     shown_key,
     user_hash,
 )
+from service.gateway.api.user_schemas import DeletedResponse, UserResponse
 from service.gateway.bundles.snapshot import load_snapshot
 from service.gateway.privacy import hashed
 
@@ -43,13 +44,14 @@ def call(gateway: RunningGateway, method: str, user_id: str) -> Reply:
 def show(gateway: RunningGateway, user_id: str) -> Any:
     reply = call(gateway, "GET", user_id)
     assert reply.status == 200, reply.body
+    UserResponse.model_validate(reply.json)
     return reply.json
 
 
 def delete(gateway: RunningGateway, user_id: str) -> dict[str, int]:
     reply = call(gateway, "DELETE", user_id)
     assert reply.status == 200, reply.body
-    assert reply.json.keys() == {"request_id", "user_id", "deleted"}
+    DeletedResponse.model_validate(reply.json)
     deleted: dict[str, int] = reply.json["deleted"]
     return deleted
 

@@ -50,7 +50,7 @@ async def _delete(request: Request, request_id: str) -> Response:
 
 
 def describe(held: Held, snapshot: Snapshot | None) -> dict[str, Any]:
-    """What is held of a user, in words: titles and names are those of the bundle in service."""
+    """The rest of ``UserResponse``: titles and names are those of the bundle in service."""
     state = decode_user(held.stored)
     return {
         "profile": _profile(state.profile, not state.changed, snapshot) if state.profile else None,

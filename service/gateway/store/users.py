@@ -78,8 +78,8 @@ class UserStore:
     async def delete(self, user_id: str, now: float) -> dict[str, int]:
         """Delete all of it, and see to it that no bundle made before brings it back. May be repeated.
 
-        The tombstone comes first: whoever publishes meanwhile finds it. The streams come last, after a moment in which
-        lists arrive there that gateways were about to write. One whose Redis answers slower than that may write later.
+        The tombstone comes first: whoever publishes meanwhile finds it. Then a moment passes, in which gateways write
+        what they were about to write of lists that they have served. Where Redis is slower, some may come later.
 
         Args:
             user_id: of whom.
@@ -93,6 +93,7 @@ class UserStore:
         """
         tombstone = {user_hash(user_id): int(now)}
         await self._store.ask(lambda redis: cast(Any, redis.hset(DELETED_USERS, mapping=cast(Any, tombstone))))
+        await asyncio.sleep(SETTLE_SECONDS)
         profiles = await self._profile_keys(user_id)
 
         async def unlink(redis: Redis) -> list[int]:
@@ -102,7 +103,6 @@ class UserStore:
             return cast("list[int]", await pipeline.execute())
 
         deleted = dict(zip(("profiles", *_PARTS), await self._store.ask(unlink), strict=True))
-        await asyncio.sleep(SETTLE_SECONDS)
         return deleted | {
             "exposures": await erase(self._store, EXPOSURES, user_id),
             "events": await erase(self._store, EVENTS, user_id),
