@@ -3,7 +3,7 @@
 import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
@@ -41,7 +41,7 @@ from models.contract.cf import CFModel
 from models.contract.errors import BundleError
 from models.contract.probe import Probe
 from models.contract.profile import build_profile
-from models.contract.redis_schema import encode_events, encode_profile, encode_seen
+from models.contract.redis_schema import encode_events, encode_profile, encode_seen, history_digest
 from models.contract.types import Array, Floats, HistoryEvent
 from models.data.dataset import Dataset
 from models.llm.tokenizer import write_tokenizer
@@ -168,8 +168,9 @@ def _profiles(parts: BundleParts, progress: Callable[[range], Any]) -> pl.DataFr
         rows["user_id"].append(dataset.user_ids[user])
         accuracies = parts.accuracies[user]
         profile = build_profile(parts.cf, parts.anchors, parts.bandwidth, parts.kernel, history, accuracies)
-        rows["profile"].append(encode_profile(profile))
-        rows["history"].append(encode_events(events[-max(STORED_HISTORY, parts.model.history_length) :]))
+        stored = encode_events(events[-max(STORED_HISTORY, parts.model.history_length) :])
+        rows["profile"].append(encode_profile(replace(profile, digest=history_digest(stored))))
+        rows["history"].append(stored)
         rows["seen"].append(encode_seen(ids))
     return pl.DataFrame(rows, schema={"user_id": pl.String} | dict.fromkeys(STORED_VALUES, pl.Binary))
 

@@ -13,25 +13,40 @@ from redis import Redis
 
 from models.contract.bundle import PROFILES, Bundle
 from models.contract.redis_schema import (
+    DELETED_USERS,
     FormatError,
     decode_events,
     decode_seen,
     history_key,
     profile_key,
     seen_key,
+    user_hash,
 )
 from models.pointer import mark_published
 
 PIPELINE_USERS = 1_000  # users written per round trip
 
-# Sets KEYS[1] to ARGV[2] unless somebody has changed it since it was read as ARGV[1].
-_REPLACE = "if (redis.call('GET', KEYS[1]) or '') == ARGV[1] then redis.call('SET', KEYS[1], ARGV[2]) end"
+# One user: skipped where deleted after the bundle was made; else the profile, the history unless somebody has changed
+# it since it was read, and what is to be added to the seen set. A cluster refuses it, as it does the gateway's events:
+# the deleted users lie in another slot.
+# KEYS: profile, history, seen set, deleted users. ARGV: the user's hash, when the bundle was made, the profile, the
+# history as read, the one to be written or nothing, the hashes to be added.
+_WRITE = """
+local deleted = redis.call('HGET', KEYS[4], ARGV[1])
+if deleted and tonumber(deleted) >= tonumber(ARGV[2]) then return 0 end
+redis.call('SET', KEYS[1], ARGV[3])
+if ARGV[5] ~= '' and (redis.call('GET', KEYS[2]) or '') == ARGV[4] then redis.call('SET', KEYS[2], ARGV[5]) end
+if ARGV[6] ~= '' then redis.call('APPEND', KEYS[3], ARGV[6]) end
+return 1
+"""
 
 Progress = Callable[[Iterable[pl.DataFrame], int], Iterable[pl.DataFrame]]
 
 
 def publish(bundle: Bundle, redis: Redis, progress: Progress | None = None) -> int:
-    """Write all profiles of a bundle and mark it as published. Returns the number of users.
+    """Write the profiles of a bundle and mark it as published. Returns the number of users.
+
+    Users who were deleted after the bundle was made are left out.
 
     Args:
         bundle: a verified bundle.
@@ -40,26 +55,39 @@ def publish(bundle: Bundle, redis: Redis, progress: Progress | None = None) -> i
     """
     users = pl.read_parquet(bundle.path(PROFILES))
     slices = list(users.iter_slices(PIPELINE_USERS))
+    written = 0
     for part in slices if progress is None else progress(slices, len(slices)):
-        _write(part, bundle.id, redis)
+        written += _write(part, bundle, redis)
     mark_published(bundle.id, redis)
-    return len(users)
+    return written - _take_back(users["user_id"], bundle, redis)
 
 
-def _write(part: pl.DataFrame, bundle_id: str, redis: Redis) -> None:
+def _write(part: pl.DataFrame, bundle: Bundle, redis: Redis) -> int:
     ids = part["user_id"].to_list()
     histories = cast("list[bytes | None]", redis.mget([history_key(user_id) for user_id in ids]))
     seen_sets = cast("list[bytes | None]", redis.mget([seen_key(user_id) for user_id in ids]))
     pipe: Any = redis.pipeline(transaction=False)
+    write = redis.register_script(_WRITE)
     for (user_id, profile, history, seen), old_history, old_seen in zip(
         part.iter_rows(), histories, seen_sets, strict=True
     ):
-        pipe.set(profile_key(user_id, bundle_id), profile)
-        if old_history is None or _last_time(history) > _last_time(old_history):
-            pipe.eval(_REPLACE, 1, history_key(user_id), old_history or b"", history)
-        if added := _unseen(seen, old_seen or b""):
-            pipe.append(seen_key(user_id), added)
-    pipe.execute()
+        keys = [profile_key(user_id, bundle.id), history_key(user_id), seen_key(user_id), DELETED_USERS]
+        reaches_further = old_history is None or _last_time(history) > _last_time(old_history)
+        replacing = (old_history or b"", history if reaches_further else b"")
+        added = _unseen(seen, old_seen or b"")
+        write(keys, [user_hash(user_id), bundle.created_seconds, profile, *replacing, added], client=pipe)
+    return sum(pipe.execute())
+
+
+def _take_back(user_ids: pl.Series, bundle: Bundle, redis: Redis) -> int:
+    """Delete the profiles of users who were deleted while the bundle was being published. Returns how many.
+
+    From now on the bundle is among the published ones, so that whoever deletes a user deletes this profile, too.
+    """
+    times = cast("dict[bytes, bytes]", redis.hgetall(DELETED_USERS))
+    deleted = {hashed for hashed, time in times.items() if int(time) >= bundle.created_seconds}
+    keys = [profile_key(user_id, bundle.id) for user_id in user_ids if deleted and user_hash(user_id) in deleted]
+    return int(redis.unlink(*keys)) if keys else 0
 
 
 def _last_time(history: bytes) -> int:

@@ -14,6 +14,7 @@ from models.contract.redis_schema import (
     encode_events,
     encode_profile,
     encode_seen,
+    history_digest,
     history_key,
     profile_key,
     seen_key,
@@ -55,11 +56,13 @@ def _user(row: int, options: RedisBenchOptions, rng: np.random.Generator) -> dic
     """One user with ids as long as Amazon's: 14 characters for a user, 10 for an item."""
     user_id = f"A{row:013d}"
     items = [ItemId(f"B{number:09d}") for number in rng.integers(10**9, size=options.events)]
+    history = encode_events([HistoryEvent(item, 1_400_000_000) for item in items])
     members = tuple(Membership(number, 0.5) for number in range(options.communities))
-    profile = Profile(rng.standard_normal(options.embedding_size).astype(np.float32), members)
+    embedding = rng.standard_normal(options.embedding_size).astype(np.float32)
+    profile = Profile(embedding, members, history_digest(history))
     return {
         profile_key(user_id, BUNDLE_ID): encode_profile(profile),
-        history_key(user_id): encode_events([HistoryEvent(item, 1_400_000_000) for item in items]),
+        history_key(user_id): history,
         seen_key(user_id): encode_seen(items),
     }
 

@@ -41,6 +41,7 @@ from models.contract.redis_schema import (
     encode_events,
     encode_profile,
     encode_seen,
+    history_digest,
     history_key,
     profile_key,
     seen_key,
@@ -213,9 +214,10 @@ def user_values(bundle: Bundle, user_id: str, history: Ints, embedding: Floats) 
     manifest = bundle.manifest
     weights = affinities(anchors, embedding[None, :], manifest.bandwidth, manifest.kernel)[0]
     item_ids = [f"i{number}" for number in history.tolist()]
-    events = [HistoryEvent(ItemId(item_id), 1_700_000_000 + at) for at, item_id in enumerate(item_ids)]
+    events = encode_events(HistoryEvent(ItemId(i), 1_700_000_000 + at) for at, i in enumerate(item_ids))
+    profile = Profile(embedding, memberships(weights), history_digest(events))
     return {
-        profile_key(user_id, bundle.id): encode_profile(Profile(embedding, memberships(weights))),
-        history_key(user_id): encode_events(events),
+        profile_key(user_id, bundle.id): encode_profile(profile),
+        history_key(user_id): events,
         seen_key(user_id): encode_seen(item_ids),
     }

@@ -22,6 +22,7 @@ import json
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -129,6 +130,14 @@ class Bundle:
     @property
     def id(self) -> str:
         return self.manifest.bundle_id
+
+    @cached_property
+    def created_seconds(self) -> float:
+        """When it was made, seconds since 1970. Raises BundleError where the manifest does not say."""
+        try:
+            return datetime.fromisoformat(self.manifest.created_at).timestamp()
+        except ValueError as exc:
+            raise BundleError(f"{self.id}: created_at: {exc}") from exc
 
     @cached_property
     def base_id(self) -> str:

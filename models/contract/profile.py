@@ -1,5 +1,7 @@
 """A user's profile from a history: published for known users, computed on the way for new ones, here."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from models.contract.affinity import Kernel, affinities, memberships
@@ -31,6 +33,19 @@ def build_profile(
     weights = _half(affinities(anchors, embedding[None, :], bandwidth, kernel)[0])
     members = memberships(weights)
     return Profile(embedding, members if accuracies is None else _judged(members, accuracies))
+
+
+def inherit_weights(folded: Profile, published: Profile) -> Profile:
+    """A profile that was folded in anew, with the published weights of wRRF(LLM).
+
+    Communities that remain keep what their model was worth to the user. Of new ones nobody knows: they get the mean.
+    """
+    known = {member.community: member.llm_weight for member in published.memberships}
+    if not known:
+        return folded
+    mean = sum(known.values()) / len(known)
+    members = tuple(m._replace(llm_weight=known.get(m.community, mean)) for m in folded.memberships)
+    return replace(folded, memberships=members)
 
 
 def _judged(members: tuple[Membership, ...], accuracies: Floats) -> tuple[Membership, ...]:

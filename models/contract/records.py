@@ -14,7 +14,7 @@ from models.contract.redis_schema import FormatError
 EventType = Literal["view", "click", "add_to_cart", "purchase", "rating"]
 Context = dict[str, str | float | bool]
 R = TypeVar("R")
-_FIELD = b"e"
+RECORDS_FIELD = b"e"  # of a stream entry: the records, a JSON array
 
 
 class Exposure(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -83,7 +83,34 @@ class Event(msgspec.Struct, frozen=True, omit_defaults=True):
 
 def encode_records(batch: Sequence[Exposure] | Sequence[Event]) -> dict[bytes, bytes]:
     """Fields of one stream entry."""
-    return {_FIELD: msgspec.json.encode(batch)}
+    return {RECORDS_FIELD: msgspec.json.encode(batch)}
+
+
+def encode_record(record: Exposure | Event) -> bytes:
+    """One record: between brackets and separated by commas they are the value of ``RECORDS_FIELD``."""
+    return msgspec.json.encode(record)
+
+
+def without_user(records: bytes, user_id: str) -> tuple[bytes, int]:
+    """The value of ``RECORDS_FIELD`` without a user's records, and how many those are.
+
+    The others stay as they are, whichever version wrote them; where there are none, nothing is left. A value that
+    cannot be read and names the user is given up as a whole, as one record.
+    """
+    if msgspec.json.encode(user_id) not in records:  # spares most entries their decoding
+        return records, 0
+    try:
+        everyones = msgspec.json.decode(records, type=list[msgspec.Raw])
+        others = [record for record in everyones if msgspec.json.decode(record, type=_Owned).user_id != user_id]
+    except ValueError:
+        return b"", 1
+    return msgspec.json.encode(others) if others else b"", len(everyones) - len(others)
+
+
+class _Owned(msgspec.Struct):
+    """What all records have."""
+
+    user_id: str
 
 
 def decode_exposures(fields: Mapping[bytes, bytes]) -> list[Exposure]:
@@ -98,6 +125,6 @@ def decode_recorded_events(fields: Mapping[bytes, bytes]) -> list[Event]:
 
 def _decode(fields: Mapping[bytes, bytes], record: type[R]) -> list[R]:
     try:
-        return msgspec.json.decode(fields[_FIELD], type=list[record])  # type: ignore[valid-type] # a type at run time
+        return msgspec.json.decode(fields[RECORDS_FIELD], type=list[record])  # type: ignore[valid-type] # a type at run time
     except (KeyError, ValueError) as exc:
         raise FormatError(f"{record.__name__.lower()}: {exc}") from exc

@@ -3,8 +3,8 @@
 | key                            | type   | value                                                                    |
 | ------------------------------ | ------ | ------------------------------------------------------------------------ |
 | lr:{u:<user>}:p:<bundle>       | string | profile, :func:`encode_profile`                                          |
-| lr:{u:<user>}:h                | string | last events, oldest first, :func:`encode_events`; append-only, trimmed   |
-| lr:{u:<user>}:s                | string | seen set: one 8-byte :func:`item_hash` an item; append-only              |
+| lr:{u:<user>}:h                | string | last events, oldest first, :func:`encode_events`; by time, trimmed       |
+| lr:{u:<user>}:s                | string | seen set: one 8-byte :func:`item_hash` an item; append-only, trimmed     |
 | lr:{u:<user>}:e                | string | ids of the user's last events, 8-byte :func:`item_hash` each; expires    |
 | lr:{u:<user>}:x                | string | last showings, :func:`encode_shown`; only where lists rotate; expires    |
 | lr:bundle                      | string | id of the current bundle                                                 |
@@ -13,7 +13,7 @@
 | lr:bundles                     | set    | ids of the published bundles                                             |
 | lr:hidden                      | set    | item ids that operators have taken out of every list                     |
 | lr:hidden:version              | string | counts the changes of lr:hidden                                          |
-| lr:deleted                     | hash   | 8-byte :func:`item_hash` of a deleted user's id → seconds since 1970     |
+| lr:deleted                     | hash   | :func:`user_hash` of a deleted user → seconds since 1970                 |
 | lr:exposures                   | stream | what was shown, capped; an entry is a batch, ``models.contract.records`` |
 | lr:events                      | stream | what users did, capped; an entry is a batch, ``models.contract.records`` |
 
@@ -23,6 +23,7 @@ keeps the tag from being empty whatever the id.
 
 import hashlib
 import struct
+import zlib
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -39,8 +40,9 @@ DELETED_USERS = "lr:deleted"
 EXPOSURES = "lr:exposures"
 EVENTS = "lr:events"
 
-PROFILE_VERSION = 1
+_WITHOUT_DIGEST, _WITH_DIGEST = 1, 2  # versions of a profile
 _PROFILE_HEADER = struct.Struct("<BHH")  # version, embedding size, number of memberships
+_DIGEST = struct.Struct("<I")
 _MEMBERSHIP = np.dtype([("community", "<u2"), ("cf_weight", "<f2"), ("llm_weight", "<f2")])
 _EVENT_HEADER = struct.Struct("<IB")  # seconds since 1970, bytes of the item id
 SHOWN = np.dtype([("item", "<u8"), ("time", "<u4")])  # item_hash, seconds since 1970: one showing of one item
@@ -76,26 +78,43 @@ def item_hash(item_id: str) -> int:
     return int.from_bytes(hashlib.blake2b(item_id.encode(), digest_size=8).digest(), "little")
 
 
+def user_hash(user_id: str) -> bytes:
+    """The field of ``lr:deleted`` that stands for a user."""
+    return item_hash(user_id).to_bytes(8, "little")
+
+
+def history_digest(history: bytes | None) -> int:
+    """CRC-32 of a stored history: a profile that was made from another one is no longer what the user's would be."""
+    return zlib.crc32(history or b"")
+
+
 def encode_profile(profile: Profile) -> bytes:
-    """Version byte, sizes, float16 embedding, then 6 bytes a membership (number, CF weight, LLM weight)."""
+    """Version byte, sizes, float16 embedding, then 6 bytes a membership (number, CF weight, LLM weight).
+
+    Version 2 ends in 4 bytes of digest. A profile without a digest is written as version 1.
+    """
     members = np.array([(m.community, m.cf_weight, m.llm_weight) for m in profile.memberships], dtype=_MEMBERSHIP)
-    header = _PROFILE_HEADER.pack(PROFILE_VERSION, len(profile.embedding), len(members))
-    return header + profile.embedding.astype("<f2").tobytes() + members.tobytes()
+    version = _WITHOUT_DIGEST if profile.digest is None else _WITH_DIGEST
+    header = _PROFILE_HEADER.pack(version, len(profile.embedding), len(members))
+    digest = b"" if profile.digest is None else _DIGEST.pack(profile.digest)
+    return header + profile.embedding.astype("<f2").tobytes() + members.tobytes() + digest
 
 
 def decode_profile(value: bytes) -> Profile:
     """Inverse of :func:`encode_profile`. Raises FormatError on another version, a wrong length, or a NaN."""
-    if len(value) < _PROFILE_HEADER.size or value[0] != PROFILE_VERSION:
-        raise FormatError(f"profile: expected version {PROFILE_VERSION}, got {value[:1].hex() or 'nothing'}")
-    _, size, count = _PROFILE_HEADER.unpack_from(value)
+    if len(value) < _PROFILE_HEADER.size or value[0] not in {_WITHOUT_DIGEST, _WITH_DIGEST}:
+        raise FormatError(f"profile: expected version 1 or 2, got {value[:1].hex() or 'nothing'}")
+    version, size, count = _PROFILE_HEADER.unpack_from(value)
     start = _PROFILE_HEADER.size
-    if len(value) != start + 2 * size + _MEMBERSHIP.itemsize * count:
+    end = start + 2 * size + _MEMBERSHIP.itemsize * count
+    if len(value) != end + (_DIGEST.size if version == _WITH_DIGEST else 0):
         raise FormatError(f"profile: {len(value)} bytes do not hold {size} dimensions and {count} memberships")
     embedding = np.frombuffer(value, "<f2", size, start).astype(np.float32)
     rows = np.frombuffer(value, _MEMBERSHIP, count, start + 2 * size)
     if not all(np.isfinite(numbers).all() for numbers in (embedding, rows["cf_weight"], rows["llm_weight"])):
         raise FormatError("profile: holds values that are not finite")
-    return Profile(embedding, tuple(map(Membership._make, rows.tolist())))
+    digest = _DIGEST.unpack_from(value, end)[0] if version == _WITH_DIGEST else None
+    return Profile(embedding, tuple(map(Membership._make, rows.tolist())), digest)
 
 
 def encode_events(events: Iterable[HistoryEvent]) -> bytes:

@@ -28,10 +28,15 @@ class Membership(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """What is cached per user and bundle. ``embedding`` is (d,) float32; memberships come nearest community first."""
+    """What is cached per user and bundle. ``embedding`` is (d,) float32; memberships come nearest community first.
+
+    ``digest`` tells the stored history that it was made from, ``models.contract.redis_schema.history_digest``; None:
+    not known, as in what was published before there were digests.
+    """
 
     embedding: Floats
     memberships: tuple[Membership, ...]
+    digest: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from fastapi import FastAPI
 from starlette.exceptions import HTTPException
 
 from service.gateway import errors
-from service.gateway.api import health, items
+from service.gateway.api import events, health, items, users
 from service.gateway.api.recommend import RECOMMEND_PATH, RecommendFirst, recommend
 from service.gateway.gateway import Gateway, running_gateway
 from service.gateway.settings import Settings
@@ -26,6 +26,8 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_middleware(RecommendFirst)
     app.add_route(RECOMMEND_PATH, recommend, methods=["POST"])  # says 405 to other methods
     app.add_route(items.SIMILAR_PATH, items.similar, methods=["GET"])
+    app.add_route(events.EVENTS_PATH, events.events, methods=["POST"])
+    app.add_route(users.USERS_PATH, users.user, methods=["GET", "DELETE"])
     app.add_route("/healthz", health.healthz, methods=["GET"])
     app.add_route("/readyz", health.readyz, methods=["GET"])
     app.add_route("/metrics", health.metrics, methods=["GET"])

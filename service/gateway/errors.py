@@ -7,13 +7,15 @@
 | 404    | not_found          | no such path                                               |
 | 404    | unknown_item       | the bundle in service does not know the item               |
 | 405    | method_not_allowed | another method is expected                                 |
-| 413    | body_too_large     | more than 64 KiB                                           |
+| 404    | unknown_user       | nothing is held of the user                                |
+| 413    | body_too_large     | more than 64 KiB, of events more than 512 KiB              |
 | 422    | invalid_json       | the body is no JSON                                        |
 | 422    | invalid_request    | a field is missing, unknown, of a wrong type, out of range |
 | 422    | invalid_filter     | no item has the attribute, or none has a number for it     |
 | 500    | internal           | a bug; the log has it                                      |
 | 503    | no_bundle          | nothing was published yet, or it could not be loaded       |
 | 503    | overloaded         | too many requests in flight; see Retry-After               |
+| 503    | store_unavailable  | Redis did not answer; see Retry-After                      |
 """
 
 import secrets

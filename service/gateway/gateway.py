@@ -11,8 +11,10 @@ from service.gateway.ranking.recommend import Recommender
 from service.gateway.respond import Responder
 from service.gateway.settings import PoolSettings, Settings
 from service.gateway.store.availability import AvailabilityFollower
+from service.gateway.store.events import EventLog
 from service.gateway.store.exposures import ExposureLog
 from service.gateway.store.redis_store import RedisStore
+from service.gateway.store.users import UserStore
 from service.gateway.telemetry import Telemetry
 from service.periodic import cancel_all, every
 from service.workers.pool import WorkerPool
@@ -33,6 +35,8 @@ class Gateway:
     availability: AvailabilityFollower
     responder: Responder
     exposures: ExposureLog
+    events: EventLog
+    users: UserStore
 
     def problems(self) -> list[str]:
         """Why the process is not ready for requests; empty where it is."""
@@ -104,6 +108,8 @@ def _build(settings: Settings) -> Gateway:
         availability=availability,
         responder=responder,
         exposures=exposures,
+        events=EventLog(store, settings.events, telemetry.events),
+        users=UserStore(store),
     )
 
 

@@ -11,6 +11,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from models.contract.errors import ConfigError
 from service.gateway.experiments.settings import ExperimentSettings
 from service.gateway.ranking.settings import GlobalPipeline, LocalPipeline, Pipeline
+from service.gateway.store.settings import EventSettings
 from service.gateway.tables import MAX_DEADLINE_MS, Name, Table, check_distinct, check_known
 from service.workers.types import WorkerKind
 
@@ -58,6 +59,7 @@ class Settings(BaseSettings):
         default={"cf": GlobalPipeline(kind="cf")}
     )
     experiments: tuple[ExperimentSettings, ...] = ()
+    events: EventSettings = EventSettings()
 
     @model_validator(mode="after")
     def _check_names(self) -> Self:

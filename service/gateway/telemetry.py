@@ -15,6 +15,7 @@ from prometheus_client import (
     generate_latest,
 )
 
+from models.contract.records import EventType
 from service.gateway.types import Answer, Assignment, Trace
 from service.workers.breaker import BreakerState
 from service.workers.types import OutcomeKind, PoolEvent
@@ -94,6 +95,7 @@ class Telemetry:
         self._items = _Children(self._counter("items_served", "Items by where they came from", ("source",)))
         self._variants = _Children(self._counter("assignments", "Requests by variant", ("experiment", "variant")))
         self._exposures = _Children(self._counter("exposures", "Lists for the exposure stream", ("outcome",)))
+        self._events = _Children(self._counter("events", "What users did, by what became of it", ("type", "outcome")))
 
     def _describe_workers(self) -> None:
         labels = ("pool", "adapter", "outcome")
@@ -171,6 +173,10 @@ class Telemetry:
     def exposures(self, outcome: str, count: int) -> None:
         """Exposures ``written`` or ``dropped``."""
         self._exposures[(outcome,)].inc(count)
+
+    def events(self, kind: EventType, outcome: str) -> None:
+        """An event was ``accepted``, a ``duplicate``, or ``failed``, as Redis did not answer."""
+        self._events[kind, outcome].inc()
 
     def call_ended(self, pool: str, adapter: str, kind: OutcomeKind, seconds: float) -> None:
         """See :class:`service.workers.types.PoolObserver`."""

@@ -111,16 +111,23 @@ class StoredUser:
 
 @dataclass(frozen=True, slots=True)
 class UserState:
-    """A user's values, decoded. ``unreadable`` names damaged ones.
+    """A user's values, decoded.
 
-    ``seen`` is (n,) uint64 item hashes; ``shown`` is (m,) of :data:`models.contract.redis_schema.SHOWN`.
+    Args:
+        profile: as published.
+        history: item ids, oldest first.
+        seen: (n,) uint64 item hashes.
+        shown: (m,) of :data:`models.contract.redis_schema.SHOWN`, what was shown lately.
+        unreadable: names of the damaged values.
+        changed: whether the history is no longer the one that the profile was made from.
     """
 
     profile: Profile | None = None
     history: tuple[ItemId, ...] = ()
     seen: Array = field(default_factory=lambda: NO_HASHES)
-    unreadable: tuple[str, ...] = ()
     shown: Array = field(default_factory=lambda: NO_SHOWN)
+    unreadable: tuple[str, ...] = ()
+    changed: bool = False
 
 
 class StateUnavailableError(Exception):

@@ -30,7 +30,7 @@ from models.contract.errors import BundleError
 from models.contract.fusion import FusionMethod
 from models.contract.profile import build_profile
 from models.contract.prompts import load_prompts
-from models.contract.redis_schema import decode_events, decode_profile, decode_seen, item_hash
+from models.contract.redis_schema import decode_events, decode_profile, decode_seen, history_digest, item_hash
 from models.export import STORED_HISTORY, BundleParts, adapter_names, build_bundle
 from models.pipeline import Pipeline
 from models.ranking.probing import make_probe
@@ -118,6 +118,7 @@ def test_profiles_are_the_bytes_that_go_to_redis(bundle: Bundle, parts: BundlePa
         decoded = decode_profile(profile)
         np.testing.assert_array_equal(decoded.embedding, expected.embedding)
         assert decoded.memberships == expected.memberships
+        assert decoded.digest == history_digest(history)
         events = decode_events(history)
         ids = [dataset.catalogue.ids[item] for item in dataset.full[user]]
         assert [event.item_id for event in events] == ids

@@ -1,5 +1,6 @@
 """Publishing into a real redis-server, and moving the pointer there."""
 
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,11 @@ from models import publish as publisher
 from models.contract.bundle import PROFILES, Bundle, Manifest, ModelSpec, ServingSpec
 from models.contract.errors import BundleError
 from models.contract.fusion import FusionMethod
+from models.contract.records import Event
 from models.contract.redis_schema import (
     BUNDLE_CHANNEL,
     CURRENT_BUNDLE,
+    DELETED_USERS,
     decode_events,
     decode_profile,
     decode_seen,
@@ -26,13 +29,17 @@ from models.contract.redis_schema import (
     item_hash,
     profile_key,
     seen_key,
+    user_hash,
 )
 from models.contract.types import HistoryEvent, ItemId, Membership, Profile
 from models.pointer import activate, bundles, current_bundle, rollback, unpublish
 from models.publish import publish
+from service.gateway.store.event_script import SCRIPT, NewEvent, arguments, keys_of
+from service.gateway.store.settings import EventSettings
 
 pytestmark = pytest.mark.redis
 
+CREATED_AT = "2026-01-01T00:00:00+00:00"
 USERS = ("ann", "bob", "çelik {x}")
 
 
@@ -70,7 +77,7 @@ def make_bundle(root: Path, version: int = 1, users: tuple[str, ...] = USERS) ->
     model = ModelSpec("item-token", 20, 9, 4, ("global",), "")
     serving = ServingSpec(FusionMethod.RRF, 0.0, 10)
     return Bundle(
-        directory, Manifest(1, directory.name, "", 3, 1.0, "epanechnikov", model, serving, (), {}, {}, {}, {})
+        directory, Manifest(1, directory.name, CREATED_AT, 3, 1.0, "epanechnikov", model, serving, (), {}, {}, {}, {})
     )
 
 
@@ -256,3 +263,99 @@ def test_whoever_sees_the_pointer_finds_every_profile(
     writes = [command.split()[:2] for command in commands if command.startswith(("SET ", "APPEND "))]
     assert writes[-1] == ["SET", CURRENT_BUNDLE]
     assert len(writes) == 3 * len(USERS) + 1
+
+
+def delete(redis: Redis, user_id: str, at: float) -> None:
+    """What the gateway does, as far as publishing looks at it."""
+    redis.hset(DELETED_USERS, user_hash(user_id), int(at))
+    redis.delete(profile_key(user_id, "b-1"), history_key(user_id), seen_key(user_id))
+
+
+@pytest.mark.parametrize(("later", "comes_back"), [(-1, True), (0, False), (1, False), (10**7, False)])
+def test_a_bundle_made_before_a_deletion_does_not_bring_the_user_back(
+    redis: Redis, tmp_path: Path, later: int, comes_back: bool
+) -> None:
+    bundle = make_bundle(tmp_path)
+    publish(bundle, redis)
+    delete(redis, "bob", bundle.created_seconds + later)
+    assert publish(bundle, redis) == len(USERS) - (not comes_back)
+    kept = [profile_key("bob", "b-1"), history_key("bob"), seen_key("bob")]
+    assert redis.exists(*kept) == (3 if comes_back else 0)
+    assert redis.exists(profile_key("ann", "b-1"))
+
+
+def test_a_user_who_comes_back_is_a_new_user(redis: Redis, tmp_path: Path) -> None:
+    bundle = make_bundle(tmp_path)
+    delete(redis, "bob", bundle.created_seconds + 1)
+    live = encode_events([HistoryEvent(ItemId("new"), 1)])
+    redis.set(history_key("bob"), live)
+    publish(bundle, redis)
+    assert redis.get(history_key("bob")) == live
+    assert redis.exists(profile_key("bob", "b-1"), seen_key("bob")) == 0
+
+
+@pytest.mark.parametrize("when", ["before the slice", "after the slice"])
+def test_who_is_deleted_while_a_bundle_is_published_is_not_in_it(redis: Redis, tmp_path: Path, when: str) -> None:
+    """The gateway does not know the bundle yet, and deletes the profiles of others only."""
+    bundle = make_bundle(tmp_path)
+
+    def deleting(slices: Any, n_slices: int) -> Iterator[pl.DataFrame]:
+        if when == "before the slice":
+            redis.hset(DELETED_USERS, user_hash("bob"), int(bundle.created_seconds) + 5)
+        yield from slices
+        if when == "after the slice":
+            redis.hset(DELETED_USERS, user_hash("bob"), int(bundle.created_seconds) + 5)
+            redis.delete(history_key("bob"), seen_key("bob"))
+
+    assert publish(bundle, redis, deleting) == len(USERS) - 1
+    assert not redis.exists(profile_key("bob", bundle.id), history_key("bob"), seen_key("bob"))
+    assert redis.exists(profile_key("ann", bundle.id))
+
+
+def act(redis: Redis, user_id: str, item_id: str, seconds: int) -> None:
+    """An event, written as the gateway writes it."""
+    event = NewEvent(Event(f"of {item_id}", "click", user_id, item_id, seconds * 1_000), False)
+    redis.eval(SCRIPT, 4, *keys_of(user_id), *arguments([event], EventSettings()))
+
+
+def test_a_users_first_event_that_comes_between_reading_and_writing_stays(
+    redis: Redis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = publisher._unseen
+
+    def acting(published: bytes, stored: bytes) -> bytes:
+        act(redis, "bob", "live", 1)
+        return read(published, stored)
+
+    monkeypatch.setattr(publisher, "_unseen", acting)
+    publish(make_bundle(tmp_path), redis)
+    assert [event.item_id for event in decode_events(redis.get(history_key("bob")))] == ["live"]
+    published = {item_hash(event.item_id) for event in events_of(1)}
+    assert set(decode_seen(redis.get(seen_key("bob"))).tolist()) == {item_hash("live"), *published}
+
+
+def test_events_and_publishing_at_once_lose_nothing(redis: Redis, tmp_path: Path) -> None:
+    """Live events go on while bundles are published over and over: all of them stay, and so does what was published."""
+    bundles_ = [make_bundle(tmp_path, version) for version in (1, 2)]
+    stop = threading.Event()
+
+    def keep_publishing() -> None:
+        with Redis(connection_pool=redis.connection_pool) as writer:
+            while not stop.is_set():
+                for bundle in bundles_:
+                    publish(bundle, writer)
+
+    thread = threading.Thread(target=keep_publishing)
+    thread.start()
+    try:
+        for number in range(300):
+            act(redis, USERS[number % len(USERS)], f"live{number}", 2_000 + number)
+    finally:
+        stop.set()
+        thread.join()
+    for user, user_id in enumerate(USERS):
+        live = [f"live{number}" for number in range(user, 300, len(USERS))]
+        stored = [event.item_id for event in decode_events(redis.get(history_key(user_id)))]
+        assert stored[-len(live) :] == live
+        seen = set(decode_seen(redis.get(seen_key(user_id))).tolist())
+        assert seen == {item_hash(item) for item in [*live, *(event.item_id for event in events_of(user))]}

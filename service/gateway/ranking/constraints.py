@@ -7,7 +7,7 @@ from functools import reduce
 import numpy as np
 
 from models.contract.catalogue import Catalogue
-from models.contract.types import Array, Ints, item_numbers
+from models.contract.types import Ints, item_numbers
 from service.gateway.bundles.item_set import ItemSet
 from service.gateway.bundles.snapshot import Snapshot
 from service.gateway.types import Query, Reason
@@ -54,17 +54,17 @@ class Constraints:
     reasons: tuple[Reason, ...]
 
 
-def constrain(query: Query, seen: Array, history: Ints, snapshot: Snapshot, hidden: frozenset[str]) -> Constraints:
+def constrain(query: Query, seen: Ints, history: Ints, snapshot: Snapshot, hidden: frozenset[str]) -> Constraints:
     """The constraints of a query. Raises ApiError where its filters are not possible with this bundle.
 
     Args:
         query: what is asked.
-        seen: (n,) uint64 hashes of the items that the user has seen.
+        seen: (n,) item numbers of what the user has seen.
         history: (m,) item numbers of the history that counts.
         snapshot: the bundle that answers.
         hidden: ids of items that must not be shown to anybody.
     """
-    watched = [snapshot.items_of(seen), history] if query.exclude_seen else []
+    watched = [seen, history] if query.exclude_seen else []
     named = [snapshot.catalogue.numbers(query.exclude_items)] if query.exclude_items else []
     excluded = np.concatenate([*watched, *named]) if watched or named else item_numbers([])
     if not (query.filters or query.candidates is not None or hidden or query.explain):  # most requests

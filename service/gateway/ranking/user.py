@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass
 
+import numpy as np
+
+from models.contract.profile import inherit_weights
 from models.contract.types import Array, Ints, Profile
 from service.gateway.bundles.item_set import ItemSet
 from service.gateway.bundles.snapshot import Snapshot
@@ -36,7 +39,10 @@ class User:
 
 
 def understand(query: Query, state: UserState, snapshot: Snapshot, hidden: frozenset[str] = frozenset()) -> User:
-    """Known users keep their profile; those who send a history, or have only that, are folded in from it.
+    """What the models need to know: known users keep their profile, the others are folded in.
+
+    Who sends a history is folded in from it, who has no profile from what is stored. Known users whose history is no
+    longer that of their profile are folded in anew, and keep what their communities' models were worth to them.
 
     Args:
         query: what is asked.
@@ -49,17 +55,16 @@ def understand(query: Query, state: UserState, snapshot: Snapshot, hidden: froze
     """
     reasons = [Reason("unreadable_state", name, degrades=True) for name in state.unreadable]
     history = snapshot.catalogue.numbers(state.history if query.history is None else query.history)
-    if query.history is not None and len(history) < len(query.history):
-        reasons += unknown_ids("unknown_item", query.history, snapshot.catalogue)
-    profile = state.profile if query.history is None else None
-    if profile is not None and not snapshot.fits(profile):
-        profile = None
-        reasons.append(Reason("unreadable_state", "profile", degrades=True))
-    if profile is None and len(history):
-        profile = snapshot.fold_in(history)
+    seen = snapshot.items_of(state.seen)
+    if query.history is None:
+        profile = _stored_profile(state, history, seen, snapshot, reasons)
+    else:
+        profile = snapshot.fold_in(history) if len(history) else None
+        if len(history) < len(query.history):
+            reasons += unknown_ids("unknown_item", query.history, snapshot.catalogue)
     if profile is None:
         reasons.append(Reason("unknown_user"))
-    constraints = constrain(query, state.seen, history, snapshot, hidden)
+    constraints = constrain(query, seen, history, snapshot, hidden)
     return User(
         profile,
         history,
@@ -68,3 +73,20 @@ def understand(query: Query, state: UserState, snapshot: Snapshot, hidden: froze
         constraints.allowed,
         constraints.left_out,
     )
+
+
+def _stored_profile(
+    state: UserState, history: Ints, seen: Ints, snapshot: Snapshot, reasons: list[Reason]
+) -> Profile | None:
+    """The published profile while it is fresh.
+
+    Else one of all that the user has seen: the CF encoder takes a bag of items, and a history holds only the last ones.
+    """
+    published = state.profile
+    if published is not None and not snapshot.fits(published):
+        published = None
+        reasons.append(Reason("unreadable_state", "profile", degrades=True))
+    if not len(history) or (published is not None and not state.changed):
+        return published
+    folded = snapshot.fold_in(np.concatenate([history, seen]))
+    return folded if published is None else inherit_weights(folded, published)

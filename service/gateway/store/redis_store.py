@@ -123,6 +123,12 @@ class RedisStore:
             pipeline.eval(_APPEND_SHOWN, 1, key, shown.items, SHOWN.itemsize, SHOWN_KEPT * SHOWN.itemsize, window)
         await self._guard(pipeline.execute, _soon())
 
+    async def ask(
+        self, commands: Callable[[Redis], Awaitable[T]], timeout_seconds: float = BACKGROUND_TIMEOUT_SECONDS
+    ) -> T:
+        """Run any other commands, for at most ``timeout_seconds``. Raises StateUnavailableError."""
+        return await self._guard(lambda: commands(self._redis), self._loop.time() + timeout_seconds)
+
     async def close(self) -> None:
         """Close the connections. Whoever still waits gets StateUnavailableError."""
         self._send()

@@ -231,3 +231,10 @@ def test_what_is_served_goes_to_the_manifest_and_back() -> None:
     assert ServingSpec.of(settings).fusion() == settings
     with pytest.raises(msgspec.ValidationError, match="SASRec"):
         ServingSpec.of(FusionSettings(others=(("SASRec", 1.0),)))
+
+
+def test_a_bundle_knows_when_it_was_made(bundle: Bundle) -> None:
+    assert bundle.created_seconds == 1_767_225_600
+    nameless = Bundle(bundle.directory, msgspec.structs.replace(bundle.manifest, created_at="yesterday"))
+    with pytest.raises(BundleError, match="demo-1: created_at: "):
+        _ = nameless.created_seconds

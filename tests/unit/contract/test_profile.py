@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from models.contract.affinity import Kernel, affinities
 from models.contract.cf import CFModel
-from models.contract.profile import build_profile
+from models.contract.profile import build_profile, inherit_weights
 from models.contract.redis_schema import decode_profile, encode_profile
-from models.contract.types import Floats, item_numbers
+from models.contract.types import Floats, Membership, Profile, item_numbers
 
 N_ITEMS, SIZE, COMMUNITIES = 30, 8, 6
 seeds = st.integers(0, 2**32 - 1)
@@ -92,3 +92,16 @@ def test_equal_affinities_go_by_community_number() -> None:
     profile = build_profile(cf, same, 1.0, "epanechnikov", history)
 
     assert [m.community for m in profile.memberships] == [0, 1, 2, 3]
+
+
+def test_weights_of_communities_that_remain_are_inherited_and_new_ones_get_the_mean() -> None:
+    size = np.zeros(2, np.float32)
+    published = Profile(size, (Membership(3, 0.9, 0.6), Membership(1, 0.5, 0.4)), digest=7)
+    folded = Profile(size + 1, (Membership(1, 0.8), Membership(0, 0.7)))
+
+    profile = inherit_weights(folded, published)
+
+    assert profile.memberships == (Membership(1, 0.8, 0.4), Membership(0, 0.7, 0.5))
+    assert profile.embedding.tolist() == [1, 1]
+    assert profile.digest is None
+    assert inherit_weights(folded, Profile(size, ())).memberships == folded.memberships

@@ -6,7 +6,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.contract.records import Event, Exposure, decode_exposures, decode_recorded_events, encode_records
+from models.contract.records import (
+    RECORDS_FIELD,
+    Event,
+    Exposure,
+    decode_exposures,
+    decode_recorded_events,
+    encode_record,
+    encode_records,
+    without_user,
+)
 from models.contract.redis_schema import FormatError
 
 texts = st.text(st.characters(exclude_categories=["Cs"]))
@@ -48,6 +57,31 @@ def test_fields_of_another_version_are_ignored_and_absent_ones_have_defaults():
         b'"items":["i"],"sources":["cf"],"invented_later":[1]}]'
     }
     assert decode_exposures(entry) == [Exposure("r", "u", 1, "b", "cf", {}, ("i",), ("cf",))]
+
+
+@given(events)
+def test_records_in_brackets_are_an_entry(done: list[Event]):
+    value = b"[" + b",".join(map(encode_record, done)) + b"]"
+    assert decode_recorded_events({RECORDS_FIELD: value}) == done
+
+
+@given(events, texts)
+def test_a_user_is_taken_out_and_the_others_are_left(done: list[Event], user_id: str):
+    rest, n_gone = without_user(encode_records(done)[RECORDS_FIELD], user_id)
+    others = [event for event in done if event.user_id != user_id]
+    assert n_gone == len(done) - len(others)
+    assert rest == (encode_records(others)[RECORDS_FIELD] if others or not n_gone else b"")
+
+
+def test_what_another_version_wrote_of_others_stays_as_it_is():
+    ann, bob = b'{"user_id":"ann"}', b'{"invented_later": [1.50], "user_id":"bob"}'
+    assert without_user(b"[" + ann + b", " + bob + b"]", "ann") == (b"[" + bob + b"]", 1)
+
+
+@pytest.mark.parametrize("damaged", [b'["ann"', b'["ann"]', b'"ann"', b'[{"id":"ann"}]'])
+def test_damage_that_names_the_user_goes_as_a_whole(damaged: bytes):
+    assert without_user(damaged, "ann") == (b"", 1)
+    assert without_user(damaged, "bob") == (damaged, 0)
 
 
 @pytest.mark.parametrize("fields", [{}, {b"e": b""}, {b"e": b"{}"}, {b"e": b"[{}]"}, {b"e": b"\xff"}], ids=str)

@@ -20,6 +20,7 @@ from models.contract.redis_schema import (
     encode_profile,
     encode_seen,
     encode_shown,
+    history_digest,
     history_key,
     item_hash,
     profile_key,
@@ -34,8 +35,11 @@ events = st.lists(st.builds(HistoryEvent, item_ids, st.integers(0, 2**32 - 1)), 
 memberships = st.lists(st.builds(Membership, st.integers(0, 2**16 - 1), halves, halves), max_size=12).map(tuple)
 
 
-def profile(embedding: list[float], members: tuple[Membership, ...] = ()) -> Profile:
-    return Profile(np.asarray(embedding, np.float32), members)
+digests = st.none() | st.integers(0, 2**32 - 1)
+
+
+def profile(embedding: list[float], members: tuple[Membership, ...] = (), digest: int | None = None) -> Profile:
+    return Profile(np.asarray(embedding, np.float32), members, digest)
 
 
 def test_keys_of_one_user_share_a_hash_tag() -> None:
@@ -46,20 +50,27 @@ def test_keys_of_one_user_share_a_hash_tag() -> None:
 
 
 class TestProfile:
-    @given(embedding=st.lists(halves, max_size=40), members=memberships)
+    @given(embedding=st.lists(halves, max_size=40), members=memberships, digest=digests)
     def test_round_trip_of_float16_values_is_exact(
-        self, embedding: list[float], members: tuple[Membership, ...]
+        self, embedding: list[float], members: tuple[Membership, ...], digest: int | None
     ) -> None:
-        decoded = decode_profile(encode_profile(profile(embedding, members)))
+        decoded = decode_profile(encode_profile(profile(embedding, members, digest)))
 
         assert decoded.embedding.tolist() == embedding
         assert decoded.embedding.dtype == np.float32
         assert decoded.memberships == members
+        assert decoded.digest == digest
+
+    def test_what_was_published_before_there_were_digests_is_read(self) -> None:
+        decoded = decode_profile(b"\x01\x01\x00\x01\x00\x00\x3c\x07\x00\x00\x38\x00\x34")
+
+        assert decoded.embedding.tolist() == [1.0]
+        assert (decoded.memberships, decoded.digest) == ((Membership(7, 0.5, 0.25),), None)
 
     def test_size_is_what_the_million_users_were_planned_with(self) -> None:
         members = tuple(Membership(number, 0.5) for number in range(9))
 
-        assert len(encode_profile(profile([0.0] * 128, members))) == 5 + 2 * 128 + 6 * 9
+        assert len(encode_profile(profile([0.0] * 128, members, 0))) == 5 + 2 * 128 + 6 * 9 + 4
 
     @given(st.binary(max_size=80))
     @example(b"")
@@ -72,9 +83,11 @@ class TestProfile:
             return
         assert encode_profile(decoded) == value
 
-    @given(st.integers(0, 20), st.lists(halves, min_size=1, max_size=3), memberships)
-    def test_a_cut_value_is_refused(self, kept: int, embedding: list[float], members: tuple[Membership, ...]) -> None:
-        value = encode_profile(profile(embedding, members))
+    @given(st.integers(0, 20), st.lists(halves, min_size=1, max_size=3), memberships, digests)
+    def test_a_cut_value_is_refused(
+        self, kept: int, embedding: list[float], members: tuple[Membership, ...], digest: int | None
+    ) -> None:
+        value = encode_profile(profile(embedding, members, digest))
 
         with pytest.raises(FormatError, match="profile"):
             decode_profile(value[: min(kept, len(value) - 1)])
@@ -84,8 +97,10 @@ class TestProfile:
 
         with pytest.raises(FormatError, match="8 bytes do not hold 1 dimensions and 0 memberships"):
             decode_profile(value + b"\x00")
-        with pytest.raises(FormatError, match="expected version 1, got 02"):
+        with pytest.raises(FormatError, match="7 bytes do not hold 1 dimensions and 0 memberships"):
             decode_profile(b"\x02" + value[1:])
+        with pytest.raises(FormatError, match="expected version 1 or 2, got 03"):
+            decode_profile(b"\x03" + value[1:])
 
     @pytest.mark.parametrize("damaged", [np.nan, np.inf])
     def test_what_is_no_finite_number_is_refused(self, damaged: float) -> None:
@@ -99,6 +114,12 @@ class TestProfile:
 
 
 class TestHistory:
+    def test_another_history_has_another_digest(self) -> None:
+        value = encode_events([HistoryEvent(ItemId("a"), 1)])
+        assert history_digest(value) == 1_496_322_697
+        assert history_digest(value + value) != history_digest(value)
+        assert history_digest(None) == history_digest(b"") == 0
+
     @given(events)
     def test_round_trip(self, written: list[HistoryEvent]) -> None:
         assert decode_events(encode_events(written)) == written

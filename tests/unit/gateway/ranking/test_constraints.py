@@ -24,7 +24,7 @@ def constraints(
     snapshot: Snapshot, query: Query, seen: Sequence[int] = (), history: Sequence[int] = (), hidden: Sequence[str] = ()
 ) -> Constraints:
     hashes = snapshot.catalogue.hashes()[list(seen)] if seen else NO_HASHES
-    return constrain(query, hashes, item_numbers(history), snapshot, frozenset(hidden))
+    return constrain(query, snapshot.items_of(hashes), item_numbers(history), snapshot, frozenset(hidden))
 
 
 def shown(snapshot: Snapshot, found: Constraints) -> set[int]:

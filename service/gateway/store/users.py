@@ -1,0 +1,113 @@
+"""What is held of a user, to be shown and to be deleted."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, cast
+
+from redis.asyncio import Redis
+
+from models.contract.redis_schema import (
+    DELETED_USERS,
+    EVENTS,
+    EXPOSURES,
+    PUBLISHED_BUNDLES,
+    event_ids_key,
+    history_key,
+    profile_key,
+    seen_key,
+    shown_key,
+    user_hash,
+)
+from service.gateway.store.erasure import erase
+from service.gateway.store.redis_store import RedisStore
+from service.gateway.types import StoredUser
+
+SETTLE_SECONDS = 0.1  # ten times what gateways keep lists for before they write them
+
+_PARTS: Mapping[str, Callable[[str], str]] = {
+    "history": history_key,
+    "seen": seen_key,
+    "event_ids": event_ids_key,
+    "shown": shown_key,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What is held of a user beside the streams.
+
+    Args:
+        stored: what lists are made of, for the bundle that was asked for.
+        sizes: bytes of the value of each key that there is.
+        event_ids: how many of the last events' ids are kept.
+    """
+
+    stored: StoredUser
+    sizes: Mapping[str, int]
+    event_ids: int
+
+
+class UserStore:
+    """Reads and deletes all that is held of a user.
+
+    Args:
+        store: where it lies.
+    """
+
+    def __init__(self, store: RedisStore) -> None:
+        self._store = store
+
+    async def held(self, user_id: str, bundle_id: str) -> Held:
+        """What there is. Raises StateUnavailableError."""
+        profiles = await self._profile_keys(user_id)
+        keys = [*profiles, *(key(user_id) for key in _PARTS.values())]
+
+        async def read(redis: Redis) -> tuple[list[bytes | None], list[int]]:
+            pipeline: Any = redis.pipeline(transaction=False)
+            pipeline.mget(profile_key(user_id, bundle_id), history_key(user_id), seen_key(user_id))
+            for key in keys:
+                pipeline.strlen(key)
+            values, *lengths = await pipeline.execute()
+            return values, lengths
+
+        values, lengths = await self._store.ask(read)
+        sizes = {key: length for key, length in zip(keys, lengths, strict=True) if length}
+        return Held(StoredUser(*values), sizes, sizes.get(event_ids_key(user_id), 0) // 8)
+
+    async def delete(self, user_id: str, now: float) -> dict[str, int]:
+        """Delete all of it, and see to it that no bundle made before brings it back. May be repeated.
+
+        The tombstone comes first: whoever publishes meanwhile finds it. Then a moment passes, in which gateways write
+        what they were about to write of lists that they have served. Where Redis is slower, some may come later.
+
+        Args:
+            user_id: of whom.
+            now: seconds since 1970.
+
+        Returns:
+            How many keys of each kind, and how many records of each stream were deleted.
+
+        Raises:
+            StateUnavailableError: Redis did not answer, or not in time; a part may be left.
+        """
+        tombstone = {user_hash(user_id): int(now)}
+        await self._store.ask(lambda redis: cast(Any, redis.hset(DELETED_USERS, mapping=cast(Any, tombstone))))
+        await asyncio.sleep(SETTLE_SECONDS)
+        profiles = await self._profile_keys(user_id)
+
+        async def unlink(redis: Redis) -> list[int]:
+            pipeline: Any = redis.pipeline(transaction=False)
+            for keys in (profiles, *([key(user_id)] for key in _PARTS.values())):
+                pipeline.unlink(*keys)
+            return cast("list[int]", await pipeline.execute())
+
+        deleted = dict(zip(("profiles", *_PARTS), await self._store.ask(unlink), strict=True))
+        return deleted | {
+            "exposures": await erase(self._store, EXPOSURES, user_id),
+            "events": await erase(self._store, EVENTS, user_id),
+        }
+
+    async def _profile_keys(self, user_id: str) -> list[str]:
+        bundles = await self._store.ask(lambda redis: cast(Any, redis.smembers(PUBLISHED_BUNDLES)))
+        return [profile_key(user_id, bundle.decode(errors="replace")) for bundle in sorted(bundles)]
