@@ -19,7 +19,7 @@ Encoding = Literal["float", "base64"]
 """Of an answer's numbers: ``float`` for people, ``base64`` of little-endian int32 and float32 for gateways."""
 
 
-class FanoutRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class FanoutRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """Body of ``POST /v1/fanout``.
 
     Args:
