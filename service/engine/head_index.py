@@ -4,7 +4,7 @@ For catalogues beyond some hundred thousand items the product of state and head 
 looks at a part of the rows only, so a list can lack tokens that the exact one has (``LanguageModel.index_recall``
 measures how many), and its log-probabilities are logits minus an *estimate* of the normaliser: what was found, and a
 random sample of the rows for the rest. That is one constant a list, which fusion of ranks and of standardised scores
-does not see.
+does not see. Where a query allows few tokens alone, their rows are read and multiplied: that list is exact.
 """
 
 from collections.abc import Sequence
@@ -13,11 +13,13 @@ import faiss
 import numpy as np
 import torch
 
-from models.contract.types import Array, Floats, RankedList
+from models.contract.index import top_n
+from models.contract.types import Array, Floats, Ints, RankedList, item_numbers
 from service.engine.head import Wanted
 
 SAMPLE = 4096  # rows whose logits stand for all when the normaliser is estimated
 MAX_EXCLUDED = 256  # tokens of a query: all queries of a search are searched as deep as the deepest one
+MAX_ALLOWED = 4096  # tokens of a query whose rows are read one by one
 PROBED = 8  # one of so many lists is searched
 ROWS_A_CENTROID = 64  # that the lists' centroids are learned from
 
@@ -34,28 +36,44 @@ class HeadIndex:
         self._index.train(rows)
         self._index.add(rows)
         self._index.nprobe = max(n_lists // PROBED, 1)
+        self._index.make_direct_map()  # so that rows can be read by their number
         self._sampled = np.random.default_rng(0).permutation(n_rows)[:SAMPLE]
         self._sample = rows[self._sampled].T
 
     def covers(self, query: Wanted) -> bool:
-        """Whether a search can answer: a list is wanted, and biases exclude tokens, few enough to be passed over.
+        """Whether an answer can be given: a list is wanted, and biases exclude tokens, few enough to be passed over.
 
-        Where some tokens alone are allowed, those may lie in any of the lists that are not searched.
+        Where some tokens alone are allowed, they must be few: the lists that are searched may hold none of them.
         """
         excluded = bool(np.isneginf(query.biases).all()) and len(query.biased_tokens) <= MAX_EXCLUDED
-        return query.n_best > 0 and query.allowed is None and excluded
+        few = query.allowed is None or len(query.allowed) <= MAX_ALLOWED
+        return query.n_best > 0 and few and excluded
 
     def ranked(self, narrow: Floats, queries: Sequence[Wanted]) -> list[RankedList]:
         """The best tokens of states (n, width), with estimated log-probabilities; every bias excludes its token.
 
         A list can be shorter than was asked for: the lists that were searched held no more.
         """
+        _follow_torch()
+        searched = [number for number, query in enumerate(queries) if query.allowed is None]
+        found = dict(zip(searched, self._found(narrow[searched], [queries[n] for n in searched]), strict=True))
+        for number, query in enumerate(queries):
+            if query.allowed is not None:
+                found[number] = self._among(np.setdiff1d(query.allowed, query.biased_tokens), narrow[number], query)
+        return [found[number] for number in range(len(queries))]
+
+    def _found(self, narrow: Floats, queries: Sequence[Wanted]) -> list[RankedList]:
         if not queries:
             return []
-        _follow_torch()
         wanted = max(query.n_best + len(query.biased_tokens) for query in queries)
         logits, tokens = self._index.search(narrow, min(wanted, self._index.ntotal))
         return [self._best(*each) for each in zip(tokens, logits, narrow @ self._sample, queries, strict=True)]
+
+    def _among(self, tokens: Ints, state: Floats, query: Wanted) -> RankedList:
+        """The best of these tokens alone, exactly."""
+        logits = self._index.reconstruct_batch(tokens.astype(np.int64)) @ state
+        best = top_n(logits, query.n_best, item_numbers([]))
+        return RankedList(tokens[best.items], best.scores - np.logaddexp.reduce(logits))
 
     def _best(self, tokens: Array, logits: Floats, sample: Floats, query: Wanted) -> RankedList:
         keep = (tokens >= 0) & ~np.isin(tokens, query.biased_tokens)  # -1: fewer were found

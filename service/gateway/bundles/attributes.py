@@ -91,7 +91,7 @@ class Attributes:
 
 def values_of(item: Item, name: str) -> tuple[str, ...]:
     """The values that an item has of an attribute, mostly one or none."""
-    if name == "categories":
+    if name == "categories" and item.categories:
         return item.categories
     own = item.brand if name == "brand" else item.title if name == TITLE else None
     value = own or item.attributes.get(name)

@@ -14,7 +14,7 @@ from support.tables import TABLE_RANK, write_empty_checkpoint
 
 from models.contract.types import item_numbers
 from service.engine.adapter_files import read_adapter
-from service.engine.head_index import HeadIndex
+from service.engine.head_index import MAX_ALLOWED, HeadIndex
 from service.engine.model import LanguageModel, ModelSettings, Query
 
 pytestmark = pytest.mark.engine
@@ -81,14 +81,33 @@ def test_excluded_tokens_are_passed_over_and_other_biases_take_the_exact_way(roo
     assert again.ranking.items[:10].tolist() == best.tolist()
 
 
-def test_a_query_that_allows_some_tokens_alone_takes_the_exact_way(root: Path) -> None:
+def test_few_allowed_tokens_are_ranked_exactly_without_the_head(root: Path) -> None:
     indexed, exact = with_adapter(root, N_ITEMS), with_adapter(root, N_ITEMS + 2)
-    plain = queries()[0]
+    plain = queries()[-1]
     full = exact.answer([replace(plain, n_best=N_ITEMS + 1)])[0].ranking.items
-    allowed = full[::5]
-    narrowed, other = indexed.answer([replace(plain, allowed=allowed), plain])
+    allowed, out = full[::5], full[:10:5]
+    minus = np.full(len(out), -np.inf, np.float32)
+    asked = [replace(plain, allowed=allowed), plain, replace(plain, allowed=allowed, biased_tokens=out, biases=minus)]
+    expected, searched = exact.answer(asked), indexed.answer([plain])[0].ranking
+    indexed._head = replace(indexed._head, wide=None)  # the exact way would find nonsense now
+    narrowed, other, without = indexed.answer(asked)
     assert narrowed.ranking.items.tolist() == allowed[:20].tolist()
-    assert other.ranking.items.tolist() == indexed.answer([plain])[0].ranking.items.tolist()
+    np.testing.assert_allclose(narrowed.ranking.scores, expected[0].ranking.scores, atol=1e-4)
+    assert other.ranking.items.tolist() == searched.items.tolist()
+    assert without.ranking.items.tolist() == allowed[2:22].tolist()
+    np.testing.assert_allclose(without.ranking.scores, expected[2].ranking.scores, atol=1e-4)
+
+
+def test_many_allowed_tokens_or_fewer_than_asked_for_take_the_exact_way(
+    large: tuple[LanguageModel, LanguageModel],
+) -> None:
+    indexed, exact = large
+    plain = Query(queries()[0].tokens, 0, 20)
+    full = exact.answer([replace(plain, n_best=N_LARGE)])[0].ranking.items
+    many, few = full[: MAX_ALLOWED * 2 + 2 : 2], full[::1000]
+    assert len(many) > MAX_ALLOWED
+    got = indexed.answer([replace(plain, allowed=many), replace(plain, allowed=few)])
+    assert [each.ranking.items.tolist() for each in got] == [many[:20].tolist(), few.tolist()]
 
 
 def test_no_index_where_adapters_have_tables_or_the_head_is_empty(root: Path, tmp_path: Path) -> None:

@@ -44,6 +44,7 @@ def test_items_by_value(name: str, value: str, having: list[int]):
 def test_values_of_an_item():
     assert values_of(ITEMS[0], "categories") == ("p", "q")
     assert values_of(ITEMS[2], "colour") == ("",)
+    assert values_of(Item("d", attributes={"categories": "z"}), "categories") == ("z",)
     assert values_of(ITEMS[2], "brand") == ()
 
 
