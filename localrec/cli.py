@@ -28,6 +28,7 @@ COMMANDS = {
     "unpublish": ("localrec.pointing:unpublish", "", "Delete the profiles of a bundle that is not current."),
     "bundles": ("localrec.pointing:bundles", "", "List the published bundles."),
     "serve": ("localrec.serving:serve", "", "Start the gateway, or our engine (extra: engine)."),
+    "experiment": ("localrec.experimenting:experiment", "", "Check a file of experiments."),
     "bench": ("localrec.bench.commands:bench", "", "Measure, against a reference in the same run."),
     "demo": ("localrec.demo:demo", "train", "From nothing to a running service on MovieLens-100k."),
 }

@@ -3,7 +3,7 @@
 from collections.abc import Collection
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]{0,63}$")]
 MAX_DEADLINE_MS = 10_000  # a request that began on a bundle may go on for so long
@@ -13,6 +13,11 @@ class Table(BaseModel):
     """A table of the settings: unknown keys are refused, values never change."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def problems_of(exc: ValidationError, whole: str) -> str:
+    """All that is wrong, with the keys. ``whole`` names what is wrong as a whole."""
+    return "; ".join(f"{'.'.join(map(str, e['loc'])) or whole}: {e['msg']}" for e in exc.errors())
 
 
 def check_distinct(where: str, names: list[str]) -> None:

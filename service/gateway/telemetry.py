@@ -94,6 +94,8 @@ class Telemetry:
         self._items = _Children(self._counter("items_served", "Items by where they came from", ("source",)))
         self._variants = _Children(self._counter("assignments", "Requests by variant", ("experiment", "variant")))
         self._exposures = _Children(self._counter("exposures", "Lists for the exposure stream", ("outcome",)))
+        self._shadows = _Children(self._counter("shadows", "Shadow variants tried", ("shadow", "outcome")))
+        self._reloads = self._counter("experiments_reloads", "Changed files of experiments", ("outcome",))
 
     def _describe_workers(self) -> None:
         labels = ("pool", "adapter", "outcome")
@@ -170,6 +172,14 @@ class Telemetry:
     def exposures(self, outcome: str, count: int) -> None:
         """Exposures ``written`` or ``dropped``."""
         self._exposures[(outcome,)].inc(count)
+
+    def shadow_ended(self, shadow: str, outcome: str) -> None:
+        """A shadow variant was ``answered``, ``degraded``, ``dropped`` or ``failed``."""
+        self._shadows[shadow, outcome].inc()
+
+    def experiments_changed(self, outcome: str) -> None:
+        """A changed file of experiments was ``loaded`` or ``refused``."""
+        self._reloads.labels(outcome).inc()
 
     def call_ended(self, pool: str, adapter: str, kind: OutcomeKind, seconds: float) -> None:
         """See :class:`service.workers.types.PoolObserver`."""

@@ -11,8 +11,9 @@ from typing import Protocol
 
 import numpy as np
 
-from models.contract.selection import Selection, Voter
+from models.contract.selection import Ballot, Selection, Voter
 from models.contract.types import Array, ItemId, Profile
+from service.gateway.ranking.settings import Pipeline
 from service.workers.types import Completion, Outcome
 
 Scalar = str | float | bool
@@ -73,13 +74,13 @@ class Caller:
         key: name of the API key; empty where none is needed.
         deadline_ms: length of the deadline of requests that name none; None: the service's default.
         batch: whether the request may be turned away before those of people who wait.
-        variants: variants by experiment that the request asks for, for testing.
+        variants: what the request asks to be assigned, for testing: ``experiment=variant, …``; empty: nothing.
     """
 
     key: str = ""
     deadline_ms: int | None = None
     batch: bool = False
-    variants: Mapping[str, str] = field(default_factory=dict)
+    variants: str = ""
 
 
 NO_HASHES: Array = np.empty(0, np.uint64)
@@ -166,22 +167,44 @@ class Vote:
 
 @dataclass(frozen=True, slots=True)
 class Assignment:
-    """The variant of each experiment, and the pipeline that follows. ``variant`` decided it, or is empty."""
+    """The variant of each experiment, and what follows from them. Shared by all users of the same variants.
+
+    Args:
+        pipeline: name of the pipeline.
+        settings: the pipeline with the parameters of all variants.
+        experiments: the variant of each experiment that the user is in.
+        variant: label of the variant that decided, ``<experiment>:<variant>``; empty where none did.
+        deadline_ms: length of the deadline of requests that name none. None, as below: no variant says.
+        diversity: for requests that leave it at its default.
+        max_per: for requests that leave it at its default.
+        forced: whether a variant was asked for or set by an allowlist, not drawn.
+        reasons: what the caller should know of the assignment.
+    """
 
     pipeline: str
+    settings: Pipeline
     experiments: Mapping[str, str]
     variant: str = ""
+    deadline_ms: int | None = None
+    diversity: float | None = None
+    max_per: Mapping[str, int] | None = None
+    forced: bool = False
+    reasons: tuple[Reason, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A list and everything that is said about it. ``votes`` is by item number, filled where asked for."""
+    """A list and everything that is said about it.
+
+    ``votes`` is by item number, filled where asked for; ``ballots`` are what was fused.
+    """
 
     selection: Selection
     votes: Mapping[int, tuple[Vote, ...]]
     reasons: tuple[Reason, ...]
     calls_asked: int
     calls_answered: int
+    ballots: tuple[Ballot, ...] = ()
 
     @property
     def degraded(self) -> bool:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from models.contract.selection import Voter, fuse_voters, select
+from models.contract.selection import Ballot, Voter, ballots, fuse_ballots, select
 from models.contract.types import RankedList
 from service.gateway.bundles.snapshot import Snapshot
 from service.gateway.ranking.explain import votes
@@ -26,6 +26,7 @@ class _Heard:
 
     ranked: RankedList = NO_ITEMS
     voters: tuple[Voter, ...] = ()
+    ballots: tuple[Ballot, ...] = ()
     answered: int = 0
     failures: tuple[Reason, ...] = ()
 
@@ -67,6 +68,7 @@ class Recommender:
             reasons=(*known.reasons, *user.reasons, *heard.failures),
             calls_asked=len(planned.calls) if planned else 0,
             calls_answered=heard.answered,
+            ballots=heard.ballots,
         )
 
     async def _ask(self, planned: Plan, user: User, snapshot: Snapshot, deadline: float, trace: Trace) -> _Heard:
@@ -77,5 +79,6 @@ class Recommender:
             answered = voters(planned, outcomes, snapshot)
             # Where no adapter answered there is nothing to fuse: the fallbacks say themselves whose list it is.
             heard = [*answered, *voters_here(planned, user, snapshot)] if answered else []
-            ranked = fuse_voters(heard, user.excluded, planned.fusion)
-        return _Heard(ranked, tuple(heard), len(answered), tuple(failures(planned, outcomes)))
+            cast = tuple(ballots(heard, user.excluded, planned.fusion))
+            ranked = fuse_ballots(cast, planned.fusion)
+        return _Heard(ranked, tuple(heard), cast, len(answered), tuple(failures(planned, outcomes)))

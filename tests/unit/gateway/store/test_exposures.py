@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import Counter
+from collections.abc import Callable
 
 from models.contract.records import Exposure, decode_exposures
 from service.gateway.store.exposures import ExposureLog
@@ -30,8 +31,8 @@ def make_log() -> tuple[ExposureLog, Store, Counter[str]]:
     return ExposureLog(store, 100, lambda outcome, count: counts.update({outcome: count})), store, counts
 
 
-def exposure(request_id: str) -> Exposure:
-    return Exposure(request_id, "u", 0, "b", "local", {}, ("i1",), ("local",))
+def exposure(request_id: str) -> Callable[[], Exposure]:
+    return lambda: Exposure(request_id, "u", 0, "b", "local", {}, ("i1",), ("local",))
 
 
 async def test_batch_whose_writing_is_cancelled_is_written_at_the_flush():
@@ -57,6 +58,21 @@ async def test_what_cannot_be_written_in_time_is_counted(monkeypatch):
         log.put(exposure(f"r{number}"))
     await log.flush()
     assert counts == {"dropped": 3}
+
+
+async def test_records_are_made_when_they_are_written():
+    log, store, _ = make_log()
+    store.open.set()
+    made: list[str] = []
+
+    def record() -> Exposure:
+        made.append("now")
+        return exposure("r0")()
+
+    log.put(record)
+    assert made == []
+    await log.write_batch()
+    assert made == ["now"]
 
 
 async def test_redis_that_is_down_costs_the_batch_and_no_more():
