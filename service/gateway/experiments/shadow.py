@@ -4,6 +4,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 
 from models.contract.records import Exposure
@@ -67,12 +68,11 @@ class Shadows:
         await cancel_all(list(self._running))
 
     async def _try(self, shadow: Shadow, query: Query, known: Known, snapshot: Snapshot, request_id: str) -> None:
-        loop, assignment = asyncio.get_running_loop(), shadow.assignment
-        begun, timestamp_ms = loop.time(), time.time_ns() // 1_000_000
-        tuned = tuned_query(query, assignment)
-        deadline = begun + (assignment.deadline_ms or self._default_deadline_ms) / 1e3
+        assignment, started, timestamp_ms = shadow.assignment, time.perf_counter(), time.time_ns() // 1_000_000
+        tuned = tuned_query(replace(query, explain=False), assignment)
+        deadline = asyncio.get_running_loop().time() + (assignment.deadline_ms or self._default_deadline_ms) / 1e3
         answer = await self._recommender.recommend(tuned, known, assignment.settings, snapshot, deadline, Trace())
-        latency_ms = (loop.time() - begun) * 1e3
+        latency_ms = (time.perf_counter() - started) * 1e3
         shown = Shown(request_id, tuned, answer, assignment, snapshot, timestamp_ms, latency_ms, shadow=shadow.name)
         self._put(shown.record)
         self._count(shadow.name, "degraded" if answer.degraded else "answered")
