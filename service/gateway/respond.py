@@ -4,11 +4,12 @@ import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 
 from service.gateway.bundles.snapshot import Snapshot
 from service.gateway.errors import ApiError
-from service.gateway.experiments.assignment import Experiments, tuned_query
-from service.gateway.experiments.exposure import Shown
+from service.gateway.experiments.assignment import Experiments
+from service.gateway.experiments.exposure import Record
 from service.gateway.experiments.override import OVERRIDE_HEADER, OverrideError
 from service.gateway.experiments.shadow import Shadows
 from service.gateway.ranking.recommend import Recommender
@@ -31,16 +32,12 @@ from service.gateway.types import (
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """An answer, the bundle that it comes from, and the variants that the user was in.
-
-    ``query`` is what was asked, with what the variants want; ``cached`` says that an earlier, equal one was answered.
-    """
+    """An answer, the bundle that it comes from, and the variants that the user was in."""
 
     query: Query
     answer: Answer
     assignment: Assignment
     snapshot: Snapshot
-    cached: bool = False
 
 
 class Responder:
@@ -93,7 +90,8 @@ class Responder:
             self.in_flight -= 1
         self._telemetry.answered(served.answer, served.assignment)
         latency_ms = (time.perf_counter() - started) * 1e3
-        self._exposures.put(_shown(served, request_id, latency_ms).record)
+        record = Record(query, served.answer, served.assignment, served.snapshot)
+        self._exposures.put(partial(record.shown, request_id, query.context, time.time_ns() // 1_000_000, latency_ms))
         return served
 
     async def _answer(
@@ -103,15 +101,14 @@ class Responder:
         assignment = _assign(experiments, query.user_id, caller)
         wanted_ms = query.deadline_ms or assignment.deadline_ms or caller.deadline_ms
         deadline = arrived + (wanted_ms or self._settings.default_deadline_ms) / 1e3
-        tuned = tuned_query(query, assignment)
         with trace.stage("state"):
             known = await self._read(query.user_id, snapshot.id, deadline)
-        answer = await self._recommender.recommend(tuned, known, assignment.settings, snapshot, deadline, trace)
         if assignment.reasons:
-            answer = replace(answer, reasons=(*assignment.reasons, *answer.reasons))
+            known = replace(known, reasons=(*assignment.reasons, *known.reasons))
+        answer = await self._recommender.recommend(query, known, assignment.settings, snapshot, deadline, trace)
         if not caller.batch:  # nobody compares those, and one batch would crowd out all others
             self._shadows.offer(experiments.shadows, query, known, snapshot, request_id)
-        return Served(tuned, answer, assignment, snapshot)
+        return Served(query, answer, assignment, snapshot)
 
     async def _read(self, user_id: str, bundle_id: str, deadline: float) -> Known:
         try:
@@ -125,16 +122,3 @@ def _assign(experiments: Experiments, user_id: str, caller: Caller) -> Assignmen
         return experiments.assign(user_id, time.time(), caller.variants)
     except OverrideError as exc:
         raise ApiError(422, "invalid_request", str(exc), OVERRIDE_HEADER) from exc
-
-
-def _shown(served: Served, request_id: str, latency_ms: float) -> Shown:
-    return Shown(
-        request_id=request_id,
-        query=served.query,
-        answer=served.answer,
-        assignment=served.assignment,
-        snapshot=served.snapshot,
-        timestamp_ms=time.time_ns() // 1_000_000,
-        latency_ms=latency_ms,
-        cached=served.cached,
-    )

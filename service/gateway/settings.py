@@ -94,7 +94,7 @@ def load_settings(path: Path | None = None) -> Settings:
     try:
         return Settings(**_read(Path(named)) if named else {})
     except ValidationError as exc:
-        raise ConfigError(f"{named or 'settings'}: {problems_of(exc, 'settings')}") from exc
+        raise ConfigError(f"{named or 'settings'}: {problems_of(exc)}") from exc
 
 
 def _read(path: Path) -> dict[str, Any]:

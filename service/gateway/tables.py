@@ -15,11 +15,6 @@ class Table(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-def problems_of(exc: ValidationError, whole: str) -> str:
-    """All that is wrong, with the keys. ``whole`` names what is wrong as a whole."""
-    return "; ".join(f"{'.'.join(map(str, e['loc'])) or whole}: {e['msg']}" for e in exc.errors())
-
-
 def check_distinct(where: str, names: list[str]) -> None:
     """Raise ValueError where a name occurs twice."""
     if len(set(names)) != len(names):
@@ -30,3 +25,8 @@ def check_known(where: str, name: str, known: Collection[str]) -> None:
     """Raise ValueError where a name is none of those that are configured."""
     if name not in known:
         raise ValueError(f"{where}: {name!r} is not configured; expected one of {', '.join(known) or '(none)'}")
+
+
+def problems_of(exc: ValidationError) -> str:
+    """What is wrong and where, in one line, without the values."""
+    return "; ".join(f"{'.'.join(map(str, e['loc'])) or 'settings'}: {e['msg']}" for e in exc.errors())

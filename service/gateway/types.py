@@ -165,18 +165,18 @@ class Vote:
     contribution: float
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Assignment:
-    """The variant of each experiment, and what follows from them. Shared by all users of the same variants.
+    """The variant of each experiment, and what follows from them.
+
+    One object for all users of the same variants of one file, and equal to no other: good as a key.
 
     Args:
         pipeline: name of the pipeline.
         settings: the pipeline with the parameters of all variants.
         experiments: the variant of each experiment that the user is in.
         variant: label of the variant that decided, ``<experiment>:<variant>``; empty where none did.
-        deadline_ms: length of the deadline of requests that name none. None, as below: no variant says.
-        diversity: for requests that leave it at its default.
-        max_per: for requests that leave it at its default.
+        deadline_ms: length of the deadline of requests that name none; None: no variant says.
         forced: whether a variant was asked for or set by an allowlist, not drawn.
         reasons: what the caller should know of the assignment.
     """
@@ -186,8 +186,6 @@ class Assignment:
     experiments: Mapping[str, str]
     variant: str = ""
     deadline_ms: int | None = None
-    diversity: float | None = None
-    max_per: Mapping[str, int] | None = None
     forced: bool = False
     reasons: tuple[Reason, ...] = ()
 

@@ -14,7 +14,7 @@ from service.gateway.experiments.settings import (
     buckets_of,
 )
 from service.gateway.ranking.settings import LocalPipeline, Pipeline
-from service.gateway.types import Assignment, Query, Reason
+from service.gateway.types import Assignment, Reason
 
 ASSIGNMENTS_KEPT = 4_096  # combinations of variants; more are made anew
 HELD_OUT = "holdout"
@@ -118,34 +118,16 @@ class Experiments:
             settings=_tune(self._pipelines[pipeline], parameters),
             experiments={},
             deadline_ms=parameters.deadline_ms,
-            diversity=parameters.diversity,
-            max_per=parameters.max_per,
         )
 
 
-def tuned_query(query: Query, assignment: Assignment) -> Query:
-    """The query with what its variants want where it wants nothing itself."""
-    if assignment.diversity is None and assignment.max_per is None:
-        return query
-    return replace(
-        query,
-        diversity=query.diversity or assignment.diversity or 0.0,
-        max_per=query.max_per or assignment.max_per or {},
-    )
-
-
 def _tune(pipeline: Pipeline, parameters: Parameters) -> Pipeline:
-    """The pipeline with those parameters that it has."""
-    if not isinstance(pipeline, LocalPipeline):
-        return pipeline
-    wanted = parameters.fusion
-    overrides = {} if wanted is None else {key: getattr(wanted, key) for key in wanted.model_fields_set}
-    return pipeline.model_copy(
-        update={
-            "max_communities": parameters.max_communities or pipeline.max_communities,
-            "fusion": pipeline.fusion.model_copy(update=overrides),
-        }
-    )
+    """The pipeline with those parameters that it has; fusion key by key."""
+    wanted = {key: getattr(parameters, key) for key in parameters.named() & type(pipeline).model_fields.keys()}
+    if isinstance(pipeline, LocalPipeline) and parameters.fusion is not None:
+        overrides = {key: getattr(parameters.fusion, key) for key in parameters.fusion.model_fields_set}
+        wanted["fusion"] = pipeline.fusion.model_copy(update=overrides)
+    return pipeline.model_copy(update=wanted) if wanted else pipeline
 
 
 def _label(arms: tuple[Arm, ...], held_out: bool) -> str:

@@ -47,7 +47,7 @@ class ExperimentsLoader:
             file = ExperimentFile.model_validate(tomllib.loads(content.decode()))
             check_pipelines(file, self._pipelines)
         except ValidationError as exc:
-            raise ConfigError(f"{self._path}: {problems_of(exc, 'experiments')}") from exc
+            raise ConfigError(f"{self._path}: {problems_of(exc)}") from exc
         except (ValueError, RecursionError) as exc:  # TOML, UTF-8, a pipeline; TOML that is nested too deep
             raise ConfigError(f"{self._path}: {exc}") from exc
         return Experiments(file, self._pipelines, self._default_pipeline, version_of(content))

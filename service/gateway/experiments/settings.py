@@ -41,7 +41,7 @@ _BEGINNING, _END = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo
 
 
 class Parameters(Table):
-    """What a variant wants otherwise than its pipeline and the request's defaults. None: as they are."""
+    """What a variant wants otherwise than its pipeline. None: as it is."""
 
     deadline_ms: int | None = Field(default=None, ge=1, le=MAX_DEADLINE_MS)
     max_communities: int | None = Field(default=None, ge=1, le=100)

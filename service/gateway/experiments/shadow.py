@@ -9,8 +9,8 @@ from functools import partial
 
 from models.contract.records import Exposure
 from service.gateway.bundles.snapshot import Snapshot
-from service.gateway.experiments.assignment import Shadow, tuned_query
-from service.gateway.experiments.exposure import Shown
+from service.gateway.experiments.assignment import Shadow
+from service.gateway.experiments.exposure import Record
 from service.gateway.ranking.recommend import Recommender
 from service.gateway.types import Known, Query, Trace
 from service.periodic import cancel_all
@@ -69,12 +69,12 @@ class Shadows:
 
     async def _try(self, shadow: Shadow, query: Query, known: Known, snapshot: Snapshot, request_id: str) -> None:
         assignment, started, timestamp_ms = shadow.assignment, time.perf_counter(), time.time_ns() // 1_000_000
-        tuned = tuned_query(replace(query, explain=False), assignment)
+        asked = replace(query, explain=False)  # nobody will read it
         deadline = asyncio.get_running_loop().time() + (assignment.deadline_ms or self._default_deadline_ms) / 1e3
-        answer = await self._recommender.recommend(tuned, known, assignment.settings, snapshot, deadline, Trace())
+        answer = await self._recommender.recommend(asked, known, assignment.settings, snapshot, deadline, Trace())
         latency_ms = (time.perf_counter() - started) * 1e3
-        shown = Shown(request_id, tuned, answer, assignment, snapshot, timestamp_ms, latency_ms, shadow=shadow.name)
-        self._put(shown.record)
+        record = Record(query, answer, assignment, snapshot, shadow.name)
+        self._put(partial(record.shown, request_id, query.context, timestamp_ms, latency_ms))
         self._count(shadow.name, "degraded" if answer.degraded else "answered")
 
     def _end(self, shadow: Shadow, task: "asyncio.Task[None]") -> None:

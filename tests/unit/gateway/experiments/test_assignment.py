@@ -10,10 +10,9 @@ from scipy.stats import chi2_contingency, chisquare
 from support.experiment_files import PIPELINES, experiment, experiments_of, layer, variant
 
 from models.contract.fusion import FusionMethod
-from service.gateway.experiments.assignment import Experiments, tuned_query
+from service.gateway.experiments.assignment import Experiments
 from service.gateway.experiments.override import OverrideError
 from service.gateway.ranking.settings import LocalPipeline
-from service.gateway.types import Query
 
 USERS = [f"u{number}" for number in range(20_000)]
 MANY = [f"user-{number}" for number in range(200_000)]
@@ -146,11 +145,11 @@ def test_what_was_not_forced_is_not_said_to_be():
 def test_variants_of_all_layers_come_together():
     model = experiment("model", variant("x", pipeline="local", max_communities=3))
     speed = experiment("speed", variant("y", deadline_ms=80))
-    look = experiment("look", variant("z", diversity=0.4, max_per={"brand": 2}, fusion={"k": 7.0}))
+    look = experiment("look", variant("z", fusion={"k": 7.0}))
     assignment = experiments_of(layer("l1", speed), layer("l2", model), layer("l3", look)).assign("u", 0.0)
     assert assignment.experiments == {"speed": "y", "model": "x", "look": "z"}
     assert assignment.variant == "model:x"  # it named the pipeline
-    assert (assignment.deadline_ms, assignment.diversity, assignment.max_per) == (80, 0.4, {"brand": 2})
+    assert assignment.deadline_ms == 80
     assert isinstance(assignment.settings, LocalPipeline)
     assert (assignment.settings.max_communities, assignment.settings.fusion.k) == (3, 7.0)
     assert PIPELINES["local"].max_communities == 9  # the pipeline itself stays as it is
@@ -180,16 +179,23 @@ def test_label_is_of_the_first_that_changes_anything_where_none_names_a_pipeline
 
 
 def test_assignments_are_made_once_a_combination():
-    experiments = experiments_of(layer("l", experiment("e")))
-    assert len({id(experiments.assign(user, 0.0)) for user in USERS[:100]}) == 2
+    experiments, others = (experiments_of(layer("l", experiment("e"))) for _ in range(2))
+    found = {experiments.assign(user, 0.0) for user in USERS[:100]}
+    assert len(found) == 2
+    assert not found & {others.assign(user, 0.0) for user in USERS[:100]}  # another file's may mean something else
 
 
-def test_what_a_request_wants_goes_before_what_its_variant_wants():
-    wishes = variant("a", diversity=0.4, max_per={"brand": 2})
-    assignment = experiments_of(layer("l", experiment("e", wishes))).assign("u", 0.0)
-    tuned = tuned_query(Query("u"), assignment)
-    assert (tuned.diversity, tuned.max_per) == (0.4, {"brand": 2})
-    own = tuned_query(Query("u", diversity=0.9, max_per={"genre": 1}), assignment)
-    assert (own.diversity, own.max_per) == (0.9, {"genre": 1})
-    plain = Query("u")
-    assert tuned_query(plain, experiments_of().assign("u", 0.0)) is plain
+class Arranged(LocalPipeline):
+    """A pipeline that has all that a variant can decide of a pipeline."""
+
+    diversity: float = 0.0
+    max_per: dict[str, int] = {}  # noqa: RUF012 - pydantic copies it
+
+
+def test_a_variant_decides_whatever_its_pipeline_has():
+    wishes = variant("a", diversity=0.4, max_per={"brand": 2}, deadline_ms=80)
+    file = experiments_of(layer("l", experiment("e", wishes))).file
+    arranged = Arranged(kind="local", pool="w", max_communities=9)
+    settings = Experiments(file, {"local": arranged}, "local").assign("u", 0.0).settings
+    assert settings == Arranged(kind="local", pool="w", max_communities=9, diversity=0.4, max_per={"brand": 2})
+    assert Experiments(file, PIPELINES, "local").assign("u", 0.0).settings is PIPELINES["local"]

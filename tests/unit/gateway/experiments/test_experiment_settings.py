@@ -115,7 +115,7 @@ def test_what_is_wrong_is_named(case: str):
     whole = {"layers": [tables]} if "experiments" in tables else tables
     with pytest.raises(ValidationError) as caught:
         ExperimentFile.model_validate(whole)
-    assert named in problems_of(caught.value, "experiments")
+    assert named in problems_of(caught.value)
 
 
 def test_experiments_that_never_meet_may_share_users_and_settings():

@@ -3,6 +3,8 @@
 import re
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from support.experiment_files import experiment, experiments_of, layer
 
 from service.gateway.experiments.override import OverrideError
@@ -45,3 +47,12 @@ def test_experiments_that_are_not_named_are_drawn():
 def test_what_is_wrong_is_named(header: str, named: str):
     with pytest.raises(OverrideError, match=re.escape(named)):
         EXPERIMENTS.assign("u", 0.0, header)
+
+
+@given(st.text(st.sampled_from("efgab=, \u00ff"), max_size=30))
+def test_any_text_is_an_assignment_or_an_error_of_the_header(header: str):
+    try:
+        assignment = EXPERIMENTS.assign("u", 0.0, header)
+    except OverrideError:
+        return
+    assert assignment.forced == bool(header)

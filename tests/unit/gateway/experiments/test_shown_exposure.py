@@ -12,7 +12,7 @@ from models.contract.records import Exposure
 from models.contract.selection import FusionSettings, Selection, Voter, ballots, fuse_ballots
 from models.contract.types import Membership, RankedList, item_numbers
 from service.gateway.bundles.snapshot import load_snapshot
-from service.gateway.experiments.exposure import Shown, ranks_of
+from service.gateway.experiments.exposure import Record, ranks_of
 from service.gateway.ranking.explain import votes
 from service.gateway.types import Answer, Query, Reason
 
@@ -55,7 +55,8 @@ def test_every_field_is_recorded(tmp_path: Path, shadow: str):
     reasons = (Reason("worker_timeout", "c02", degrades=True),)
     answer = Answer(selection, {}, reasons, 3, 2, tuple(ballots(VOTERS, EXCLUDED, FUSION)))
     query = Query("alice", context={"page": "home", "mobile": True})
-    shown = Shown("r1", query, answer, assignment, snapshot, 1_700_000_000_123, 4.56789, cached=True, shadow=shadow)
+    record = Record(query, answer, assignment, snapshot, shadow)
+    shown = record.shown("r1", query.context, 1_700_000_000_123, 4.56789, cached=True)
     expected = Exposure(
         request_id="r1",
         user_id="alice",
@@ -74,5 +75,8 @@ def test_every_field_is_recorded(tmp_path: Path, shadow: str):
         latency_ms=4.568,
         context={"page": "home", "mobile": True},
     )
-    assert shown.record() == expected
-    assert msgspec.json.decode(msgspec.json.encode(shown.record()), type=Exposure) == expected
+    assert shown == expected
+    assert msgspec.json.decode(msgspec.json.encode(shown), type=Exposure) == expected
+    again = record.shown("r2", {}, 1_700_000_000_456, 0.5)
+    changed = {"request_id": "r2", "context": {}, "timestamp_ms": 1_700_000_000_456, "latency_ms": 0.5, "cached": False}
+    assert again == msgspec.structs.replace(expected, **changed)
