@@ -4,9 +4,11 @@ import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import ClassVar
 
 import click
 
+from localrec.cli import LazyGroup
 from service.gateway.experiments.assignment import HELD_OUT, Experiments
 from service.gateway.experiments.file import ExperimentsLoader
 from service.gateway.experiments.settings import BUCKETS, ExperimentFile, ExperimentSettings
@@ -15,12 +17,20 @@ from service.gateway.settings import load_settings
 FILE = click.Path(path_type=Path, dir_okay=False)
 
 
-@click.group()
+class ExperimentGroup(LazyGroup):
+    """A group, since commands on experiments need more or less than one another."""
+
+    table: ClassVar = {
+        "check": ("localrec.experimenting:check", "", "Whether a gateway would take a file of experiments."),
+    }
+
+
+@click.group(cls=ExperimentGroup)
 def experiment() -> None:
-    """Check a file of experiments."""
+    """Experiments, before and after they run."""
 
 
-@experiment.command()
+@click.command()
 @click.argument("file", type=FILE)
 @click.option(
     "--config",

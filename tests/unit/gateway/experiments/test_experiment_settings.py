@@ -32,7 +32,7 @@ def test_manual_is_valid_as_it_is_and_uncommented():
     assert ExperimentFile.model_validate(tomllib.loads(MANUAL)) == ExperimentFile()
     example = ExperimentFile.model_validate(tomllib.loads(COMMENTED.sub("", MANUAL)))
     check_pipelines(example, settings.pipelines)
-    assert [entry.name for entry in example.experiments()] == ["local-against-cf", "popular", "variety"]
+    assert [entry.name for entry in example.experiments()] == ["local-against-cf", "cf-for-a-few", "variety"]
     assert example.holdout
     assert example.shadows
 
