@@ -10,17 +10,14 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from service.gateway.api.body import read_body
 from service.gateway.api.disconnect import ClientWatch
 from service.gateway.api.schemas import RecommendRequest, render
-from service.gateway.api.scope import gateway_of
+from service.gateway.api.scope import caller_of, gateway_of
 from service.gateway.errors import ApiError, ClientGoneError, error_response, invalid_request, new_request_id
-from service.gateway.experiments.override import OVERRIDE_HEADER
 from service.gateway.respond import Served
 from service.gateway.telemetry import RequestLabels
-from service.gateway.types import Caller, Query, Trace
+from service.gateway.types import Query, Trace
 
 RECOMMEND_PATH = "/recommend"
 CLIENT_GONE_STATUS = 499  # nginx' number; nobody is there to read it
-_OVERRIDE_HEADER = OVERRIDE_HEADER.lower().encode()  # as ASGI has it
-_ANYBODY = Caller()
 
 
 async def recommend(request: Request) -> Response:
@@ -31,7 +28,7 @@ async def recommend(request: Request) -> Response:
     try:
         query = _parse(await read_body(request.receive))
         with ClientWatch(request.receive):
-            served = await gateway.responder.respond(query, _caller(request), request_id, trace)
+            served = await gateway.responder.respond(query, caller_of(request), request_id, trace)
         labels = _labels(served)
         return Response(render(served, request_id, _timings_ms(trace, started)), media_type="application/json")
     except ApiError as error:
@@ -63,11 +60,6 @@ def _parse(body: bytes) -> Query:
         return RecommendRequest.model_validate_json(body).query()
     except ValidationError as exc:
         raise invalid_request(exc) from exc
-
-
-def _caller(request: Request) -> Caller:
-    asked = [value for name, value in request.scope["headers"] if name == _OVERRIDE_HEADER]
-    return Caller(variants=b",".join(asked).decode("latin-1")) if asked else _ANYBODY
 
 
 def _timings_ms(trace: Trace, started: float) -> dict[str, float]:
