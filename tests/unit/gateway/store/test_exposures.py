@@ -75,6 +75,23 @@ async def test_records_are_made_when_they_are_written():
     assert made == ["now"]
 
 
+async def test_requests_go_on_while_a_large_batch_is_made():
+    log, store, counts = make_log()
+    store.open.set()
+    turns: list[int] = []
+
+    async def request() -> None:
+        while not counts:
+            turns.append(len(store.entries))
+            await asyncio.sleep(0)
+
+    for number in range(200):
+        log.put(exposure(f"r{number}"))
+    await asyncio.gather(log.write_batch(), request())
+    assert turns.count(0) >= 10
+    assert [shown.request_id for shown in decode_exposures(store.entries[0])] == [f"r{number}" for number in range(200)]
+
+
 async def test_redis_that_is_down_costs_the_batch_and_no_more():
     log, store, counts = make_log()
     store.open.set()
