@@ -3,7 +3,8 @@
 import importlib
 import os
 import sys
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import click
 from redis.exceptions import RedisError
@@ -28,21 +29,24 @@ COMMANDS = {
     "unpublish": ("localrec.pointing:unpublish", "", "Delete the profiles of a bundle that is not current."),
     "bundles": ("localrec.pointing:bundles", "", "List the published bundles."),
     "serve": ("localrec.serving:serve", "", "Start the gateway, or our engine (extra: engine)."),
+    "experiment": ("localrec.experimenting:experiment", "", "Experiments, before and after they run."),
     "bench": ("localrec.bench.commands:bench", "", "Measure, against a reference in the same run."),
     "demo": ("localrec.demo:demo", "train", "From nothing to a running service on MovieLens-100k."),
 }
 
 
 class LazyGroup(click.Group):
-    """A group that imports a command when it is called."""
+    """A group that imports a command of its table when it is called."""
+
+    table: ClassVar[Mapping[str, tuple[str, str, str]]] = COMMANDS
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(COMMANDS)
+        return list(self.table)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in COMMANDS:
+        if cmd_name not in self.table:
             return None
-        place, extra, _ = COMMANDS[cmd_name]
+        place, extra, _ = self.table[cmd_name]
         module, attribute = place.split(":")
         try:
             command: click.Command = getattr(importlib.import_module(module), attribute)
@@ -54,7 +58,7 @@ class LazyGroup(click.Group):
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
-            formatter.write_dl([(name, line) for name, (_, _, line) in COMMANDS.items()])
+            formatter.write_dl([(name, line) for name, (_, _, line) in self.table.items()])
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})

@@ -95,7 +95,11 @@ def within(ranking: RankedList, members: Array | None) -> RankedList:
 
 def fuse_voters(voters: Sequence[Voter], excluded: Ints, settings: FusionSettings) -> RankedList:
     """Fuse the voters' lists."""
-    cast = ballots(voters, excluded, settings)
+    return fuse_ballots(ballots(voters, excluded, settings), settings)
+
+
+def fuse_ballots(cast: Sequence[Ballot], settings: FusionSettings) -> RankedList:
+    """Fuse what the voters bring."""
     return fuse([b.ranking for b in cast], [b.weight for b in cast], settings.method, settings.k)
 
 

@@ -9,16 +9,22 @@ from starlette.exceptions import HTTPException
 from service.gateway import errors
 from service.gateway.api import events, health, items, users
 from service.gateway.api.recommend import RECOMMEND_PATH, RecommendFirst, recommend
+from service.gateway.experiments.file import ExperimentsLoader
 from service.gateway.gateway import Gateway, running_gateway
 from service.gateway.settings import Settings
 
 
 def create_app(settings: Settings) -> FastAPI:
-    """The gateway as an ASGI application. Connections open when it starts and close when it stops."""
+    """The gateway as an ASGI application. Connections open when it starts and close when it stops.
+
+    Raises ConfigError where the file of experiments cannot be used.
+    """
+    loader = ExperimentsLoader(settings.experiments_file, settings.pipelines, settings.default_pipeline)
+    experiments = loader.load()
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, Gateway]]:
-        async with running_gateway(settings) as gateway:
+        async with running_gateway(settings, loader, experiments) as gateway:
             yield {"gateway": gateway}
 
     app = FastAPI(title="LocalRec", lifespan=lifespan, openapi_url=None)

@@ -7,6 +7,9 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from service.gateway.bundles.follower import SnapshotFollower
+from service.gateway.experiments.assignment import Experiments
+from service.gateway.experiments.file import ExperimentsFollower, ExperimentsLoader
+from service.gateway.experiments.shadow import Shadows
 from service.gateway.ranking.recommend import Recommender
 from service.gateway.respond import Responder
 from service.gateway.settings import PoolSettings, Settings
@@ -21,6 +24,7 @@ from service.workers.pool import WorkerPool
 from service.workers.types import PoolOptions, ReplicaStatus
 
 EXPOSURE_INTERVAL_SECONDS = 0.01
+SHADOWS_UP_TO = 0.5  # of the requests that may be in flight; beyond that the capacity is theirs
 
 
 @dataclass
@@ -33,6 +37,8 @@ class Gateway:
     pools: list[WorkerPool]
     follower: SnapshotFollower
     availability: AvailabilityFollower
+    experiments: ExperimentsFollower
+    shadows: Shadows
     responder: Responder
     exposures: ExposureLog
     events: EventLog
@@ -53,6 +59,8 @@ class Gateway:
         found = (
             [f"bundle: refused: {self.follower.refusal}"] if self.follower.snapshot and self.follower.refusal else []
         )
+        if self.experiments.refusal:
+            found.append(f"experiments: refused: {self.experiments.refusal}")
         statuses = [status for pool in self.pools for status in pool.status()]
         found += [f"pool: {pool.name}: {why}" for pool in self.pools for why in pool.warnings()]
         return found + [f"worker: {s.pool} {s.url}: {why}" for s in statuses for why in self._troubles(s)]
@@ -68,26 +76,32 @@ class Gateway:
 
 
 @asynccontextmanager
-async def running_gateway(settings: Settings) -> AsyncIterator[Gateway]:
+async def running_gateway(
+    settings: Settings, loader: ExperimentsLoader, experiments: Experiments
+) -> AsyncIterator[Gateway]:
     """Build a gateway, run its background loops, and close everything at the end."""
-    gateway = _build(settings)
+    gateway = _build(settings, loader, experiments)
     loops = [
         asyncio.create_task(every(settings.bundle_poll_ms / 1e3, gateway.follower.follow)),
         asyncio.create_task(every(settings.bundle_poll_ms / 1e3, gateway.availability.follow)),
         asyncio.create_task(every(EXPOSURE_INTERVAL_SECONDS, gateway.exposures.write_batch)),
     ]
+    if settings.experiments_file:
+        poll = every(settings.experiments_poll_ms / 1e3, gateway.experiments.follow)
+        loops.append(asyncio.create_task(poll))
     try:
         yield gateway
     finally:
         await cancel_all(loops)
         await gateway.follower.close()
+        await gateway.shadows.close()
         await gateway.exposures.flush()
         for pool in gateway.pools:
             await pool.close()
         await gateway.store.close()
 
 
-def _build(settings: Settings) -> Gateway:
+def _build(settings: Settings, loader: ExperimentsLoader, first: Experiments) -> Gateway:
     telemetry = Telemetry()
     store = RedisStore(settings.redis_url, settings.redis_timeout_ms / 1e3)
     pools = {pool.name: WorkerPool(_options(pool, settings), telemetry) for pool in settings.pools}
@@ -96,8 +110,26 @@ def _build(settings: Settings) -> Gateway:
     )
     exposures = ExposureLog(store, settings.exposures_kept, telemetry.exposures, settings.rotating())
     availability = AvailabilityFollower(store, telemetry.items_hidden)
+    experiments = ExperimentsFollower(loader, first, telemetry.experiments_changed)
     recommender = Recommender(pools, lambda: availability.hidden)
-    responder = Responder(settings, lambda: follower.snapshot, store, recommender, exposures, telemetry)
+    shadows = Shadows(
+        recommender,
+        exposures.put,
+        telemetry.shadow_ended,
+        settings.default_deadline_ms,
+        lambda: experiments.current.file.shadow_limit,
+        lambda: responder.in_flight > settings.in_flight_limit * SHADOWS_UP_TO,
+    )
+    responder = Responder(
+        settings,
+        lambda: follower.snapshot,
+        lambda: experiments.current,
+        store,
+        recommender,
+        exposures,
+        shadows,
+        telemetry,
+    )
     telemetry.watch_in_flight(lambda: responder.in_flight)
     return Gateway(
         settings=settings,
@@ -106,6 +138,8 @@ def _build(settings: Settings) -> Gateway:
         pools=list(pools.values()),
         follower=follower,
         availability=availability,
+        experiments=experiments,
+        shadows=shadows,
         responder=responder,
         exposures=exposures,
         events=EventLog(store, settings.events, telemetry.events),

@@ -3,12 +3,15 @@
 import asyncio
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 
-from models.contract.records import Exposure
 from service.gateway.bundles.snapshot import Snapshot
 from service.gateway.errors import ApiError
-from service.gateway.experiments.assignment import assign
+from service.gateway.experiments.assignment import Experiments
+from service.gateway.experiments.exposure import Record
+from service.gateway.experiments.override import OVERRIDE_HEADER, OverrideError
+from service.gateway.experiments.shadow import Shadows
 from service.gateway.ranking.recommend import Recommender
 from service.gateway.settings import Settings
 from service.gateway.store.exposures import ExposureLog
@@ -41,11 +44,13 @@ class Responder:
     """Admits queries, assigns variants, reads users' state, asks for the answer, and notes what was shown.
 
     Args:
-        settings: pipelines, experiments and limits.
+        settings: pipelines and limits.
         snapshot: gives the bundle in service, if there is one.
+        experiments: gives the experiments in service.
         store: users' state.
         recommender: answers.
         exposures: is told what was shown.
+        shadows: tries other pipelines on the same query afterwards.
         telemetry: is told what was answered.
     """
 
@@ -53,22 +58,26 @@ class Responder:
         self,
         settings: Settings,
         snapshot: Callable[[], Snapshot | None],
+        experiments: Callable[[], Experiments],
         store: StateStore,
         recommender: Recommender,
         exposures: ExposureLog,
+        shadows: Shadows,
         telemetry: Telemetry,
     ) -> None:
         self._settings = settings
         self._snapshot = snapshot
+        self._experiments = experiments
         self._store = store
         self._recommender = recommender
         self._exposures = exposures
+        self._shadows = shadows
         self._telemetry = telemetry
         self.in_flight = 0
 
     async def respond(self, query: Query, caller: Caller, request_id: str, trace: Trace) -> Served:
         """Answer a query. Raises ApiError where it is turned away."""
-        arrived = asyncio.get_running_loop().time()
+        arrived, started = asyncio.get_running_loop().time(), time.perf_counter()
         snapshot = self._snapshot()  # read once: whatever is switched meanwhile, this request sees one bundle
         if snapshot is None:
             raise ApiError(503, "no_bundle", "No bundle is in service", headers={"Retry-After": "1"})
@@ -76,21 +85,29 @@ class Responder:
             raise ApiError(503, "overloaded", "Too many requests in flight", headers={"Retry-After": "1"})
         self.in_flight += 1
         try:
-            served = await self._answer(query, caller, snapshot, arrived, trace)
+            served = await self._answer(query, caller, snapshot, arrived, request_id, trace)
         finally:
             self.in_flight -= 1
         self._telemetry.answered(served.answer, served.assignment)
-        self._exposures.put(_exposure(served, request_id))
+        latency_ms = (time.perf_counter() - started) * 1e3
+        record = Record(query, served.answer, served.assignment, served.snapshot)
+        self._exposures.put(partial(record.shown, request_id, query.context, time.time_ns() // 1_000_000, latency_ms))
         return served
 
-    async def _answer(self, query: Query, caller: Caller, snapshot: Snapshot, arrived: float, trace: Trace) -> Served:
-        assignment = assign(self._settings.experiments, query.user_id, self._settings.default_pipeline)
-        pipeline = self._settings.pipelines[assignment.pipeline]
-        deadline_ms = query.deadline_ms or caller.deadline_ms or self._settings.default_deadline_ms
-        deadline = arrived + deadline_ms / 1e3
+    async def _answer(
+        self, query: Query, caller: Caller, snapshot: Snapshot, arrived: float, request_id: str, trace: Trace
+    ) -> Served:
+        experiments = self._experiments()  # read once, as the bundle is
+        assignment = _assign(experiments, query.user_id, caller)
+        wanted_ms = query.deadline_ms or assignment.deadline_ms or caller.deadline_ms
+        deadline = arrived + (wanted_ms or self._settings.default_deadline_ms) / 1e3
         with trace.stage("state"):
-            known = await self._read(query.user_id, snapshot.id, deadline, pipeline.rotation is not None)
-        answer = await self._recommender.recommend(query, known, pipeline, snapshot, deadline, trace)
+            known = await self._read(query.user_id, snapshot.id, deadline, assignment.settings.rotation is not None)
+        if assignment.reasons:
+            known = replace(known, reasons=(*assignment.reasons, *known.reasons))
+        answer = await self._recommender.recommend(query, known, assignment.settings, snapshot, deadline, trace)
+        if not caller.batch:  # nobody compares those, and one batch would crowd out all others
+            self._shadows.offer(experiments.shadows, query, known, snapshot, request_id)
         return Served(query, answer, assignment, snapshot)
 
     async def _read(self, user_id: str, bundle_id: str, deadline: float, with_shown: bool) -> Known:
@@ -100,15 +117,8 @@ class Responder:
             return Known(StoredUser(), (Reason("redis_unavailable", str(exc), degrades=True),))
 
 
-def _exposure(served: Served, request_id: str) -> Exposure:
-    selection = served.answer.selection
-    return Exposure(
-        request_id=request_id,
-        user_id=served.query.user_id,
-        timestamp_ms=time.time_ns() // 1_000_000,
-        bundle_id=served.snapshot.id,
-        pipeline=served.assignment.pipeline,
-        experiments=dict(served.assignment.experiments),
-        items=tuple(served.snapshot.catalogue.ids[item] for item in selection.items.tolist()),
-        sources=selection.sources,
-    )
+def _assign(experiments: Experiments, user_id: str, caller: Caller) -> Assignment:
+    try:
+        return experiments.assign(user_id, time.time(), caller.variants)
+    except OverrideError as exc:
+        raise ApiError(422, "invalid_request", str(exc), OVERRIDE_HEADER) from exc

@@ -9,10 +9,9 @@ from pydantic import Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from models.contract.errors import ConfigError
-from service.gateway.experiments.settings import ExperimentSettings
 from service.gateway.ranking.settings import GlobalPipeline, LocalPipeline, Pipeline
 from service.gateway.store.settings import EventSettings
-from service.gateway.tables import MAX_DEADLINE_MS, Name, Table, check_distinct, check_known
+from service.gateway.tables import MAX_DEADLINE_MS, Name, Table, check_distinct, check_known, problems_of
 from service.workers.types import WorkerKind
 
 CONFIG_VARIABLE = "LOCALREC_CONFIG"
@@ -58,23 +57,17 @@ class Settings(BaseSettings):
     pipelines: dict[Name, Annotated[Pipeline, Field(discriminator="kind")]] = Field(
         default={"cf": GlobalPipeline(kind="cf")}
     )
-    experiments: tuple[ExperimentSettings, ...] = ()
     events: EventSettings = EventSettings()
+    experiments_file: Path | None = None
+    experiments_poll_ms: int = Field(default=1_000, ge=10, le=60_000)
 
     @model_validator(mode="after")
     def _check_names(self) -> Self:
         check_distinct("pools", [pool.name for pool in self.pools])
-        check_distinct("experiments", [experiment.name for experiment in self.experiments])
         check_known("default_pipeline", self.default_pipeline, self.pipelines)
         for name, pipeline in self.pipelines.items():
             if isinstance(pipeline, LocalPipeline):
                 check_known(f"pipelines.{name}.pool", pipeline.pool, [pool.name for pool in self.pools])
-        for experiment in self.experiments:
-            check_distinct(f"experiments.{experiment.name}.variants", [v.name for v in experiment.variants])
-            for variant in experiment.variants:
-                if variant.pipeline is not None:
-                    where = f"experiments.{experiment.name}.{variant.name}.pipeline"
-                    check_known(where, variant.pipeline, self.pipelines)
         return self
 
     def rotating(self) -> dict[str, int]:
@@ -108,8 +101,7 @@ def load_settings(path: Path | None = None) -> Settings:
     try:
         return Settings(**_read(Path(named)) if named else {})
     except ValidationError as exc:
-        problems = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'settings'}: {e['msg']}" for e in exc.errors())
-        raise ConfigError(f"{named or 'settings'}: {problems}") from exc
+        raise ConfigError(f"{named or 'settings'}: {problems_of(exc)}") from exc
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -96,6 +96,8 @@ class Telemetry:
         self._variants = _Children(self._counter("assignments", "Requests by variant", ("experiment", "variant")))
         self._exposures = _Children(self._counter("exposures", "Lists for the exposure stream", ("outcome",)))
         self._events = _Children(self._counter("events", "What users did, by what became of it", ("type", "outcome")))
+        self._shadows = _Children(self._counter("shadows", "Shadow variants tried", ("shadow", "outcome")))
+        self._reloads = self._counter("experiments_reloads", "Changed files of experiments", ("outcome",))
 
     def _describe_workers(self) -> None:
         labels = ("pool", "adapter", "outcome")
@@ -177,6 +179,14 @@ class Telemetry:
     def events(self, kind: EventType, outcome: str) -> None:
         """An event was ``accepted``, a ``duplicate``, or ``failed``, as Redis did not answer."""
         self._events[kind, outcome].inc()
+
+    def shadow_ended(self, shadow: str, outcome: str) -> None:
+        """A shadow variant was ``answered``, ``degraded``, ``dropped`` or ``failed``."""
+        self._shadows[shadow, outcome].inc()
+
+    def experiments_changed(self, outcome: str) -> None:
+        """A changed file of experiments was ``loaded`` or ``refused``."""
+        self._reloads.labels(outcome).inc()
 
     def call_ended(self, pool: str, adapter: str, kind: OutcomeKind, seconds: float) -> None:
         """See :class:`service.workers.types.PoolObserver`."""

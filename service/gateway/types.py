@@ -12,9 +12,10 @@ from typing import Protocol
 import numpy as np
 
 from models.contract.redis_schema import SHOWN
-from models.contract.selection import Selection, Voter
+from models.contract.selection import Ballot, Selection, Voter
 from models.contract.types import Array, ItemId, Profile
 from service.gateway.explanation import Explanation, Placement
+from service.gateway.ranking.settings import Pipeline
 from service.workers.types import Completion, Outcome
 
 Scalar = str | float | bool
@@ -77,13 +78,13 @@ class Caller:
         key: name of the API key; empty where none is needed.
         deadline_ms: length of the deadline of requests that name none; None: the service's default.
         batch: whether the request may be turned away before those of people who wait.
-        variants: variants by experiment that the request asks for, for testing.
+        variants: what the request asks to be assigned, for testing: ``experiment=variant, …``; empty: nothing.
     """
 
     key: str = ""
     deadline_ms: int | None = None
     batch: bool = False
-    variants: Mapping[str, str] = field(default_factory=dict)
+    variants: str = ""
 
 
 NO_HASHES: Array = np.empty(0, np.uint64)
@@ -185,13 +186,29 @@ class Vote:
     contribution: float
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Assignment:
-    """The variant of each experiment, and the pipeline that follows. ``variant`` decided it, or is empty."""
+    """The variant of each experiment, and what follows from them.
+
+    One object for all users of the same variants of one file, and equal to no other: good as a key.
+
+    Args:
+        pipeline: name of the pipeline.
+        settings: the pipeline with the parameters of all variants.
+        experiments: the variant of each experiment that the user is in.
+        variant: label of the variant that decided, ``<experiment>:<variant>``; empty where none did.
+        deadline_ms: length of the deadline of requests that name none; None: no variant says.
+        forced: whether a variant was asked for or set by an allowlist, not drawn.
+        reasons: what the caller should know of the assignment.
+    """
 
     pipeline: str
+    settings: Pipeline
     experiments: Mapping[str, str]
     variant: str = ""
+    deadline_ms: int | None = None
+    forced: bool = False
+    reasons: tuple[Reason, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,6 +216,7 @@ class Answer:
     """A list and everything that is said about it.
 
     Where an explanation was asked for, ``votes`` is by item number, ``placements`` by place in the list.
+    ``ballots`` are what was fused.
     """
 
     selection: Selection
@@ -208,6 +226,7 @@ class Answer:
     calls_answered: int
     placements: tuple[Placement, ...] = ()
     explanation: Explanation | None = None
+    ballots: tuple[Ballot, ...] = ()
 
     @property
     def degraded(self) -> bool:

@@ -210,16 +210,6 @@ def test_list_is_filled_from_the_fallbacks(published: Bundle, stub, configure):
     assert sources == ["local"] * 3 + ["cf"] * 7
 
 
-def test_experiment_decides_the_pipeline(published: Bundle, stub, configure):
-    variants = [{"name": "a", "weight": 1, "pipeline": "local"}, {"name": "b", "weight": 1, "pipeline": "cf"}]
-    experiments = [{"name": "door", "salt": "s", "variants": variants}]
-    with running_gateway(configure(stub.url, experiments=experiments)) as gateway:
-        gateway.wait_ready()
-        bodies = [gateway.recommend(f"u{row}") for row in range(20)]
-        assert gateway.metric('localrec_assignments_total{experiment="door",variant="b"}') > 0
-    assert {(body["experiments"]["door"], body["pipeline"]) for body in bodies} == {("a", "local"), ("b", "cf")}
-
-
 def test_exposures_are_written_after_the_response(gateway: RunningGateway, redis_url: str, published: Bundle):
     body = gateway.recommend("u0", n=3)
     with Redis.from_url(redis_url) as redis:

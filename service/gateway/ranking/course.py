@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from models.contract.selection import Selection, Voter
+from models.contract.selection import Ballot, Selection, Voter
 from models.contract.types import RankedList
 from service.gateway.ranking.arrange import Arrangement, Traits
 from service.gateway.ranking.plan import Plan
@@ -13,13 +13,17 @@ from service.workers.types import NO_ITEMS, Outcome
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """What the voters said, fused. ``answered`` counts the adapters among them, ``outcomes`` are the calls' ends."""
+    """What the voters said, fused.
+
+    ``answered`` counts the adapters among them, ``outcomes`` are the calls' ends, ``ballots`` are what was fused.
+    """
 
     ranked: RankedList = NO_ITEMS
     voters: tuple[Voter, ...] = ()
     answered: int = 0
     failures: tuple[Reason, ...] = ()
     outcomes: tuple[Outcome, ...] = ()
+    ballots: tuple[Ballot, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

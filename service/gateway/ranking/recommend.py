@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-from models.contract.selection import fuse_voters, select
+from models.contract.selection import ballots, fuse_ballots, select
 from service.gateway.bundles.snapshot import Snapshot
 from service.gateway.ranking.arrangement import arrangement, pick, pool_size
 from service.gateway.ranking.course import Course, Heard
@@ -82,8 +82,9 @@ class Recommender:
             answered = voters(planned, outcomes, snapshot, user.mask)
             # Where no adapter answered there is nothing to fuse: the fallbacks say themselves whose list it is.
             heard = [*answered, *voters_here(planned, user, snapshot)] if answered else []
-            ranked = fuse_voters(heard, user.excluded, planned.fusion)
-        return Heard(ranked, tuple(heard), len(answered), tuple(failures(planned, outcomes)), tuple(outcomes))
+            cast = tuple(ballots(heard, user.excluded, planned.fusion))
+            ranked = fuse_ballots(cast, planned.fusion)
+        return Heard(ranked, tuple(heard), len(answered), tuple(failures(planned, outcomes)), tuple(outcomes), cast)
 
 
 def _answer(query: Query, known: Known, course: Course) -> Answer:
@@ -98,6 +99,7 @@ def _answer(query: Query, known: Known, course: Course) -> Answer:
         reasons=tuple(reasons),
         calls_asked=len(course.planned.calls) if course.planned else 0,
         calls_answered=course.heard.answered,
+        ballots=course.heard.ballots,
     )
 
 

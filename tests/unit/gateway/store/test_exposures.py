@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from models.contract.records import Exposure, decode_exposures
 from models.contract.redis_schema import encode_shown
@@ -39,8 +39,8 @@ def make_log(**rotating: int) -> tuple[ExposureLog, Store, Counter[str]]:
     return ExposureLog(store, 100, lambda outcome, count: counts.update({outcome: count}), rotating), store, counts
 
 
-def exposure(request_id: str, pipeline: str = "local", shadow: str = "") -> Exposure:
-    return Exposure(request_id, "u", 9_999, "b", pipeline, {}, ("i1",), ("local",), shadow=shadow)
+def exposure(request_id: str, pipeline: str = "local", shadow: str = "") -> Callable[[], Exposure]:
+    return lambda: Exposure(request_id, "u", 9_999, "b", pipeline, {}, ("i1",), ("local",), shadow=shadow)
 
 
 async def test_batch_whose_writing_is_cancelled_is_written_at_the_flush():
@@ -66,6 +66,38 @@ async def test_what_cannot_be_written_in_time_is_counted(monkeypatch):
         log.put(exposure(f"r{number}"))
     await log.flush()
     assert counts == {"dropped": 3}
+
+
+async def test_records_are_made_when_they_are_written():
+    log, store, _ = make_log()
+    store.open.set()
+    made: list[str] = []
+
+    def record() -> Exposure:
+        made.append("now")
+        return exposure("r0")()
+
+    log.put(record)
+    assert made == []
+    await log.write_batch()
+    assert made == ["now"]
+
+
+async def test_requests_go_on_while_a_large_batch_is_made():
+    log, store, counts = make_log()
+    store.open.set()
+    turns: list[int] = []
+
+    async def request() -> None:
+        while not counts:
+            turns.append(len(store.entries))
+            await asyncio.sleep(0)
+
+    for number in range(200):
+        log.put(exposure(f"r{number}"))
+    await asyncio.gather(log.write_batch(), request())
+    assert turns.count(0) >= 10
+    assert [shown.request_id for shown in decode_exposures(store.entries[0])] == [f"r{number}" for number in range(200)]
 
 
 async def test_redis_that_is_down_costs_the_batch_and_no_more():
