@@ -53,7 +53,7 @@ def test_every_field_is_recorded(tmp_path: Path, shadow: str):
     assignment = experiments_of(layer("l", experiment("e", allowlist={"alice": "b"}))).assign("alice", 0.0)
     selection = Selection(item_numbers([2, 8]), np.ones(2, np.float32), ("local", "popular"))
     reasons = (Reason("worker_timeout", "c02", degrades=True),)
-    answer = Answer(selection, {}, reasons, 3, 2, tuple(ballots(VOTERS, EXCLUDED, FUSION)))
+    answer = Answer(selection, {}, reasons, 3, 2, ballots=tuple(ballots(VOTERS, EXCLUDED, FUSION)))
     query = Query("alice", context={"page": "home", "mobile": True})
     record = Record(query, answer, assignment, snapshot, shadow)
     shown = record.shown("r1", query.context, 1_700_000_000_123, 4.56789, cached=True)
