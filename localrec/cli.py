@@ -27,6 +27,8 @@ COMMANDS = {
     "rollback": ("localrec.pointing:rollback", "", "Make the bundle before the current one current again."),
     "unpublish": ("localrec.pointing:unpublish", "", "Delete the profiles of a bundle that is not current."),
     "bundles": ("localrec.pointing:bundles", "", "List the published bundles."),
+    "export": ("localrec.exporting:export", "train", "What the service recorded, as tables."),
+    "experiment": ("localrec.experiment_report:experiment", "train", "What an experiment has shown."),
     "serve": ("localrec.serving:serve", "", "Start the gateway, or our engine (extra: engine)."),
     "bench": ("localrec.bench.commands:bench", "", "Measure, against a reference in the same run."),
     "demo": ("localrec.demo:demo", "train", "From nothing to a running service on MovieLens-100k."),
