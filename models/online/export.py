@@ -142,9 +142,9 @@ def _start(last_id: str, since_ms: int) -> str:
 
 
 def _without_doubles(frame: pl.DataFrame, kind: TableKind, parts: Iterable[Path]) -> pl.DataFrame:
-    fresh = frame.unique(kind.id, keep="first", maintain_order=True)
+    fresh = frame.unique(kind.ids, keep="first", maintain_order=True)
     for path in parts:
-        fresh = fresh.join(read_part(path, kind).select(kind.id), kind.id, "anti", maintain_order="left")
+        fresh = fresh.join(read_part(path, kind).select(kind.ids), kind.ids, "anti", maintain_order="left")
     return fresh
 
 

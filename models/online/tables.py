@@ -25,12 +25,12 @@ class TableKind:
 
     Args:
         name: of its files.
-        id: the column that tells its rows apart.
+        ids: the columns that tell its rows apart.
         schema: columns and their types.
     """
 
     name: str
-    id: str
+    ids: tuple[str, ...]
     schema: Mapping[str, pl.DataType]
 
     def part(self, after: str = "") -> str:
@@ -44,8 +44,8 @@ class TableKind:
         return [path for path in (first, *later) if path.is_file()]
 
 
-EXPOSURES = TableKind("exposures", c.REQUEST, c.EXPOSURES)
-EVENTS = TableKind("events", c.EVENT, c.EVENTS)
+EXPOSURES = TableKind("exposures", (c.REQUEST, c.SHADOW), c.EXPOSURES)
+EVENTS = TableKind("events", (c.EVENT,), c.EVENTS)
 
 
 def exposures_frame(records: Sequence[Exposure]) -> pl.DataFrame:
@@ -59,7 +59,7 @@ def events_frame(records: Sequence[Event]) -> pl.DataFrame:
 
 
 def read(directory: Path, kind: TableKind) -> pl.DataFrame:
-    """All parts of a table, by time, the first row of each id.
+    """All parts of a table, by time, of rows that are there twice the first.
 
     Raises:
         DataError: there is no part, or one cannot be read, lacks a column, or holds another type in it.
@@ -67,7 +67,11 @@ def read(directory: Path, kind: TableKind) -> pl.DataFrame:
     paths = kind.parts(directory)
     if not paths:
         raise DataError(f"{directory}: {kind.part()} not found; expected what localrec export events writes")
-    return pl.concat([read_part(path, kind) for path in paths]).unique(kind.id, keep="first").sort(c.TIME, kind.id)
+    return (
+        pl.concat([read_part(path, kind) for path in paths])
+        .unique(kind.ids, keep="first", maintain_order=True)
+        .sort(c.TIME, *kind.ids)
+    )
 
 
 def read_part(path: Path, kind: TableKind) -> pl.DataFrame:
