@@ -53,7 +53,7 @@ class Outcomes:
 
     Args:
         users: one row a user, columns as named in this module and one for each segment.
-        lists: the lists that count: user, variant, latency.
+        lists: the lists that count: user, time, variant, latency.
         n_excluded: users who were seen in more than one variant, left out.
         attributed: the clicks and purchases of the period with the lists that they came from, of any experiment.
     """
@@ -89,7 +89,9 @@ def outcomes(exposures: pl.DataFrame, events: pl.DataFrame, scope: Scope) -> Out
         .with_columns((pl.col(CLICKS) > 0).cast(pl.Float64).alias(CLICKED), pl.col(CONVERTED).clip(0, 1))
         .sort(c.USER)
     )
-    return Outcomes(table, counted.select(c.USER, c.VARIANT, c.LATENCY), all_users.height - users.height, attributed)
+    return Outcomes(
+        table, counted.select(c.USER, c.TIME, c.VARIANT, c.LATENCY), all_users.height - users.height, attributed
+    )
 
 
 def _lists(exposures: pl.DataFrame, scope: Scope) -> pl.DataFrame:
