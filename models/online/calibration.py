@@ -12,7 +12,7 @@ from models.online.population import Population, PopulationOptions, draw
 from models.online.statistics import (
     DEFAULT_MIXTURE,
     Comparison,
-    Sample,
+    Moments,
     compare,
     estimate,
     mismatch_p_value,
@@ -145,11 +145,11 @@ def _experiments(
 
 
 def _looks(population: Population, options: CalibrationOptions) -> dict[str, _Looks]:
-    at_looks = [population.samples(look) for look in range(options.n_looks)]
-    return {name: _of_metric([samples[name] for samples in at_looks], options) for name in at_looks[0]}
+    looks = list(population.looks())
+    return {name: _of_metric([look[name] for look in looks], options) for name in looks[0]}
 
 
-def _of_metric(arms: list[tuple[Sample, Sample]], options: CalibrationOptions) -> _Looks:
+def _of_metric(arms: list[tuple[Moments, Moments]], options: CalibrationOptions) -> _Looks:
     plain = [(estimate(control), estimate(treated)) for control, treated in arms]
     cuped = [with_cuped(both) for both in arms]
     before, after = (sum(arm.variance for arm in looks[-1]) for looks in (plain, cuped))

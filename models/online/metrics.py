@@ -3,12 +3,11 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import numpy as np
 import polars as pl
 
 from models.online import columns as c
 from models.online import outcomes as o
-from models.online.statistics import Estimate, Sample, Values, quantile
+from models.online.statistics import Estimate, Moments, Values, moments, quantile
 
 
 @dataclass(frozen=True)
@@ -29,14 +28,10 @@ class Metric:
     meaning: str
     percent: bool = True
 
-    def sample(self, users: pl.DataFrame) -> Sample:
+    def moments(self, users: pl.DataFrame) -> Moments:
         """The metric of these users."""
-        ones, zeros = np.ones(users.height), np.zeros(users.height)
-        return Sample(
-            _values(users, self.numerator),
-            _values(users, self.denominator) if self.denominator else ones,
-            _values(users, self.covariate) if self.covariate else zeros,
-        )
+        denominator, covariate = (_values(users, name) if name else None for name in (self.denominator, self.covariate))
+        return moments(_values(users, self.numerator), denominator, covariate)
 
 
 METRICS: Mapping[str, Metric] = {

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from models.evaluation.metrics import Interval
 from models.evaluation.tables import Table, aligned, page
 from models.online.metrics import GUARDS, LATENCIES, METRICS
-from models.online.report import Arm, ExperimentReport, Row
+from models.online.report import CONTROL, Arm, ExperimentReport, Row
 
 _NONE = "–"
 _RATIOS = {**METRICS, **GUARDS}
@@ -40,7 +40,9 @@ def result_tables(report: ExperimentReport) -> list[Table]:
     """Lifts with both intervals: metrics, guards, segments."""
     guards = GUARDS.keys() | LATENCIES.keys()
     groups = {
-        f"Lift over {report.control}, {_level(report)} intervals": [r for r in report.rows if r.metric not in guards],
+        f"Lift over {report.control}{_cuped(report)}, {_level(report)} intervals": [
+            r for r in report.rows if r.metric not in guards
+        ],
         f"Guards, change over {report.control}": [r for r in report.rows if r.metric in guards],
         "Segments": report.segments,
     }
@@ -84,7 +86,7 @@ def _results(title: str, rows: Sequence[Row], alpha: float) -> Table:
     names = ("metric", *(["segment"] if segmented else []), "variant", "users", "value")
     return Table(
         title,
-        (*names, "lift", "p", "p (Holm)", "sequential", "p", "p (Holm)"),
+        (*names, "lift", "p", "p (Holm)", "sequential", "seq. p", "seq. p (Holm)"),
         tuple(_result(row, segmented, alpha) for row in rows),
     )
 
@@ -101,7 +103,7 @@ def _result(row: Row, segmented: bool, alpha: float) -> tuple[str, ...]:
 
 
 def _arm(arm: Arm, n_users: int, control: str) -> tuple[str, ...]:
-    name = f"{arm.variant} (control)" if arm.variant == control else arm.variant
+    name = f"{arm.variant} (control)" if arm.variant == control != CONTROL else arm.variant
     return name, f"{arm.n_users:,}", f"{arm.n_users / n_users:.2%}", f"{arm.expected_share:.2%}", f"{arm.n_lists:,}"
 
 
@@ -123,6 +125,10 @@ def _manual(report: ExperimentReport) -> str:
 
 def _metrics(rows: Iterable[Row]) -> list[str]:
     return list(dict.fromkeys(row.metric for row in rows))
+
+
+def _cuped(report: ExperimentReport) -> str:
+    return " with CUPED" if any(row.variance_reduction for row in report.rows) else ""
 
 
 def _level(report: ExperimentReport) -> str:

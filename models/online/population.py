@@ -5,13 +5,14 @@ the experiment, so that CUPED has something to go by. The effect multiplies a tr
 buying by 1 + effect, so that the lifts of click-through, conversion and revenue are the effect itself.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from models.online.statistics import Sample, Values
+from models.online.statistics import Moments, Values, moments
 
 Counts = NDArray[np.int64]
 
@@ -64,19 +65,19 @@ class Population:
     clicks_before: Counts
     purchases_before: Counts
 
-    def samples(self, period: int) -> dict[str, tuple[Sample, Sample]]:
-        """Control and treatment as they are known at the end of a period, by metric."""
-        here = self.arrival <= period
-        clicks, lists, bought = (
-            _as_floats(values[here, : period + 1].sum(axis=1)) for values in (self.clicks, self.lists, self.purchases)
-        )
-        ones, spend, bought_before = np.ones(len(bought)), self.spend[here], _as_floats(self.purchases_before[here])
-        columns = {
-            "click-through": (clicks, lists, _as_floats(self.clicks_before[here])),
-            "conversion": (bought, ones, bought_before),
-            "revenue": (bought * spend, ones, bought_before * spend),
-        }
-        return {name: _arms(values, self.treated[here]) for name, values in columns.items()}
+    def looks(self) -> Iterator[dict[str, tuple[Moments, Moments]]]:
+        """Control and treatment by metric, as they are known at the end of each period."""
+        clicks, lists, purchases = (counts.cumsum(axis=1) for counts in (self.clicks, self.lists, self.purchases))
+        bought_before = self.purchases_before * self.spend
+        for period in range(self.lists.shape[1]):
+            here = self.arrival <= period
+            arms = here & ~self.treated, here & self.treated
+            clicked, shown, bought = clicks[:, period], lists[:, period], purchases[:, period]
+            yield {
+                "click-through": _arms(arms, clicked, shown, self.clicks_before),
+                "conversion": _arms(arms, bought, np.ones_like(shown), self.purchases_before),
+                "revenue": _arms(arms, bought * self.spend, np.ones_like(shown), bought_before),
+            }
 
 
 def draw(options: PopulationOptions, rng: np.random.Generator) -> Population:
@@ -119,11 +120,6 @@ def _purchases(lists: Counts, buys: NDArray[np.bool_], rng: np.random.Generator)
     return purchases
 
 
-def _arms(values: Sequence[Values], treated: NDArray[np.bool_]) -> tuple[Sample, Sample]:
-    numerator, denominator, covariate = values
-    control, treatment = (Sample(numerator[arm], denominator[arm], covariate[arm]) for arm in (~treated, treated))
+def _arms(arms: Sequence[NDArray[np.bool_]], *columns: NDArray[Any]) -> tuple[Moments, Moments]:
+    control, treatment = (moments(*(column[arm].astype(np.float64) for column in columns)) for arm in arms)
     return control, treatment
-
-
-def _as_floats(counts: Counts) -> Values:
-    return counts.astype(np.float64)

@@ -216,8 +216,8 @@ def _rows(
     options: ReportOptions,
     segment: str = "",
 ) -> list[Row]:
-    samples = [metric.sample(users.filter(pl.col(c.VARIANT) == variant)) for variant in variants]
-    return _compared(name, segment, variants, [estimate(s) for s in samples], with_cuped(samples), options)
+    found = [metric.moments(users.filter(pl.col(c.VARIANT) == variant)) for variant in variants]
+    return _compared(name, segment, variants, [estimate(own) for own in found], with_cuped(found), options)
 
 
 def _compared(

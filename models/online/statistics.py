@@ -26,7 +26,7 @@ over all variants, and θ = cov(z, c) / var(c) within the variants.
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import exp, expm1, log, sqrt
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,18 +42,40 @@ MIN_ACTING = 30  # with fewer users who did something an estimated variance may 
 
 
 @dataclass(frozen=True)
-class Sample:
-    """A metric of one variant's users.
+class Moments:
+    """All that counts of a metric of one variant's users, in the order numerator, denominator, covariate.
 
     Args:
-        numerator: (n,) what is counted for each user.
-        denominator: (n,) what it is counted over; ones for a mean over users.
-        covariate: (n,) the same user's metric from before; zeros where there is none.
+        n_users: how many.
+        n_acting: of them, those whose numerator is not zero.
+        means: (3,).
+        covariances: (3, 3), with n - 1.
     """
 
-    numerator: Values
-    denominator: Values
-    covariate: Values
+    n_users: int
+    n_acting: int
+    means: Values
+    covariances: Values
+
+    @property
+    def measurable(self) -> bool:
+        return self.n_users > 1 and bool(self.means[1] > 0)
+
+    @property
+    def value(self) -> float:
+        """r."""
+        return float(self.means[0] / self.means[1])
+
+    @property
+    def variance(self) -> float:
+        """var(z)."""
+        s, r = self.covariances, self.value
+        return max(0.0, float(s[0, 0] - 2 * r * s[0, 1] + r * r * s[1, 1])) / float(self.means[1]) ** 2
+
+    @property
+    def covariance(self) -> float:
+        """cov(z, c)."""
+        return float(self.covariances[0, 2] - self.value * self.covariances[1, 2]) / float(self.means[1])
 
 
 @dataclass(frozen=True)
@@ -92,23 +114,41 @@ class Comparison:
     sequential_p_value: float | None
 
 
-def estimate(sample: Sample) -> Estimate:
+def moments(numerator: Values, denominator: Values | None = None, covariate: Values | None = None) -> Moments:
+    """The moments of one variant's users.
+
+    Args:
+        numerator: (n,) what is counted for each user.
+        denominator: (n,) what it is counted over; None for a mean over users.
+        covariate: (n,) the same user's metric from before; None where there is none.
+    """
+    n = len(numerator)
+    ones, zeros = np.ones(n), np.zeros(n)
+    rows = np.stack(
+        [numerator, denominator if denominator is not None else ones, zeros if covariate is None else covariate]
+    )
+    means = rows.mean(axis=1) if n else np.zeros(3)
+    centred = rows - means[:, None]
+    return Moments(n, int(np.count_nonzero(numerator)), means, centred @ centred.T / max(1, n - 1))
+
+
+def estimate(users: Moments) -> Estimate:
     """The metric of one variant by the delta method."""
-    n_users, n_acting = len(sample.numerator), int(np.count_nonzero(sample.numerator))
-    if not _measurable(sample):
-        return Estimate(float("nan"), float("nan"), n_users, n_acting)
-    value = float(sample.numerator.sum() / sample.denominator.sum())
-    return Estimate(value, _variance_of_mean(_residuals(sample)), n_users, n_acting)
+    if not users.measurable:
+        return Estimate(float("nan"), float("nan"), users.n_users, users.n_acting)
+    return Estimate(users.value, users.variance / users.n_users, users.n_users, users.n_acting)
 
 
-def with_cuped(samples: Sequence[Sample]) -> list[Estimate]:
+def with_cuped(variants: Sequence[Moments]) -> list[Estimate]:
     """The metric of every variant, adjusted for what its users did before."""
-    measurable = [sample for sample in samples if _measurable(sample)]
-    theta = _theta(measurable)
-    if theta == 0:
-        return [estimate(sample) for sample in samples]
-    mean = float(np.concatenate([sample.covariate for sample in measurable]).mean())
-    return [_adjusted(sample, theta, mean) for sample in samples]
+    measurable = [users for users in variants if users.measurable]
+    squares = sum((users.n_users - 1) * float(users.covariances[2, 2]) for users in measurable)
+    if not squares > 0:
+        return [estimate(users) for users in variants]
+    theta = sum((users.n_users - 1) * users.covariance for users in measurable) / squares
+    n_users = sum(users.n_users for users in measurable)
+    mean = sum(users.n_users * float(users.means[2]) for users in measurable) / n_users
+    return [_adjusted(users, theta, mean) if users.measurable else estimate(users) for users in variants]
 
 
 def compare(treated: Estimate, control: Estimate, alpha: float, mixture: float = DEFAULT_MIXTURE) -> Comparison:
@@ -164,9 +204,9 @@ def quantile(values: Values, users: NDArray[np.int64], level: float) -> Estimate
     if not len(values):
         return Estimate(float("nan"), float("nan"), 0, 0)
     value = float(np.quantile(values, level))
-    there, own = np.unique(users, return_inverse=True)
+    _, own = np.unique(users, return_inverse=True)
     below, counts = np.bincount(own, weights=values <= value), np.bincount(own).astype(np.float64)
-    share = estimate(Sample(below.astype(np.float64), counts, np.zeros(len(there))))
+    share = estimate(moments(below.astype(np.float64), counts))
     if not share.variance >= 0:
         return replace(share, value=value)
     levels = np.clip([level - sqrt(share.variance), level + sqrt(share.variance)], 0, 1)
@@ -191,37 +231,11 @@ def holm(p_values: Sequence[float | None]) -> list[float | None]:
     return adjusted
 
 
-def _measurable(sample: Sample) -> bool:
-    return len(sample.numerator) > 1 and bool(sample.denominator.sum() > 0)
-
-
-def _residuals(sample: Sample) -> Values:
-    """(n,) z of every user."""
-    value = sample.numerator.sum() / sample.denominator.sum()
-    return cast(Values, (sample.numerator - value * sample.denominator) / sample.denominator.mean())
-
-
-def _variance_of_mean(values: Values) -> float:
-    return float(values.var(ddof=1)) / len(values)
-
-
-def _theta(samples: Sequence[Sample]) -> float:
-    """The covariate's coefficient, within variants so that their difference does not leak into it."""
-    products, squares = 0.0, 0.0
-    for sample in samples:
-        centred = sample.covariate - sample.covariate.mean()
-        products += float(centred @ _residuals(sample))
-        squares += float(centred @ centred)
-    return products / squares if squares > 0 else 0.0
-
-
-def _adjusted(sample: Sample, theta: float, mean: float) -> Estimate:
-    plain = estimate(sample)
-    if not _measurable(sample):
-        return plain
-    shift = theta * (float(sample.covariate.mean()) - mean)
-    residuals = _residuals(sample) - theta * sample.covariate
-    return replace(plain, value=plain.value - shift, variance=_variance_of_mean(residuals))
+def _adjusted(users: Moments, theta: float, mean: float) -> Estimate:
+    """Less θ (c - c̄), whose own variance comes in once more."""
+    shift = theta * (float(users.means[2]) - mean)
+    variance = users.variance - 2 * theta * users.covariance + theta**2 * float(users.covariances[2, 2])
+    return replace(estimate(users), value=users.value - shift, variance=variance / users.n_users)
 
 
 def _welch_satterthwaite(first: Estimate, second: Estimate) -> float:
