@@ -132,7 +132,7 @@ def _cuped(report: ExperimentReport) -> str:
 
 
 def _level(report: ExperimentReport) -> str:
-    return f"{1 - report.alpha:.0%}"
+    return f"{100 * (1 - report.alpha):g}%"
 
 
 def _percent(interval: Interval | None) -> str:
