@@ -12,7 +12,8 @@ from models.online import picture, tables
 from models.online.metrics import METRICS
 from models.online.outcomes import Scope
 from models.online.page import as_markdown, as_text
-from models.online.report import ReportOptions, experiment_report
+from models.online.report import experiment_report
+from models.online.rows import ReportOptions
 from models.online.simulate import SimulationOptions
 from models.online.simulate import simulate as write_simulation
 from models.online.statistics import DEFAULT_MIXTURE

@@ -11,7 +11,6 @@ from localrec.bench.report import provenance, report
 from models.evaluation.measure import as_json
 from models.evaluation.tables import Table, page
 from models.online.calibration import (
-    MISMATCH_ALARM,
     MISMATCH_USERS,
     CalibrationOptions,
     MetricCalibration,
@@ -20,6 +19,7 @@ from models.online.calibration import (
     calibrate,
     calibrate_mismatch,
 )
+from models.online.statistics import MISMATCH_ALARM
 
 _LINES = {
     "covered": "truth in the 95 % interval of the last look",

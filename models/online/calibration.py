@@ -11,6 +11,7 @@ from models.evaluation.metrics import Interval
 from models.online.population import Population, PopulationOptions, draw
 from models.online.statistics import (
     DEFAULT_MIXTURE,
+    MISMATCH_ALARM,
     Comparison,
     Moments,
     compare,
@@ -21,7 +22,6 @@ from models.online.statistics import (
 
 MISMATCH_USERS = 20_000
 MISMATCH = 0.02  # 52 : 48
-MISMATCH_ALARM = 0.001  # p-value
 
 
 @dataclass(frozen=True)

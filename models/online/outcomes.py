@@ -83,7 +83,7 @@ def outcomes(exposures: pl.DataFrame, events: pl.DataFrame, scope: Scope) -> Out
     attributed = attribute(_within(acts, scope), exposures, scope.window)
     table = (
         users.join(_shown(counted), c.USER)
-        .join(_done(attributed.events.join(counted.select(c.REQUEST), c.REQUEST, "semi"), ""), c.USER, "left")
+        .join(_done(_from(counted, attributed.events), ""), c.USER, "left")
         .join(_done(_earlier(acts, users, scope.before), BEFORE), c.USER, "left")
         .with_columns(pl.selectors.numeric().fill_null(0))
         .with_columns((pl.col(CLICKS) > 0).cast(pl.Float64).alias(CLICKED), pl.col(CONVERTED).clip(0, 1))
@@ -140,6 +140,11 @@ def _shown(lists: pl.DataFrame) -> pl.DataFrame:
     return lists.group_by(c.USER).agg(
         pl.len().cast(pl.Float64).alias(EXPOSURES), pl.col(c.DEGRADED).sum().cast(pl.Float64).alias(DEGRADED)
     )
+
+
+def _from(lists: pl.DataFrame, events: pl.DataFrame) -> pl.DataFrame:
+    """The events that came from these lists; requests of several users have a list for each."""
+    return events.join(lists.select(c.REQUEST, c.USER), (c.REQUEST, c.USER), "semi")
 
 
 def _done(acts: pl.DataFrame, prefix: str) -> pl.DataFrame:

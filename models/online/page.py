@@ -5,7 +5,8 @@ from collections.abc import Iterable, Sequence
 from models.evaluation.metrics import Interval
 from models.evaluation.tables import Table, aligned, page
 from models.online.metrics import GUARDS, LATENCIES, METRICS
-from models.online.report import CONTROL, Arm, ExperimentReport, Row
+from models.online.report import CONTROL, Arm, ExperimentReport
+from models.online.rows import Row
 
 _NONE = "–"
 _RATIOS = {**METRICS, **GUARDS}

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from models.evaluation.plots import bars, panels, save, style
 from models.online.metrics import GUARDS, LATENCIES
-from models.online.report import ExperimentReport, Row
+from models.online.report import ExperimentReport
+from models.online.rows import Row
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

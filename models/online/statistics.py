@@ -36,6 +36,7 @@ from models.evaluation.metrics import Interval
 
 Values = NDArray[np.float64]
 
+MISMATCH_ALARM = 0.001  # p-value of a split below which nothing else is to be believed
 DEFAULT_MIXTURE = 0.05  # τ: lifts of five percent are what most experiments look for
 _LARGEST = 700.0  # its exponential is a number
 MIN_ACTING = 30  # with fewer users who did something an estimated variance may be next to nothing by chance

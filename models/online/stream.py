@@ -61,10 +61,10 @@ class Stream(Generic[R]):
         """How many entries it has."""
         return redis.xlen(self.key)
 
-    def has_lost(self, redis: Redis, entry_id: str) -> bool:
-        """Whether the entry is no longer there: the stream was trimmed to behind it, or begun anew."""
-        oldest: Any = redis.xrange(self.key, entry_id, entry_id)
-        return not oldest
+    def has_lost(self, redis: Redis, last_id: str) -> bool:
+        """Whether entries behind ``last_id`` may be gone: the stream was trimmed to behind it, or begun anew."""
+        kept: Any = redis.xrange(self.key, "-", last_id, count=1)
+        return not kept
 
     def _page(self, entries: Sequence[Entry]) -> Page[R]:
         records: list[R] = []

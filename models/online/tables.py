@@ -44,7 +44,7 @@ class TableKind:
         return [path for path in (first, *later) if path.is_file()]
 
 
-EXPOSURES = TableKind("exposures", (c.REQUEST, c.SHADOW), c.EXPOSURES)
+EXPOSURES = TableKind("exposures", (c.REQUEST, c.USER, c.SHADOW), c.EXPOSURES)
 EVENTS = TableKind("events", (c.EVENT,), c.EVENTS)
 
 

@@ -10,7 +10,7 @@ from models.online.calibration import (
     calibrate_mismatch,
 )
 
-OPTIONS = CalibrationOptions(n_experiments=300, n_users=1_000)
+OPTIONS = CalibrationOptions(n_experiments=300, n_users=1_000, mixture=0.3)
 METRICS = ("click-through", "conversion", "revenue")
 
 

@@ -15,7 +15,8 @@ from models.online.attribution import attribute
 from models.online.outcomes import Outcomes, Scope, outcomes
 from models.online.page import as_markdown, as_text
 from models.online.picture import draw
-from models.online.report import ExperimentReport, ReportOptions, Row, experiment_report
+from models.online.report import ExperimentReport, experiment_report
+from models.online.rows import ReportOptions, Row
 from models.online.simulate import EXPERIMENT, SimulationOptions, simulate
 
 START = datetime(2025, 6, 1, tzinfo=UTC)
@@ -116,6 +117,13 @@ class TestOutcomes:
 
         assert result.n_excluded == 0
         assert (user(result, "ann")["variant"], user(result, "ann")["clicks"]) == ("y", 1)
+
+    def test_a_request_may_be_of_several_users(self) -> None:
+        lists = [shown("r1", "ann", "x"), shown("r1", "bob", "y")]
+
+        result = found(lists, [did("click", "bob", 1, request_id="r1")])
+
+        assert (user(result, "ann")["clicks"], user(result, "bob")["clicks"]) == (0, 1)
 
     def test_users_of_several_variants_are_left_out(self) -> None:
         result = found([shown("r1", "ann", "x"), shown("r2", "ann", "y", 1), shown("r3", "bob", "y")])

@@ -128,6 +128,28 @@ def test_doubles_are_dropped_within_an_export_and_between_two(redis: Redis, tmp_
     assert sum(pl.read_parquet(path).height for path in tables.EXPOSURES.parts(tmp_path)) == 2
 
 
+def test_lists_of_one_request_are_no_doubles(redis: Redis, tmp_path: Path) -> None:
+    lists = [exposure(1), exposure(1, "bob"), msgspec.structs.replace(exposure(1), shadow="other")]
+    record(redis, *lists)
+
+    report, _ = export(redis, tmp_path)
+
+    assert (report.n_written, report.n_doubles) == (3, 0)
+    assert tables.read(tmp_path, tables.EXPOSURES).height == 3
+
+
+def test_an_entry_that_was_taken_out_is_no_loss(redis: Redis, tmp_path: Path) -> None:
+    record(redis, exposure(1))
+    record(redis, exposure(2))
+    export(redis, tmp_path)
+    newest = redis.xrevrange(EXPOSURES, count=1)
+    redis.xdel(EXPOSURES, newest[0][0])
+
+    report, _ = export(redis, tmp_path)
+
+    assert not report.may_lack
+
+
 def test_damaged_entries_are_counted(redis: Redis, tmp_path: Path) -> None:
     redis.xadd(EXPOSURES, {"e": "[{"})
     redis.xadd(EXPOSURES, {"other": "x"})
