@@ -1,6 +1,5 @@
 """``localrec``: one word per stage. A command is imported when it is called, so that serving never loads torch."""
 
-import importlib
 import os
 import sys
 from typing import Any
@@ -8,10 +7,11 @@ from typing import Any
 import click
 from redis.exceptions import RedisError
 
-from models.contract.errors import LocalRecError, MissingExtraError
+from localrec.lazy import LazyGroup, Place
+from models.contract.errors import LocalRecError
 
 # name: (where it is, what it needs beyond the base install, one line for the list)
-COMMANDS = {
+COMMANDS: dict[str, Place] = {
     "run": ("localrec.offline:run", "train", "All stages from the data to the bundle, in one run directory."),
     "data": ("localrec.offline:data", "train", "Read, filter and split a data set."),
     "train": ("localrec.offline:train", "train", "Train the global CF model or the local language models."),
@@ -28,38 +28,20 @@ COMMANDS = {
     "unpublish": ("localrec.pointing:unpublish", "", "Delete the profiles of a bundle that is not current."),
     "bundles": ("localrec.pointing:bundles", "", "List the published bundles."),
     "export": ("localrec.exporting:export", "train", "What the service recorded, as tables."),
-    "experiment": ("localrec.experiment_report:experiment", "train", "What an experiment has shown."),
+    "experiment": ("localrec.experimenting:experiment", "", "Report on an experiment, or simulate one."),
     "serve": ("localrec.serving:serve", "", "Start the gateway, or our engine (extra: engine)."),
     "bench": ("localrec.bench.commands:bench", "", "Measure, against a reference in the same run."),
     "demo": ("localrec.demo:demo", "train", "From nothing to a running service on MovieLens-100k."),
 }
 
 
-class LazyGroup(click.Group):
-    """A group that imports a command when it is called."""
+class Commands(LazyGroup):
+    """What ``localrec`` has."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in COMMANDS:
-            return None
-        place, extra, _ = COMMANDS[cmd_name]
-        module, attribute = place.split(":")
-        try:
-            command: click.Command = getattr(importlib.import_module(module), attribute)
-        except ModuleNotFoundError as exc:
-            if exc.name and exc.name.split(".")[0] in ("localrec", "models", "service"):
-                raise
-            raise MissingExtraError(f"{cmd_name} needs {exc.name}: pip install 'localrec[{extra or 'dev'}]'") from exc
-        return command
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, line) for name, (_, _, line) in COMMANDS.items()])
+    places = COMMANDS
 
 
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(package_name="localrec")
 def cli() -> None:
     """LocalRec: recommendations by many small local language models, fused.

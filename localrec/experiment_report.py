@@ -1,4 +1,4 @@
-"""``localrec experiment``: what an experiment has shown, and data of one whose truth is known."""
+"""``localrec experiment report`` and ``simulate``: what one has shown, and data of one whose truth is known."""
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -20,12 +20,7 @@ from models.online.statistics import DEFAULT_MIXTURE
 from models.online.weights import configured_weights, parsed_weights
 
 
-@click.group()
-def experiment() -> None:
-    """Experiments: what they have shown, and simulated ones."""
-
-
-@experiment.command()
+@click.command()
 @click.argument("name", metavar="EXPERIMENT")
 @click.option(
     "--data", type=click.Path(path_type=Path, file_okay=False), required=True, help="What localrec export events wrote."
@@ -126,7 +121,7 @@ def report(
             click.echo(f"drawn: {path}")
 
 
-@experiment.command()
+@click.command()
 @click.option(
     "--out", "directory", type=click.Path(path_type=Path, file_okay=False), required=True, help="Where to write."
 )

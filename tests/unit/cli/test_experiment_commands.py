@@ -23,6 +23,13 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return directory
 
 
+def test_the_group_names_its_commands() -> None:
+    text = localrec("experiment", "--help").output
+
+    assert "report    Lift, intervals and guards of an experiment." in text
+    assert "simulate  Data of an experiment with a known effect." in text
+
+
 def test_a_simulated_effect_is_reported(data: Path, tmp_path: Path) -> None:
     record = tmp_path / "report.json"
 
