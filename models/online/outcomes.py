@@ -76,6 +76,8 @@ def outcomes(exposures: pl.DataFrame, events: pl.DataFrame, scope: Scope) -> Out
     lists = _lists(exposures, scope)
     all_users = _assign(lists, scope.segments)
     users = all_users.filter(pl.col(_VARIANTS) == 1).drop(_VARIANTS)
+    if users.is_empty():
+        raise DataError(f"{scope.experiment}: all {all_users.height:,} users were seen in several variants")
     counted = _within(lists, scope).join(users.select(c.USER), c.USER, "semi")
     if counted.is_empty():
         raise DataError(f"{scope.experiment}: none of {lists.height:,} lists counts in the period asked for")

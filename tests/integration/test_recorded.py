@@ -23,5 +23,4 @@ def test_a_list_that_was_shown_becomes_a_row(gateway: RunningGateway, redis_url:
     assert row["items"] == [item["item_id"] for item in body["items"]]
     assert row["sources"] == [item["source"] for item in body["items"]]
     assert (row["degraded"], row["forced"], row["shadow"]) == (False, False, "")
-    assert row["latency_ms"] > 0
     assert row["context"] == [{"name": "device", "value": "phone"}]

@@ -187,6 +187,10 @@ class TestBadInput:
         with pytest.raises(DataError, match="none of 2 lists counts"):
             found(self.BOTH, scope=Scope("fusion", since=START + timedelta(days=1)))
 
+    def test_users_who_saw_everything(self) -> None:
+        with pytest.raises(DataError, match="all 1 users were seen in several variants"):
+            self.report([shown("r1", "ann", "x"), shown("r2", "ann", "y")])
+
     def test_one_variant_only(self) -> None:
         with pytest.raises(DataError, match="seen in x only; expected two or more"):
             self.report([shown("r1", "ann", "x")])
