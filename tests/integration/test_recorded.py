@@ -12,7 +12,7 @@ from models.online.export import export
 
 
 def test_a_list_that_was_shown_becomes_a_row(gateway: RunningGateway, redis_url: str, tmp_path: Path):
-    body = gateway.recommend("u0", context={"device": "phone"})
+    body = gateway.recommend("u0")
     with Redis.from_url(redis_url) as redis:
         wait_until(lambda: redis.xlen(EXPOSURES) == 1)
 
@@ -23,4 +23,3 @@ def test_a_list_that_was_shown_becomes_a_row(gateway: RunningGateway, redis_url:
     assert row["items"] == [item["item_id"] for item in body["items"]]
     assert row["sources"] == [item["source"] for item in body["items"]]
     assert (row["degraded"], row["forced"], row["shadow"]) == (False, False, "")
-    assert row["context"] == [{"name": "device", "value": "phone"}]
