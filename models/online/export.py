@@ -79,9 +79,9 @@ def export(
         DataError: ``state.json`` or a part cannot be read.
     """
     directory.mkdir(parents=True, exist_ok=True)
-    state, deleted = _read_state(directory), DeletedUsers.of(redis)
-    exposures, exposures_end = _export(_EXPOSURES, redis, directory, state, since_ms, deleted, progress)
-    events, events_end = _export(_EVENTS, redis, directory, state, since_ms, deleted, progress)
+    state = _read_state(directory)
+    exposures, exposures_end = _export(_EXPOSURES, redis, directory, state, since_ms, progress)
+    events, events_end = _export(_EVENTS, redis, directory, state, since_ms, progress)
     _write_state(directory, ExportState({exposures.name: exposures_end, events.name: events_end}))
     return exposures, events
 
@@ -92,15 +92,15 @@ def _export(
     directory: Path,
     state: ExportState,
     since_ms: int,
-    deleted: DeletedUsers,
     progress: Progress | None,
 ) -> tuple[TableReport, str]:
     """The report, and the id of the last entry that is in the table ("" where there is none yet)."""
     kind, last_id = source.kind, state.last_ids.get(source.kind.name, "")
-    n_forgotten = sum(_forget(path, kind, deleted) for path in kind.parts(directory))
     pages = source.stream.pages(redis, _start(last_id, since_ms))
     read = _all_of(progress(pages, kind.name, source.stream.length(redis)) if progress else pages)
     found = source.frame(list(read.records))
+    deleted = DeletedUsers.of(redis)  # who was deleted while the stream was read is among them
+    n_forgotten = sum(_forget(path, kind, deleted) for path in kind.parts(directory))
     fresh = _without_doubles(found, kind, kind.parts(directory))
     kept = deleted.keep(fresh)
     _append(kept, directory / kind.part(last_id), kind)
