@@ -5,7 +5,7 @@ by where it begins: an export that was interrupted is repeated into the same fil
 """
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -57,7 +57,14 @@ class TableReport:
 class _Source(Generic[R]):
     kind: TableKind
     stream: Stream[R]
-    frame: Callable[[list[R]], pl.DataFrame]
+    frame: Callable[[Sequence[R]], pl.DataFrame]
+
+
+@dataclass(frozen=True)
+class _Read:
+    rows: pl.DataFrame
+    last_id: str
+    n_damaged: int
 
 
 _EXPOSURES = _Source(tables.EXPOSURES, EXPOSURE_STREAM, tables.exposures_frame)
@@ -97,17 +104,16 @@ def _export(
     """The report, and the id of the last entry that is in the table ("" where there is none yet)."""
     kind, last_id = source.kind, state.last_ids.get(source.kind.name, "")
     pages = source.stream.pages(redis, _start(last_id, since_ms))
-    read = _all_of(progress(pages, kind.name, source.stream.length(redis)) if progress else pages)
-    found = source.frame(list(read.records))
+    read = _read(source, progress(pages, kind.name, source.stream.length(redis)) if progress else pages)
     deleted = DeletedUsers.of(redis)  # who was deleted while the stream was read is among them
     n_forgotten = sum(_forget(path, kind, deleted) for path in kind.parts(directory))
-    fresh = _without_doubles(found, kind, kind.parts(directory))
+    fresh = _without_doubles(read.rows, kind, kind.parts(directory))
     kept = deleted.keep(fresh)
     _append(kept, directory / kind.part(last_id), kind)
     report = TableReport(
         name=kind.name,
         n_written=kept.height,
-        n_doubles=found.height - fresh.height,
+        n_doubles=read.rows.height - fresh.height,
         n_deleted=n_forgotten + fresh.height - kept.height,
         n_damaged=read.n_damaged,
         may_lack=bool(last_id) and source.stream.has_lost(redis, last_id),
@@ -115,14 +121,13 @@ def _export(
     return report, read.last_id or last_id
 
 
-def _all_of(pages: Iterable[Page[R]]) -> Page[R]:
-    """All pages as one."""
-    records: list[R] = []
-    last_id, n_entries, n_damaged = "", 0, 0
+def _read(source: _Source[R], pages: Iterable[Page[R]]) -> _Read:
+    """Rows page by page: they take a tenth of the memory that records take."""
+    frames, last_id, n_damaged = [source.frame([])], "", 0
     for page in pages:
-        records += page.records
-        last_id, n_entries, n_damaged = page.last_id, n_entries + page.n_entries, n_damaged + page.n_damaged
-    return Page(records, last_id, n_entries, n_damaged)
+        frames.append(source.frame(page.records))
+        last_id, n_damaged = page.last_id, n_damaged + page.n_damaged
+    return _Read(pl.concat(frames), last_id, n_damaged)
 
 
 def _append(frame: pl.DataFrame, path: Path, kind: TableKind) -> None:

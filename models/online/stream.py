@@ -14,7 +14,7 @@ R = TypeVar("R")
 Decode = Callable[[Mapping[bytes, bytes]], list[R]]
 Entry = tuple[bytes, Mapping[bytes, bytes]]
 
-PAGE = 1_000  # entries in one answer of Redis
+PAGE = 100  # entries in one answer of Redis; an entry may hold some hundred records
 
 
 @dataclass(frozen=True)

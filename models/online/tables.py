@@ -5,11 +5,12 @@ last entry of the export before it. A part is written under another name first, 
 """
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import polars as pl
 
 from models.contract.errors import DataError
@@ -50,12 +51,12 @@ EVENTS = TableKind("events", (c.EVENT,), c.EVENTS)
 
 def exposures_frame(records: Sequence[Exposure]) -> pl.DataFrame:
     """One row an exposure."""
-    return pl.DataFrame([_exposure_row(record) for record in records], schema=dict(c.EXPOSURES), orient="row")
+    return _frame(map(_exposure_row, records), c.EXPOSURES)
 
 
 def events_frame(records: Sequence[Event]) -> pl.DataFrame:
     """One row an event."""
-    return pl.DataFrame([_event_row(record) for record in records], schema=dict(c.EVENTS), orient="row")
+    return _frame(map(_event_row, records), c.EVENTS)
 
 
 def read(directory: Path, kind: TableKind) -> pl.DataFrame:
@@ -93,6 +94,14 @@ def _stream_order(stem: str) -> tuple[int, ...]:
     """Of a part's name: the numbers of the stream id in it. Zeros where there is none, so that strays come first."""
     numbers = stem.split("-")[1:]
     return tuple(int(number) for number in numbers) if all(map(str.isdecimal, numbers)) else (0, 0)
+
+
+def _frame(rows: Iterable[tuple[Any, ...]], schema: Mapping[str, pl.DataType]) -> pl.DataFrame:
+    """Through lines of JSON: a quarter of the time that polars takes over nested lists of Python's."""
+    lines = msgspec.json.Encoder().encode_lines([dict(zip(schema, row, strict=True)) for row in rows])
+    if not lines:
+        return pl.DataFrame(schema=dict(schema))
+    return pl.read_ndjson(lines, schema={**schema, c.TIME: pl.Int64()}).cast({c.TIME: c.INSTANT})
 
 
 def _exposure_row(record: Exposure) -> tuple[Any, ...]:
