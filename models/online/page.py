@@ -30,7 +30,7 @@ def split_table(report: ExperimentReport) -> Table:
     """Users and lists of each variant, and whether they are split as they should be."""
     n_users = sum(arm.n_users for arm in report.arms)
     return Table(
-        f"{report.experiment}, {report.period}: split of {n_users:,} users, p = {_p(report.mismatch_p_value)};"
+        f"{report.experiment}, {report.period}: split of {n_users:,} users, p {_p(report.mismatch_p_value)};"
         f" {report.n_excluded:,} seen in several variants",
         ("variant", "users", "share", "expected", "lists"),
         tuple(_arm(arm, n_users, report.control) for arm in report.arms),

@@ -236,7 +236,7 @@ def _adjusted(users: Moments, theta: float, mean: float) -> Estimate:
     """Less θ (c - c̄), whose own variance comes in once more."""
     shift = theta * (float(users.means[2]) - mean)
     variance = users.variance - 2 * theta * users.covariance + theta**2 * float(users.covariances[2, 2])
-    return replace(estimate(users), value=users.value - shift, variance=variance / users.n_users)
+    return replace(estimate(users), value=users.value - shift, variance=max(0.0, variance) / users.n_users)
 
 
 def _welch_satterthwaite(first: Estimate, second: Estimate) -> float:

@@ -204,9 +204,10 @@ class TestBadInput:
             self.report(self.BOTH, ReportOptions(weights={"x": 1, "z": 1}))
 
     def test_numbers_that_are_none(self) -> None:
-        exposures, events = frames(self.BOTH, [did("purchase", "ann", 1, value=float("nan"))])
-        with pytest.raises(DataError, match="value: 1 of 1 values are not finite"):
-            outcomes(exposures, events, SCOPE)
+        exposures, events = frames(self.BOTH, [did("purchase", "ann", 1), did("click", "ann", 2)])
+        wrong = events.with_columns(pl.Series("value", [float("nan"), None], dtype=pl.Float64))
+        with pytest.raises(DataError, match="value: 1 of 2 values are not finite"):
+            outcomes(exposures, wrong, SCOPE)
 
     @pytest.mark.parametrize("segment", ["device", "context."])
     def test_a_segment_that_is_no_context(self, segment: str) -> None:
