@@ -1,18 +1,17 @@
 """``localrec``: one word per stage. A command is imported when it is called, so that serving never loads torch."""
 
-import importlib
 import os
 import sys
-from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 import click
 from redis.exceptions import RedisError
 
-from models.contract.errors import LocalRecError, MissingExtraError
+from localrec.lazy import LazyGroup, Place
+from models.contract.errors import LocalRecError
 
 # name: (where it is, what it needs beyond the base install, one line for the list)
-COMMANDS = {
+COMMANDS: dict[str, Place] = {
     "run": ("localrec.offline:run", "train", "All stages from the data to the bundle, in one run directory."),
     "data": ("localrec.offline:data", "train", "Read, filter and split a data set."),
     "train": ("localrec.offline:train", "train", "Train the global CF model or the local language models."),
@@ -28,6 +27,7 @@ COMMANDS = {
     "rollback": ("localrec.pointing:rollback", "", "Make the bundle before the current one current again."),
     "unpublish": ("localrec.pointing:unpublish", "", "Delete the profiles of a bundle that is not current."),
     "bundles": ("localrec.pointing:bundles", "", "List the published bundles."),
+    "export": ("localrec.exporting:export", "train", "What the service recorded, as tables."),
     "serve": ("localrec.serving:serve", "", "Start the gateway, or our engine (extra: engine)."),
     "experiment": ("localrec.experimenting:experiment", "", "Experiments, before and after they run."),
     "bench": ("localrec.bench.commands:bench", "", "Measure, against a reference in the same run."),
@@ -35,33 +35,13 @@ COMMANDS = {
 }
 
 
-class LazyGroup(click.Group):
-    """A group that imports a command of its table when it is called."""
+class Commands(LazyGroup):
+    """What ``localrec`` has."""
 
-    table: ClassVar[Mapping[str, tuple[str, str, str]]] = COMMANDS
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(self.table)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in self.table:
-            return None
-        place, extra, _ = self.table[cmd_name]
-        module, attribute = place.split(":")
-        try:
-            command: click.Command = getattr(importlib.import_module(module), attribute)
-        except ModuleNotFoundError as exc:
-            if exc.name and exc.name.split(".")[0] in ("localrec", "models", "service"):
-                raise
-            raise MissingExtraError(f"{cmd_name} needs {exc.name}: pip install 'localrec[{extra or 'dev'}]'") from exc
-        return command
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, line) for name, (_, _, line) in self.table.items()])
+    places = COMMANDS
 
 
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(package_name="localrec")
 def cli() -> None:
     """LocalRec: recommendations by many small local language models, fused.

@@ -1,14 +1,14 @@
 """``localrec experiment``: experiments before and after they run."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import ClassVar
 
 import click
 
-from localrec.cli import LazyGroup
+from localrec.lazy import LazyGroup, Place
 from service.gateway.experiments.assignment import HELD_OUT, Experiments
 from service.gateway.experiments.file import ExperimentsLoader
 from service.gateway.experiments.settings import BUCKETS, ExperimentFile, ExperimentSettings
@@ -17,15 +17,17 @@ from service.gateway.settings import load_settings
 FILE = click.Path(path_type=Path, dir_okay=False)
 
 
-class ExperimentGroup(LazyGroup):
-    """A group, since commands on experiments need more or less than one another."""
+class Commands(LazyGroup):
+    """What needs polars and scipy is imported when it is called."""
 
-    table: ClassVar = {
+    places: ClassVar[Mapping[str, Place]] = {
         "check": ("localrec.experimenting:check", "", "Whether a gateway would take a file of experiments."),
+        "report": ("localrec.experiment_report:report", "train", "Lift, intervals and guards of an experiment."),
+        "simulate": ("localrec.experiment_report:simulate", "train", "Data of an experiment with a known effect."),
     }
 
 
-@click.group(cls=ExperimentGroup)
+@click.group(cls=Commands)
 def experiment() -> None:
     """Experiments, before and after they run."""
 

@@ -131,6 +131,47 @@ def train(backbone: str, trunk_layers: int, top_layers: int, items: int, rounds:
     _keep(run(options), json_file)
 
 
+@bench.command()
+@click.option(
+    "--experiments", type=click.IntRange(2), default=400, show_default=True, help="With the effect; as many without."
+)
+@click.option("--users", type=click.IntRange(100), default=2_000, show_default=True, help="Of one experiment.")
+@click.option("--looks", type=click.IntRange(1), default=20, show_default=True, help="At one experiment.")
+@click.option(
+    "--effect",
+    type=click.FloatRange(-1, 1, min_open=True, max_open=True),
+    default=0.1,
+    show_default=True,
+    help="True lift.",
+)
+@click.option(
+    "--mixture",
+    type=click.FloatRange(0, min_open=True),
+    default=0.05,
+    show_default=True,
+    help="Of the sequential test.",
+)
+@click.option("--seed", default=0, show_default=True, help="Of everything.")
+@click.option("--out", type=click.Path(path_type=Path), help="Also write tables, .md and .json, without a suffix.")
+@JSON
+def experiments(
+    experiments: int,
+    users: int,
+    looks: int,
+    effect: float,
+    mixture: float,
+    seed: int,
+    out: Path | None,
+    json_file: Path | None,
+) -> None:
+    """Coverage and false positives of localrec experiment report, on simulated experiments (extra: train)."""
+    from localrec.bench.experiments import run
+    from models.online.calibration import CalibrationOptions
+
+    options = CalibrationOptions(experiments, users, looks, effect, mixture=mixture, seed=seed)
+    _keep(run(options, out), json_file)
+
+
 def _keep(record: dict[str, Any], json_file: Path | None) -> None:
     if json_file is not None:
         json_file.write_text(json.dumps(record, indent=2) + "\n")

@@ -21,7 +21,11 @@ class Table:
 
 def as_text(evaluation: Evaluation) -> str:
     """The main columns, for a terminal."""
-    table = summary(evaluation)
+    return aligned(summary(evaluation))
+
+
+def aligned(table: Table) -> str:
+    """A table under its title, for a terminal."""
     widths = [max(map(len, column)) for column in zip(table.header, *table.rows, strict=True)]
     lines = [
         "  ".join(

@@ -32,7 +32,15 @@ def exit_code(arguments: list[str]) -> int:
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--help"], ["serve", "--help"], ["serve", "gateway", "--help"], ["bundles", "--help"], ["--version"]]
+    "arguments",
+    [
+        ["--help"],
+        ["serve", "--help"],
+        ["serve", "gateway", "--help"],
+        ["bundles", "--help"],
+        ["experiment", "--help"],
+        ["--version"],
+    ],
 )
 def test_who_serves_never_loads_the_offline_half(arguments: list[str]) -> None:
     code = (
