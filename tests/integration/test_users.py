@@ -202,6 +202,16 @@ def test_what_is_no_id_is_refused(gateway: RunningGateway, method: str, user_id:
     assert reply.json["error"]["field"] == "user_id"
 
 
+def test_before_the_first_bundle_users_are_held_all_the_same(stub: StubProcess, configure, redis: Redis):
+    with running_gateway(configure(stub.url)) as gateway:
+        act(gateway, "new", "i1", "i2")
+        body = show(gateway, "new")
+        assert (body["profile"], body["seen"], body["history"][0]["title"]) == (None, 2, None)
+        assert delete(gateway, "new") == NOTHING | {"history": 1, "seen": 1, "event_ids": 1, "events": 2}
+    assert set(redis.scan_iter()) <= {DELETED_USERS.encode(), EVENTS.encode()}
+    assert redis.xlen(EVENTS) == 0
+
+
 def test_other_methods_are_refused(gateway: RunningGateway):
     assert call(gateway, "POST", "u0").status == 405
 

@@ -1,6 +1,7 @@
 """What is held of a user, to be shown and to be deleted."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
@@ -94,19 +95,25 @@ class UserStore:
         tombstone = {user_hash(user_id): int(now)}
         await self._store.ask(lambda redis: cast(Any, redis.hset(DELETED_USERS, mapping=cast(Any, tombstone))))
         await asyncio.sleep(SETTLE_SECONDS)
-        profiles = await self._profile_keys(user_id)
-
-        async def unlink(redis: Redis) -> list[int]:
-            pipeline: Any = redis.pipeline(transaction=False)
-            for keys in (profiles, *([key(user_id)] for key in _PARTS.values())):
-                pipeline.unlink(*keys)
-            return cast("list[int]", await pipeline.execute())
-
-        deleted = dict(zip(("profiles", *_PARTS), await self._store.ask(unlink), strict=True))
-        return deleted | {
+        return await self._unlink(user_id) | {
             "exposures": await erase(self._store, EXPOSURES, user_id),
             "events": await erase(self._store, EVENTS, user_id),
         }
+
+    async def _unlink(self, user_id: str) -> dict[str, int]:
+        profiles = [("profiles", key) for key in await self._profile_keys(user_id)]
+        keys = [*profiles, *((part, key(user_id)) for part, key in _PARTS.items())]
+
+        async def unlink(redis: Redis) -> list[int]:
+            pipeline: Any = redis.pipeline(transaction=False)
+            for _, key in keys:
+                pipeline.unlink(key)
+            return cast("list[int]", await pipeline.execute())
+
+        counts = Counter(dict.fromkeys(("profiles", *_PARTS), 0))
+        for (part, _), count in zip(keys, await self._store.ask(unlink), strict=True):
+            counts[part] += count
+        return dict(counts)
 
     async def _profile_keys(self, user_id: str) -> list[str]:
         bundles = await self._store.ask(lambda redis: cast(Any, redis.smembers(PUBLISHED_BUNDLES)))
