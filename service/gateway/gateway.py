@@ -1,23 +1,31 @@
 """The parts of one gateway process, built, started and stopped in one place."""
 
 import asyncio
+import logging
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 from service.gateway.bundles.follower import SnapshotFollower
 from service.gateway.ranking.recommend import Recommender
 from service.gateway.respond import Responder
+from service.gateway.security.access import Access
+from service.gateway.security.keys_file import KeysFile, load_keyring
 from service.gateway.settings import PoolSettings, Settings
 from service.gateway.store.exposures import ExposureLog
+from service.gateway.store.operations import Operations
 from service.gateway.store.redis_store import RedisStore
 from service.gateway.telemetry import Telemetry
 from service.periodic import cancel_all, every
 from service.workers.pool import WorkerPool
 from service.workers.types import PoolOptions, ReplicaStatus
 
+logger = logging.getLogger(__name__)
+
 EXPOSURE_INTERVAL_SECONDS = 0.01
+KEYS_INTERVAL_SECONDS = 1.0
 
 
 @dataclass
@@ -31,6 +39,9 @@ class Gateway:
     follower: SnapshotFollower
     responder: Responder
     exposures: ExposureLog
+    operations: Operations
+    access: Access
+    keys_file: KeysFile | None
 
     def problems(self) -> list[str]:
         """Why the process is not ready for requests; empty where it is."""
@@ -47,9 +58,13 @@ class Gateway:
         found = (
             [f"bundle: refused: {self.follower.refusal}"] if self.follower.snapshot and self.follower.refusal else []
         )
+        found += self._key_warnings()
         statuses = [status for pool in self.pools for status in pool.status()]
         found += [f"pool: {pool.name}: {why}" for pool in self.pools for why in pool.warnings()]
         return found + [f"worker: {s.pool} {s.url}: {why}" for s in statuses for why in self._troubles(s)]
+
+    def _key_warnings(self) -> list[str]:
+        return [f"security: {self.keys_file.problem}"] if self.keys_file and self.keys_file.problem else []
 
     def _troubles(self, replica: ReplicaStatus) -> list[str]:
         """Why requests do not ask a replica, or some of its adapters; empty where they do."""
@@ -69,6 +84,8 @@ async def running_gateway(settings: Settings) -> AsyncIterator[Gateway]:
         asyncio.create_task(every(settings.bundle_poll_ms / 1e3, gateway.follower.follow)),
         asyncio.create_task(every(EXPOSURE_INTERVAL_SECONDS, gateway.exposures.write_batch)),
     ]
+    if gateway.keys_file is not None:
+        loops.append(asyncio.create_task(every(KEYS_INTERVAL_SECONDS, gateway.keys_file.look)))
     try:
         yield gateway
     finally:
@@ -90,6 +107,7 @@ def _build(settings: Settings) -> Gateway:
     exposures = ExposureLog(store, settings.exposures_kept, telemetry.exposures)
     responder = Responder(settings, lambda: follower.snapshot, store, Recommender(pools), exposures, telemetry)
     telemetry.watch_in_flight(lambda: responder.in_flight)
+    access, keys_file = _access(settings.security.keys_file, telemetry)
     return Gateway(
         settings=settings,
         telemetry=telemetry,
@@ -98,7 +116,18 @@ def _build(settings: Settings) -> Gateway:
         follower=follower,
         responder=responder,
         exposures=exposures,
+        operations=Operations(store),
+        access=access,
+        keys_file=keys_file,
     )
+
+
+def _access(path: Path | None, telemetry: Telemetry) -> tuple[Access, KeysFile | None]:
+    if path is None:
+        logger.warning("security.keys_file is not set: everybody may call")
+        return Access(None, telemetry.access), None
+    access = Access(load_keyring(path), telemetry.access)
+    return access, KeysFile(path, access)
 
 
 def _options(pool: PoolSettings, settings: Settings) -> PoolOptions:

@@ -3,7 +3,7 @@
 from collections.abc import Collection
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]{0,63}$")]
 MAX_DEADLINE_MS = 10_000  # a request that began on a bundle may go on for so long
@@ -12,7 +12,7 @@ MAX_DEADLINE_MS = 10_000  # a request that began on a bundle may go on for so lo
 class Table(BaseModel):
     """A table of the settings: unknown keys are refused, values never change."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)  # inputs may hold secrets
 
 
 def check_distinct(where: str, names: list[str]) -> None:
@@ -25,3 +25,8 @@ def check_known(where: str, name: str, known: Collection[str]) -> None:
     """Raise ValueError where a name is none of those that are configured."""
     if name not in known:
         raise ValueError(f"{where}: {name!r} is not configured; expected one of {', '.join(known) or '(none)'}")
+
+
+def problems_of(exc: ValidationError) -> str:
+    """What is wrong and where, in one line, without the values."""
+    return "; ".join(f"{'.'.join(map(str, e['loc'])) or 'settings'}: {e['msg']}" for e in exc.errors())

@@ -10,11 +10,11 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from service.gateway.api.body import read_body
 from service.gateway.api.disconnect import ClientWatch
 from service.gateway.api.schemas import RecommendRequest, render
-from service.gateway.api.scope import gateway_of
+from service.gateway.api.scope import caller_of, gateway_of
 from service.gateway.errors import ApiError, ClientGoneError, error_response, invalid_request, new_request_id
 from service.gateway.respond import Served
 from service.gateway.telemetry import RequestLabels
-from service.gateway.types import Caller, Query, Trace
+from service.gateway.types import Query, Trace
 
 RECOMMEND_PATH = "/recommend"
 CLIENT_GONE_STATUS = 499  # nginx' number; nobody is there to read it
@@ -28,7 +28,7 @@ async def recommend(request: Request) -> Response:
     try:
         query = _parse(await read_body(request.receive))
         with ClientWatch(request.receive):
-            served = await gateway.responder.respond(query, Caller(), request_id, trace)
+            served = await gateway.responder.respond(query, caller_of(request), request_id, trace)
         labels = _labels(served)
         return Response(render(served, request_id, _timings_ms(trace, started)), media_type="application/json")
     except ApiError as error:

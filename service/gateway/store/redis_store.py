@@ -66,6 +66,10 @@ class RedisStore:
         fields = cast("dict[Any, Any]", entry)
         await self._guard(lambda: self._redis.xadd(EXPOSURES, fields, maxlen=kept, approximate=True), _soon())
 
+    async def run(self, command: Callable[[Redis], Awaitable[T]]) -> T:
+        """What a command answers, for work beside requests. Raises StateUnavailableError."""
+        return await self._guard(lambda: command(self._redis), _soon())
+
     async def close(self) -> None:
         """Close the connections. Whoever still waits gets StateUnavailableError."""
         self._send()
