@@ -27,6 +27,7 @@ COMMANDS = {
     "rollback": ("localrec.pointing:rollback", "", "Make the bundle before the current one current again."),
     "unpublish": ("localrec.pointing:unpublish", "", "Delete the profiles of a bundle that is not current."),
     "bundles": ("localrec.pointing:bundles", "", "List the published bundles."),
+    "keys": ("localrec.keys:keys", "", "Make API keys, and check the file that holds their digests."),
     "serve": ("localrec.serving:serve", "", "Start the gateway, or our engine (extra: engine)."),
     "bench": ("localrec.bench.commands:bench", "", "Measure, against a reference in the same run."),
     "demo": ("localrec.demo:demo", "train", "From nothing to a running service on MovieLens-100k."),

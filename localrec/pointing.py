@@ -64,7 +64,7 @@ def connect(url: str) -> Redis:
 
 
 def _without_password(url: str) -> str:
-    parts = urlsplit(url)
+    parts = urlsplit(url)._replace(query="")  # may hold a password, too
     if parts.password is None:
-        return url
+        return urlunsplit(parts)
     return urlunsplit(parts._replace(netloc=parts.netloc.replace(f":{parts.password}@", ":***@")))

@@ -49,11 +49,12 @@ class KeySettings(Table):
 
 
 class _Document(Table):
-    # None at all would lock everybody out: rather a file that was cut short.
-    keys: tuple[KeySettings, ...] = Field(min_length=1)
+    keys: tuple[KeySettings, ...] = ()
 
     @model_validator(mode="after")
     def _check_names(self) -> Self:
+        if not self.keys:
+            raise ValueError("no keys: all callers would be locked out")  # rather a file that was cut short
         check_distinct("keys", [key.name for key in self.keys])
         if len({key.sha256 for key in self.keys}) != len(self.keys):
             raise ValueError("keys: a digest occurs twice")
