@@ -53,10 +53,10 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         self._settle()
-        self._in_head, self._in_body = False, True
         if self._exceeds():
             self.app = _refusal(_header_too_large(self.limits))
         super().on_headers_complete()
+        self._in_head, self._in_body = False, True
 
     def on_message_complete(self) -> None:
         self._settle()
