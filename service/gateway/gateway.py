@@ -99,6 +99,7 @@ async def running_gateway(settings: Settings) -> AsyncIterator[Gateway]:
 
 def _build(settings: Settings) -> Gateway:
     telemetry = Telemetry()
+    access, keys_file = _access(settings.security.keys_file, telemetry)  # may raise: before anything is open
     store = RedisStore(settings.redis_url, settings.redis_timeout_ms / 1e3)
     pools = {pool.name: WorkerPool(_options(pool, settings), telemetry) for pool in settings.pools}
     follower = SnapshotFollower(
@@ -107,7 +108,6 @@ def _build(settings: Settings) -> Gateway:
     exposures = ExposureLog(store, settings.exposures_kept, telemetry.exposures)
     responder = Responder(settings, lambda: follower.snapshot, store, Recommender(pools), exposures, telemetry)
     telemetry.watch_in_flight(lambda: responder.in_flight)
-    access, keys_file = _access(settings.security.keys_file, telemetry)
     return Gateway(
         settings=settings,
         telemetry=telemetry,
