@@ -64,7 +64,8 @@ def connect(url: str) -> Redis:
 
 
 def _without_password(url: str) -> str:
-    parts = urlsplit(url)._replace(query="")  # may hold a password, too
+    url = url.partition("?")[0]  # the query may hold one, too
+    parts = urlsplit(url)
     if parts.password is None:
-        return urlunsplit(parts)
+        return url
     return urlunsplit(parts._replace(netloc=parts.netloc.replace(f":{parts.password}@", ":***@")))
