@@ -6,12 +6,19 @@ import signal
 import uvicorn
 
 from service.gateway.app import create_app
+from service.gateway.security.keys_file import load_keyring
 from service.gateway.server import server_config
 from service.gateway.settings import Settings
 
 
 def serve(settings: Settings, host: str, port: int) -> None:
-    """Serve until a signal asks to stop; requests in flight are finished first. Port 0 takes a free one."""
+    """Serve until a signal asks to stop; requests in flight are finished first. Port 0 takes a free one.
+
+    Raises:
+        ConfigError: the keys file cannot be used.
+    """
+    if settings.security.keys_file is not None:
+        load_keyring(settings.security.keys_file)  # a file that is wrong is one line, not a traceback of the start
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     config = server_config(create_app(settings), host, port, settings.http)
     # uvicorn raises the signal again once it has stopped; a stop that was asked for is no failure.

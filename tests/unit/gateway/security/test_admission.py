@@ -109,3 +109,11 @@ def test_clock_that_steps_back_neither_blocks_nor_opens(door):
 def test_without_keys_everybody_is_let_in():
     access = Access(None, lambda *_: None)
     assert access.admit({}, "admin") is ANYONE
+    assert access.admit({b"origin": b"http://a.example"}, "recommend") is ANYONE
+
+
+def test_without_keys_no_page_in_an_operators_browser_is_an_operator():
+    access = Access(None, lambda *_: None)
+    with pytest.raises(ApiError) as caught:
+        access.admit({b"origin": b"http://a.example", b"host": b"127.0.0.1:9000"}, "admin")
+    assert (caught.value.status, caught.value.code) == (403, "forbidden")
