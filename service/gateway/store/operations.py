@@ -41,7 +41,7 @@ class Operations:
             _queue(pipe, [("SMEMBERS", PUBLISHED_BUNDLES), ("GET", CURRENT_BUNDLE), ("GET", PREVIOUS_BUNDLE)])
             return await pipe.execute()
 
-        published, current, previous = await self._store.run(read)
+        published, current, previous = await self._store.ask(read)
         return Pointers(frozenset(map(_text, published)), _optional(current), _optional(previous))
 
     async def activate(self, bundle_id: str) -> None:
@@ -53,11 +53,11 @@ class Operations:
             _queue(pipe, activation(bundle_id, current))
 
         # Watched: of two operators at once, the second one sees what the first one did.
-        await self._store.run(lambda redis: redis.transaction(cast("Callable[..., Any]", move), CURRENT_BUNDLE))
+        await self._store.ask(lambda redis: redis.transaction(cast("Callable[..., Any]", move), CURRENT_BUNDLE))
 
     async def hidden(self) -> list[str]:
         """Ids of the items that are in no list, sorted."""
-        return sorted(map(_text, await self._store.run(lambda redis: cast(Any, redis.smembers(HIDDEN_ITEMS)))))
+        return sorted(map(_text, await self._store.ask(lambda redis: cast(Any, redis.smembers(HIDDEN_ITEMS)))))
 
     async def hide(self, item_id: str) -> None:
         """Take an item out of every list from now on."""
@@ -73,7 +73,7 @@ class Operations:
             _queue(pipe, commands)
             await pipe.execute()
 
-        await self._store.run(execute)
+        await self._store.ask(execute)
 
 
 def _queue(pipe: Pipeline, commands: Sequence[Command]) -> None:

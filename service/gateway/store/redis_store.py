@@ -68,9 +68,11 @@ class RedisStore:
         fields = cast("dict[Any, Any]", entry)
         await self._guard(lambda: self._redis.xadd(EXPOSURES, fields, maxlen=kept, approximate=True), _soon())
 
-    async def run(self, command: Callable[[Redis], Awaitable[T]]) -> T:
-        """What a command answers, for work beside requests. Raises StateUnavailableError."""
-        return await self._guard(lambda: command(self._redis), _soon())
+    async def ask(
+        self, commands: Callable[[Redis], Awaitable[T]], timeout_seconds: float = BACKGROUND_TIMEOUT_SECONDS
+    ) -> T:
+        """Run any other commands, for at most ``timeout_seconds``. Raises StateUnavailableError."""
+        return await self._guard(lambda: commands(self._redis), self._loop.time() + timeout_seconds)
 
     async def close(self) -> None:
         """Close the connections. Whoever still waits gets StateUnavailableError."""
