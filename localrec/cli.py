@@ -28,6 +28,7 @@ COMMANDS: dict[str, Place] = {
     "unpublish": ("localrec.pointing:unpublish", "", "Delete the profiles of a bundle that is not current."),
     "bundles": ("localrec.pointing:bundles", "", "List the published bundles."),
     "export": ("localrec.exporting:export", "train", "What the service recorded, as tables."),
+    "keys": ("localrec.keys:keys", "", "Make API keys, and check the file that holds their digests."),
     "serve": ("localrec.serving:serve", "", "Start the gateway, or our engine (extra: engine)."),
     "experiment": ("localrec.experimenting:experiment", "", "Experiments, before and after they run."),
     "bench": ("localrec.bench.commands:bench", "", "Measure, against a reference in the same run."),

@@ -64,6 +64,7 @@ def connect(url: str) -> Redis:
 
 
 def _without_password(url: str) -> str:
+    url = url.partition("?")[0]  # the query may hold one, too
     parts = urlsplit(url)
     if parts.password is None:
         return url

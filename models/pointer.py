@@ -2,13 +2,13 @@
 
 from collections.abc import Iterable, Iterator
 from itertools import islice
-from typing import cast
+from typing import Any, cast
 
 from redis import Redis
 
 from models.contract.errors import BundleError
+from models.contract.pointer import activation
 from models.contract.redis_schema import (
-    BUNDLE_CHANNEL,
     CURRENT_BUNDLE,
     PREVIOUS_BUNDLE,
     PUBLISHED_BUNDLES,
@@ -25,10 +25,8 @@ def activate(bundle_id: str, redis: Redis) -> None:
         raise BundleError(f"{bundle_id}: is not published; published are: {known}")
     current = current_bundle(redis)
     with redis.pipeline(transaction=True) as pipe:
-        if current is not None and current != bundle_id:
-            pipe.set(PREVIOUS_BUNDLE, current)
-        pipe.set(CURRENT_BUNDLE, bundle_id)
-        pipe.publish(BUNDLE_CHANNEL, bundle_id)
+        for command in activation(bundle_id, current):
+            cast(Any, pipe).execute_command(*command)
         pipe.execute()
 
 

@@ -1,17 +1,20 @@
 """The application: composes everything."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 
 from fastapi import FastAPI
 from starlette.exceptions import HTTPException
 
 from service.gateway import errors
-from service.gateway.api import events, health, items, users
+from service.gateway.api import admin, events, health, items, users
+from service.gateway.api.access import guard
 from service.gateway.api.recommend import RECOMMEND_PATH, RecommendFirst, recommend
 from service.gateway.experiments.file import ExperimentsLoader
 from service.gateway.gateway import Gateway, running_gateway
+from service.gateway.server import server_config, serving_beside
 from service.gateway.settings import Settings
+from service.gateway.types import StateUnavailableError
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -24,7 +27,10 @@ def create_app(settings: Settings) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, Gateway]]:
-        async with running_gateway(settings, loader, experiments) as gateway:
+        async with (
+            running_gateway(settings, loader, experiments) as gateway,
+            _operators_port(gateway, settings),
+        ):
             yield {"gateway": gateway}
 
     app = FastAPI(title="LocalRec", lifespan=lifespan, openapi_url=None)
@@ -37,6 +43,44 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_route("/healthz", health.healthz, methods=["GET"])
     app.add_route("/readyz", health.readyz, methods=["GET"])
     app.add_route("/metrics", health.metrics, methods=["GET"])
+    return _finished(app)
+
+
+def create_admin_app(gateway: Gateway) -> FastAPI:
+    """The operators' application over a gateway that runs."""
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, Gateway]]:
+        yield {"gateway": gateway}
+
+    app = FastAPI(title="LocalRec, operators", lifespan=lifespan, openapi_url=None)
+    app.add_route("/admin/bundles", admin.bundles, methods=["GET"])
+    app.add_route("/admin/bundles/rollback", admin.rollback, methods=["POST"])
+    app.add_route("/admin/bundles/{bundle_id}/activate", admin.activate, methods=["POST"])
+    app.add_route("/admin/workers", admin.workers, methods=["GET"])
+    app.add_route("/admin/experiments", admin.experiments, methods=["GET"])
+    app.add_route("/admin/items/hidden", admin.hidden_items, methods=["GET"])
+    app.add_route("/admin/items/{item_id:path}/hide", admin.hide, methods=["POST"])
+    app.add_route("/admin/items/{item_id:path}/show", admin.show, methods=["POST"])
+    app.add_route("/healthz", health.healthz, methods=["GET"])
+    app.add_route("/readyz", health.readyz, methods=["GET"])
+    app.add_route("/metrics", health.metrics, methods=["GET"])
+    return _finished(app)
+
+
+def _finished(app: FastAPI) -> FastAPI:
     app.add_exception_handler(HTTPException, errors.on_http_exception)
+    app.add_exception_handler(errors.ApiError, errors.on_api_error)
+    app.add_exception_handler(StateUnavailableError, errors.on_store_silent)
     app.add_exception_handler(Exception, errors.on_bug)
+    guard(app)
     return app
+
+
+def _operators_port(gateway: Gateway, settings: Settings) -> AbstractAsyncContextManager[None]:
+    """Starts with the gateway and ends after its last request: operators see it drain."""
+    admin_settings = settings.admin
+    if not admin_settings.port:
+        return nullcontext()
+    app = create_admin_app(gateway)
+    return serving_beside(server_config(app, admin_settings.host, admin_settings.port, settings.http))

@@ -4,14 +4,24 @@
 
 | status | code               | when                                                       |
 | ------ | ------------------ | ---------------------------------------------------------- |
-| 404    | not_found          | no such path                                               |
+| 400    | bad_http           | not HTTP/1.x                                               |
+| 401    | unauthorized       | an API key is missing, unknown or expired                  |
+| 403    | forbidden          | the API key lacks the scope                                |
+| 404    | not_found          | no such path, no such bundle                               |
 | 404    | unknown_item       | the bundle in service does not know the item               |
-| 405    | method_not_allowed | another method is expected                                 |
 | 404    | unknown_user       | nothing is held of the user                                |
+| 405    | method_not_allowed | another method is expected                                 |
+| 408    | header_timeout     | the head of the request took too long                      |
+| 408    | body_timeout       | the body took too long                                     |
+| 409    | bad_bundle         | the bundle cannot be served; the pointer stays             |
 | 413    | body_too_large     | more than 64 KiB, of events more than 512 KiB              |
-| 422    | invalid_json       | the body is no JSON                                        |
+| 414    | uri_too_long       | path and query exceed 2 KiB                                |
+| 415    | encoded_body       | the body is compressed                                     |
+| 422    | invalid_json       | the body is no JSON, or ambiguous: a key twice, NaN, …     |
 | 422    | invalid_request    | a field is missing, unknown, of a wrong type, out of range |
 | 422    | invalid_filter     | no item has the attribute, or none has a number for it     |
+| 429    | rate_limited       | too many requests with this API key; see Retry-After       |
+| 431    | header_too_large   | more headers, or more bytes of them, than allowed          |
 | 500    | internal           | a bug; the log has it                                      |
 | 503    | no_bundle          | nothing was published yet, or it could not be loaded       |
 | 503    | overloaded         | too many requests in flight; see Retry-After               |
@@ -79,6 +89,18 @@ async def on_http_exception(_: Request, exc: Exception) -> Response:
     return error_response(
         ApiError(status, _CODES.get(status, "http_error"), message, headers=headers), new_request_id()
     )
+
+
+async def on_api_error(_: Request, exc: Exception) -> Response:
+    """What a route refused."""
+    error = exc if isinstance(exc, ApiError) else ApiError(500, "internal", "Internal error")
+    return error_response(error, new_request_id())
+
+
+async def on_store_silent(_: Request, exc: Exception) -> Response:
+    """Redis did not answer, and nothing else could."""
+    retry = {"Retry-After": "1"}
+    return error_response(ApiError(503, "store_unavailable", f"Redis: {exc}", headers=retry), new_request_id())
 
 
 async def on_bug(_: Request, __: Exception) -> Response:

@@ -1,10 +1,12 @@
 """The parts of one gateway process, built, started and stopped in one place."""
 
 import asyncio
+import logging
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 from service.gateway.bundles.follower import SnapshotFollower
 from service.gateway.experiments.assignment import Experiments
@@ -12,10 +14,13 @@ from service.gateway.experiments.file import ExperimentsFollower, ExperimentsLoa
 from service.gateway.experiments.shadow import Shadows
 from service.gateway.ranking.recommend import Recommender
 from service.gateway.respond import Responder
+from service.gateway.security.access import Access
+from service.gateway.security.keys_file import KeysFile, load_keyring
 from service.gateway.settings import PoolSettings, Settings
 from service.gateway.store.availability import AvailabilityFollower
 from service.gateway.store.events import EventLog
 from service.gateway.store.exposures import ExposureLog
+from service.gateway.store.operations import Operations
 from service.gateway.store.redis_store import RedisStore
 from service.gateway.store.users import UserStore
 from service.gateway.telemetry import Telemetry
@@ -23,8 +28,11 @@ from service.periodic import cancel_all, every
 from service.workers.pool import WorkerPool
 from service.workers.types import PoolOptions, ReplicaStatus
 
+logger = logging.getLogger(__name__)
+
 EXPOSURE_INTERVAL_SECONDS = 0.01
 SHADOWS_UP_TO = 0.5  # of the requests that may be in flight; beyond that the capacity is theirs
+KEYS_INTERVAL_SECONDS = 1.0
 
 
 @dataclass
@@ -43,6 +51,9 @@ class Gateway:
     exposures: ExposureLog
     events: EventLog
     users: UserStore
+    operations: Operations
+    access: Access
+    keys_file: KeysFile | None
 
     def problems(self) -> list[str]:
         """Why the process is not ready for requests; empty where it is."""
@@ -61,9 +72,13 @@ class Gateway:
         )
         if self.experiments.refusal:
             found.append(f"experiments: refused: {self.experiments.refusal}")
+        found += self._key_warnings()
         statuses = [status for pool in self.pools for status in pool.status()]
         found += [f"pool: {pool.name}: {why}" for pool in self.pools for why in pool.warnings()]
         return found + [f"worker: {s.pool} {s.url}: {why}" for s in statuses for why in self._troubles(s)]
+
+    def _key_warnings(self) -> list[str]:
+        return [f"security: {self.keys_file.problem}"] if self.keys_file and self.keys_file.problem else []
 
     def _troubles(self, replica: ReplicaStatus) -> list[str]:
         """Why requests do not ask a replica, or some of its adapters; empty where they do."""
@@ -89,6 +104,8 @@ async def running_gateway(
     if settings.experiments_file:
         poll = every(settings.experiments_poll_ms / 1e3, gateway.experiments.follow)
         loops.append(asyncio.create_task(poll))
+    if gateway.keys_file is not None:
+        loops.append(asyncio.create_task(every(KEYS_INTERVAL_SECONDS, gateway.keys_file.look)))
     try:
         yield gateway
     finally:
@@ -103,13 +120,15 @@ async def running_gateway(
 
 def _build(settings: Settings, loader: ExperimentsLoader, first: Experiments) -> Gateway:
     telemetry = Telemetry()
+    access, keys_file = _access(settings.security.keys_file, telemetry)  # may raise: before anything is open
     store = RedisStore(settings.redis_url, settings.redis_timeout_ms / 1e3)
     pools = {pool.name: WorkerPool(_options(pool, settings), telemetry) for pool in settings.pools}
     follower = SnapshotFollower(
         store, list(pools.values()), settings.bundle_root, settings.bundle_wait_s, telemetry.bundle_changed
     )
     exposures = ExposureLog(store, settings.exposures_kept, telemetry.exposures, settings.rotating())
-    availability = AvailabilityFollower(store, telemetry.items_hidden)
+    operations = Operations(store)
+    availability = AvailabilityFollower(operations, telemetry.items_hidden)
     experiments = ExperimentsFollower(loader, first, telemetry.experiments_changed)
     recommender = Recommender(pools, lambda: availability.hidden)
     shadows = Shadows(
@@ -144,7 +163,18 @@ def _build(settings: Settings, loader: ExperimentsLoader, first: Experiments) ->
         exposures=exposures,
         events=EventLog(store, settings.events, telemetry.events),
         users=UserStore(store),
+        operations=operations,
+        access=access,
+        keys_file=keys_file,
     )
+
+
+def _access(path: Path | None, telemetry: Telemetry) -> tuple[Access, KeysFile | None]:
+    if path is None:
+        logger.warning("security.keys_file is not set: everybody may call")
+        return Access(None, telemetry.access), None
+    access = Access(load_keyring(path), telemetry.access)
+    return access, KeysFile(path, access)
 
 
 def _options(pool: PoolSettings, settings: Settings) -> PoolOptions:

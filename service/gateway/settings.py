@@ -10,6 +10,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from models.contract.errors import ConfigError
 from service.gateway.ranking.settings import GlobalPipeline, LocalPipeline, Pipeline
+from service.gateway.security.settings import AdminSettings, HttpSettings, SecuritySettings
 from service.gateway.store.settings import EventSettings
 from service.gateway.tables import MAX_DEADLINE_MS, Name, Table, check_distinct, check_known, problems_of
 from service.workers.types import WorkerKind
@@ -21,7 +22,7 @@ class PoolSettings(Table):
     """Workers that are interchangeable where they serve the same base model."""
 
     name: Name
-    urls: tuple[Annotated[str, Field(pattern=r"^https?://[^/]+$")], ...] = Field(min_length=1)
+    urls: tuple[Annotated[str, Field(pattern=r"^https?://[^/@]+$")], ...] = Field(min_length=1)
     kind: WorkerKind = "vllm"
     bundle_root: Path | None = None
     slots: int = Field(default=32, ge=1, le=10_000)
@@ -41,9 +42,10 @@ class Settings(BaseSettings):
         frozen=True,
         env_prefix="LOCALREC_",
         env_nested_delimiter="__",
+        hide_input_in_errors=True,  # a URL may hold a password
     )
 
-    redis_url: str = Field(default="redis://127.0.0.1:6379/0", pattern=r"^(redis|rediss|unix)://")
+    redis_url: str = Field(default="redis://127.0.0.1:6379/0", pattern=r"^(redis|rediss|unix)://", repr=False)
     redis_timeout_ms: int = Field(default=100, ge=1, le=10_000)
     redis_grace_s: float = Field(default=5.0, ge=0, le=3_600)
     bundle_root: Path = Path("bundles")
@@ -60,6 +62,9 @@ class Settings(BaseSettings):
     events: EventSettings = EventSettings()
     experiments_file: Path | None = None
     experiments_poll_ms: int = Field(default=1_000, ge=10, le=60_000)
+    security: SecuritySettings = SecuritySettings()
+    admin: AdminSettings = AdminSettings()
+    http: HttpSettings = HttpSettings()
 
     @model_validator(mode="after")
     def _check_names(self) -> Self:

@@ -12,7 +12,7 @@ MAX_DEADLINE_MS = 10_000  # a request that began on a bundle may go on for so lo
 class Table(BaseModel):
     """A table of the settings: unknown keys are refused, values never change."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)  # inputs may hold secrets
 
 
 def check_distinct(where: str, names: list[str]) -> None:

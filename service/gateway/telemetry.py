@@ -75,6 +75,9 @@ class Telemetry:
         self._describe_requests()
         self._describe_workers()
         self._describe_bundles()
+        self._access = _Children(
+            self._counter("access", "Requests by API key (empty: none was right) and decision", ("key", "outcome"))
+        )
 
     def _describe_requests(self) -> None:
         self._requests = _Children(
@@ -209,6 +212,10 @@ class Telemetry:
         self._strangers[pool, url].set(strangers)
         for state in BreakerState:
             self._breakers[pool, url, state].set(state == breaker_state)
+
+    def access(self, key: str, outcome: str) -> None:
+        """A request was let in (``ok``) or refused; the names of keys are bounded by the keys file."""
+        self._access[key, outcome].inc()
 
     def bundle_changed(self, bundle_id: str, outcome: str) -> None:
         """A bundle was ``loaded`` or ``refused``, or is ``in_service`` from now on."""

@@ -16,6 +16,7 @@ from models.contract.bundle import Bundle
 from models.contract.redis_schema import HIDDEN_ITEMS, HIDDEN_VERSION
 from service.gateway.api.items import SimilarResponse
 from service.gateway.bundles.snapshot import load_snapshot
+from service.gateway.store.operations import Operations
 from service.gateway.store.redis_store import RedisStore
 
 
@@ -23,12 +24,12 @@ def ids(body: Any) -> list[str]:
     return [item["item_id"] for item in body["items"]]
 
 
-def operate(redis_url: str, change: Callable[[RedisStore], Any]) -> None:
+def operate(redis_url: str, change: Callable[[Operations], Any]) -> None:
     """Do something as an operator's process would."""
 
     async def act() -> None:
         store = RedisStore(redis_url, 1.0)
-        await change(store)
+        await change(Operations(store))
         await store.close()
 
     asyncio.run(act())
@@ -120,7 +121,7 @@ def test_hidden_items_leave_every_list_at_once_and_come_back(gateway: RunningGat
     before = {user_id: ids(gateway.recommend(user_id, **fields)) for user_id, fields in asked.items()}
     neighbours = ids(gateway.get("/items/i5/similar").json)
     hidden = {*before["u0"][:3], before["stranger"][0], before["someone"][0], neighbours[0]}
-    operate(redis_url, lambda store: store.hide([*hidden, "of no bundle"]))
+    operate(redis_url, lambda operations: operations.hide([*hidden, "of no bundle"]))
     wait_until(lambda: not hidden & set(ids(gateway.recommend("u0"))), 5)
     for user_id, fields in asked.items():
         after = ids(gateway.recommend(user_id, n=100, **fields))
@@ -128,7 +129,7 @@ def test_hidden_items_leave_every_list_at_once_and_come_back(gateway: RunningGat
         assert not hidden & set(after)
     assert not hidden & set(ids(gateway.get("/items/i5/similar?n=100").json))
     assert gateway.metric("localrec_items_hidden ") == len(hidden) + 1
-    operate(redis_url, lambda store: store.show([*hidden]))
+    operate(redis_url, lambda operations: operations.show([*hidden]))
     wait_until(lambda: ids(gateway.recommend("u0")) == before["u0"], 5)
     assert ids(gateway.get("/items/i5/similar").json) == neighbours
 

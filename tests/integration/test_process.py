@@ -30,14 +30,14 @@ print(",".join(sorted(sys.modules)))
 
 @contextmanager
 def gateway_process(
-    directory: Path, bundle: Bundle, redis_url: str, url: str
+    directory: Path, bundle: Bundle, redis_url: str, url: str, more: str = ""
 ) -> Iterator[tuple[subprocess.Popen, int]]:
     """A gateway started from a file, on a free port."""
     config = directory / "gateway.toml"
     config.write_text(
         f'redis_url = "{redis_url}"\nbundle_root = "{bundle.directory.parent}"\ndefault_pipeline = "local"\n'
         f'default_deadline_ms = 2000\n[[pools]]\nname = "w"\nurls = ["{url}"]\nprobe_interval_ms = 50\n'
-        '[pipelines.local]\nkind = "local"\npool = "w"\n'
+        f'[pipelines.local]\nkind = "local"\npool = "w"\n{more}'
     )
     port = free_port()
     command = [sys.executable, "-c", SERVE, str(config), str(port)]
@@ -80,3 +80,33 @@ def test_serves_small_without_torch_and_stops_in_order(
     modules = output.strip().splitlines()[-1].split(",")
     assert not [name for name in modules if name.startswith(FORBIDDEN)]
     assert "service.gateway.app" in modules
+
+
+def test_operators_see_the_drain_and_are_drained_last(
+    published: Bundle, stub: StubProcess, redis_url: str, tmp_path: Path
+):
+    admin = free_port()
+    with gateway_process(tmp_path, published, redis_url, stub.url, f"[admin]\nport = {admin}\n") as (process, port):
+        gateway = RunningGateway(port)
+        stub.order(delay_seconds=1.0)
+        bodies: list = []
+        last = threading.Thread(target=lambda: bodies.append(gateway.recommend("u0")))
+        last.start()
+        wait_until(lambda: gateway.metric("localrec_requests_in_flight") == 1)
+        process.send_signal(signal.SIGTERM)
+        wait_until(lambda: not listens(port))
+        assert request(admin, "GET", "/admin/workers").status == 200
+        _, log = process.communicate(timeout=15)
+        last.join()
+        assert not listens(admin)
+    assert (process.returncode, bodies[0]["degraded"]) == (0, False), log
+    assert f"operators' port: 127.0.0.1:{admin}" in log
+    assert "Traceback" not in log
+
+
+def listens(port: int) -> bool:
+    try:
+        request(port, "GET", "/healthz")
+    except OSError:
+        return False
+    return True

@@ -10,6 +10,7 @@ from support.http import Reply, request
 from support.processes import free_port, wait_until
 
 from service.gateway.app import create_app
+from service.gateway.server import server_config
 from service.gateway.settings import Settings
 
 
@@ -49,7 +50,7 @@ class RunningGateway:
 def running_gateway(settings: Settings) -> Iterator[RunningGateway]:
     """A gateway that listens, whether or not it is ready."""
     port = free_port()
-    server = uvicorn.Server(uvicorn.Config(create_app(settings), host="127.0.0.1", port=port, log_config=None))
+    server = uvicorn.Server(server_config(create_app(settings), "127.0.0.1", port, settings.http))
     thread = threading.Thread(target=server.run)
     thread.start()
     try:

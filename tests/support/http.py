@@ -35,7 +35,7 @@ def request(
     try:
         payload = [data[at : at + 8192] for at in range(0, len(data), 8192)] if chunked and data is not None else data
         connection.request(
-            method, path, payload, encode_chunked=chunked, headers={**_headers(chunked), **(headers or {})}
+            method, path, payload, encode_chunked=chunked, headers=_headers(chunked) | dict(headers or {})
         )
         answer = connection.getresponse()
         return Reply(answer.status, {k.lower(): v for k, v in answer.getheaders()}, answer.read())

@@ -2,13 +2,21 @@
 
 from starlette.types import Receive
 
+from service.gateway.api.strict_json import strict_json
 from service.gateway.errors import ApiError, ClientGoneError
 
 MAX_BODY_BYTES = 64 * 1024
 
 
 async def read_body(receive: Receive, limit: int = MAX_BODY_BYTES) -> bytes:
-    """The whole body, however it is sent. Stops reading at the limit."""
+    """The whole body, however it is sent: one JSON document. Stops reading at the limit.
+
+    How long it may take is the connection's matter: :mod:`service.gateway.protocol`.
+
+    Raises:
+        ApiError: 413 beyond the limit, 422 where it is no strict JSON.
+        ClientGoneError: the client left.
+    """
     body = bytearray()
     more = True
     while more:
@@ -19,4 +27,6 @@ async def read_body(receive: Receive, limit: int = MAX_BODY_BYTES) -> bytes:
         if len(body) > limit:
             raise ApiError(413, "body_too_large", f"The body must not exceed {limit} bytes")
         more = message.get("more_body", False)
-    return bytes(body)
+    document = bytes(body)
+    strict_json(document)
+    return document

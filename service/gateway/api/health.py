@@ -23,6 +23,7 @@ async def readyz(request: Request) -> Response:
         "bundle": snapshot.id if snapshot else None,
         "reasons": problems,
         "warnings": gateway.warnings(),
+        "access": "open" if gateway.keys_file is None else "keys",
     }
     return json_response(body, 503 if problems else 200)
 

@@ -1,5 +1,6 @@
 """What a request carries beside its body."""
 
+from dataclasses import replace
 from typing import cast
 
 from starlette.requests import Request
@@ -9,7 +10,6 @@ from service.gateway.gateway import Gateway
 from service.gateway.types import Caller
 
 _OVERRIDE_HEADER = OVERRIDE_HEADER.lower().encode()  # as ASGI has it
-_ANYBODY = Caller()
 
 
 def gateway_of(request: Request) -> Gateway:
@@ -18,6 +18,7 @@ def gateway_of(request: Request) -> Gateway:
 
 
 def caller_of(request: Request) -> Caller:
-    """Who calls, and the variants that the header asks for."""
+    """Who calls, as :mod:`service.gateway.api.access` found out, and the variants that the header asks for."""
+    caller = cast(Caller, request.scope["state"]["caller"])
     asked = [value for name, value in request.scope["headers"] if name == _OVERRIDE_HEADER]
-    return Caller(variants=b",".join(asked).decode("latin-1")) if asked else _ANYBODY
+    return replace(caller, variants=b",".join(asked).decode("latin-1")) if asked else caller

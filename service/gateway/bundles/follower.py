@@ -64,7 +64,9 @@ class SnapshotFollower:
         observer: Callable[[str, str], None],
     ) -> None:
         self.snapshot: Snapshot | None = None
+        self.previous: Snapshot | None = None  # kept, so that going back loads nothing
         self.refusal = ""
+        self.refused: str | None = None
         self._pointer = pointer
         self._pools = pools
         self._bundle_root = bundle_root
@@ -88,6 +90,11 @@ class SnapshotFollower:
             self._turn_to(wanted)
         self._advance()
 
+    async def check(self, bundle_id: str) -> None:
+        """Whether a bundle could be served here. Reads and hashes all of it. Raises BundleError."""
+        if bundle_id not in {kept.id for kept in (self.snapshot, self.previous) if kept is not None}:
+            await asyncio.to_thread(self._open, bundle_id)
+
     async def close(self) -> None:
         """Give up what is being loaded."""
         if self._loading is not None:
@@ -97,8 +104,12 @@ class SnapshotFollower:
         """Load this bundle, and give up whichever was on its way."""
         if self._loading is not None:
             self._loading.cancel()
-        self._wanted, self._next, self._refused_at = bundle_id, None, None
-        self._loading = None if bundle_id is None else asyncio.create_task(self._load(bundle_id))
+        self._wanted, self._next, self._refused_at, self._loading = bundle_id, None, None, None
+        if self.previous is not None and self.previous.id == bundle_id:
+            self.refusal = ""
+            self._next = self.previous, time.monotonic()
+        elif bundle_id is not None:
+            self._loading = asyncio.create_task(self._load(bundle_id))
 
     def _may_be_repaired(self) -> bool:
         return self._refused_at is not None and time.monotonic() - self._refused_at >= RETRY_REFUSED_SECONDS
@@ -144,7 +155,7 @@ class SnapshotFollower:
 
     def _refuse(self, bundle_id: str, why: str) -> None:
         self._refused_at = time.monotonic()
-        self.refusal = why
+        self.refusal, self.refused = why, bundle_id
         self._observer(bundle_id, "refused")
         in_service = self.snapshot.id if self.snapshot else "none"
         logger.error("bundle %s refused: %s; in service: %s", bundle_id, why, in_service)
@@ -154,7 +165,7 @@ class SnapshotFollower:
 
         The bundle that was in service is expected until the next look, for requests that began before the switch.
         """
-        before, self.snapshot, self._next = self.snapshot, snapshot, None
-        self._expect(snapshot, before)
+        self.previous, self.snapshot, self._next = self.snapshot, snapshot, None
+        self._expect(snapshot, self.previous)
         self._observer(snapshot.id, "in_service")
         logger.info("bundle %s in service", snapshot.id)

@@ -15,8 +15,6 @@ from redis.exceptions import RedisError
 from models.contract.redis_schema import (
     CURRENT_BUNDLE,
     EXPOSURES,
-    HIDDEN_ITEMS,
-    HIDDEN_VERSION,
     SHOWN,
     SHOWN_KEPT,
     history_key,
@@ -28,6 +26,8 @@ from service.gateway.types import StateUnavailableError, StoredUser
 from service.periodic import cancel_all
 
 BACKGROUND_TIMEOUT_SECONDS = 1.0
+TLS_CLOSE_SECONDS = 0.1  # TLS says good-bye in a round trip that nothing waits for; without it, the log has an error
+
 # Two gateways may append at one time. What is no whole number of entries is damaged, and starts anew.
 _APPEND_SHOWN = """
 local old = redis.call('GET', KEYS[1]) or ''
@@ -60,6 +60,7 @@ class RedisStore:
         # Timeouts are ours, because they are bounded by the request's deadline.
         self._redis = Redis.from_url(url, socket_timeout=None, socket_connect_timeout=None, retry=Retry(NoBackoff(), 1))
         self._timeout_seconds = timeout_seconds
+        self._tls = url.startswith("rediss")
         self._loop = asyncio.get_running_loop()
         self._waiting: list[_Waiting] = []
         self._sent: set[asyncio.Task[None]] = set()
@@ -89,32 +90,6 @@ class RedisStore:
         fields = cast("dict[Any, Any]", entry)
         await self._guard(lambda: self._redis.xadd(EXPOSURES, fields, maxlen=kept, approximate=True), _soon())
 
-    async def hidden_version(self) -> int:
-        """Changes with the hidden items. Raises StateUnavailableError."""
-        value = cast("bytes | None", await self._guard(lambda: self._redis.get(HIDDEN_VERSION), _soon()))
-        return int(value or 0)
-
-    async def hidden(self) -> frozenset[str]:
-        """Ids of the items that operators have taken out of every list. Raises StateUnavailableError."""
-        members = cast("set[bytes]", await self._guard(lambda: self._redis.smembers(HIDDEN_ITEMS), _soon()))
-        return frozenset(member.decode(errors="replace") for member in members)
-
-    async def hide(self, item_ids: Sequence[str]) -> None:
-        """Take items out of every list, whether or not a bundle knows them. Raises StateUnavailableError."""
-        await self._change_hidden("SADD", item_ids)
-
-    async def show(self, item_ids: Sequence[str]) -> None:
-        """Let items be shown again. Raises StateUnavailableError."""
-        await self._change_hidden("SREM", item_ids)
-
-    async def _change_hidden(self, command: str, item_ids: Sequence[str]) -> None:
-        if not item_ids:
-            return
-        change = self._redis.pipeline(transaction=True)
-        change.execute_command(command, HIDDEN_ITEMS, *item_ids)
-        change.incr(HIDDEN_VERSION)
-        await self._guard(change.execute, _soon())
-
     async def append_shown(self, lists: Sequence[ShownList]) -> None:
         """Append lists to what their users were shown, in one round trip. Raises StateUnavailableError."""
         pipeline = self._redis.pipeline(transaction=False)
@@ -134,6 +109,8 @@ class RedisStore:
         self._send()
         await cancel_all(list(self._sent))
         await self._redis.aclose()
+        if self._tls:
+            await asyncio.sleep(TLS_CLOSE_SECONDS)
 
     def _batch(self, keys: tuple[str, ...]) -> "asyncio.Future[list[bytes | None]]":
         """Requests that arrive in the same turn of the loop share a round trip, for a third of its cost each."""

@@ -37,7 +37,7 @@ class Asked:
         others: list[Any] = [self, self, self, self, Telemetry()]
         self.responder = Responder(SETTINGS, lambda: SNAPSHOT, lambda: self.experiments, *others)  # type: ignore[arg-type]
 
-    async def read(self, user_id: str, bundle_id: str, deadline: float) -> StoredUser:
+    async def read(self, user_id: str, bundle_id: str, deadline: float, with_shown: bool) -> StoredUser:
         """As the store does."""
         return StoredUser()
 

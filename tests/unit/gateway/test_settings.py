@@ -2,6 +2,7 @@
 
 import re
 import tomllib
+import traceback
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,8 @@ import pytest
 from models.contract.errors import ConfigError
 from models.contract.fusion import FusionMethod
 from service.gateway.ranking.settings import LocalPipeline, RotationSettings
+from service.gateway.security.keys import KeySettings
+from service.gateway.security.settings import AdminSettings, HttpSettings, SecuritySettings
 from service.gateway.settings import CONFIG_VARIABLE, PoolSettings, Settings, load_settings
 
 MANUAL = Path(__file__).parents[3] / "deploy" / "gateway.toml"
@@ -34,8 +37,17 @@ def test_manual_is_valid_and_names_every_key():
     settings = load_settings(MANUAL)
     assert isinstance(settings.pipelines["local"], LocalPipeline)
     text = MANUAL.read_text()
-    for model in (Settings, PoolSettings, LocalPipeline, RotationSettings):
-        assert [key for key in model.model_fields if not re.search(rf"^(# )?\[*(.*\.)?{key}\b", text, re.M)] == []
+    for model in (
+        Settings,
+        PoolSettings,
+        LocalPipeline,
+        RotationSettings,
+        SecuritySettings,
+        AdminSettings,
+        HttpSettings,
+        KeySettings,
+    ):
+        assert [key for key in model.model_fields if not re.search(rf"^(#\s+)?\[*(.*\.)?{key}\b", text, re.M)] == []
 
 
 def test_manual_states_the_defaults():
@@ -52,6 +64,21 @@ def test_manual_states_the_defaults_of_pools():
     defaults = {key: field.default for key, field in PoolSettings.model_fields.items() if not field.is_required()}
     stated = {key: value for key, value in written.items() if key in defaults.keys() - changed}
     assert stated == {key: defaults[key] for key in stated}
+
+
+def test_manual_states_the_defaults_of_security():
+    written = tomllib.loads(MANUAL.read_text())
+    for table, model in (("security", SecuritySettings), ("admin", AdminSettings), ("http", HttpSettings)):
+        assert model(**written[table]) == model()
+
+
+def test_secrets_are_in_no_representation_and_in_no_error(tmp_path: Path):
+    settings = load_settings(write(tmp_path, 'redis_url = "rediss://user:hunter2@host:1/0?password=hunter3"'))
+    assert "hunter" not in repr(settings) + str(settings)
+    for text in ('redis_url = "http://user:hunter2@host"', '[[pools]]\nname = "w"\nurls = ["http://u:hunter2@host"]'):
+        with pytest.raises(ConfigError) as caught:
+            load_settings(write(tmp_path, text))
+        assert "hunter2" not in "".join(traceback.format_exception(caught.value))
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import pytest
 from support.bundles import make_bundle
 
 from models.contract.bundle import Bundle
+from models.contract.errors import BundleError
 from service.gateway.bundles import follower as module
 from service.gateway.bundles.follower import SnapshotFollower
 from service.gateway.bundles.snapshot import Snapshot, load_snapshot
@@ -214,3 +215,65 @@ async def test_without_redis_everything_stays_as_it_is(root: Path, ids: list[str
         here.pointer.down = True
         await here.look(3)
         assert (here.serves, here.pool.expected) == (ids[0], [ids[0]])
+
+
+@pytest.fixture
+def loads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Names of the directories that were loaded, in their order."""
+    names: list[str] = []
+
+    def load(directory: Path) -> Snapshot:
+        names.append(directory.name)
+        return load_snapshot(directory)
+
+    monkeypatch.setattr(module, "load_snapshot", load)
+    return names
+
+
+async def test_way_back_and_forth_loads_nothing(root: Path, ids: list[str], loads: list[str]):
+    async with world(root) as here:
+        here.pool.ready |= {*ids}
+        for bundle_id in (ids[0], ids[1], ids[0], ids[1]):
+            await here.turn_to(bundle_id)
+        assert loads == ids[:2]
+        assert here.events.count((ids[1], "in_service")) == 2
+        await here.turn_to(ids[2])
+        await here.turn_to(ids[0])  # two before: one is kept
+        assert loads == [*ids[:3], ids[0]]
+
+
+async def test_way_back_waits_for_workers_as_the_way_forth(root: Path, ids: list[str], loads: list[str]):
+    async with world(root) as here:
+        here.pool.ready.add(ids[1])
+        await here.turn_to(ids[0])
+        await here.turn_to(ids[1])
+        here.pointer.bundle_id = ids[0]
+        await here.look(3)
+        assert (here.serves, here.pool.expected) == (ids[1], [ids[1], ids[0]])
+        here.pool.ready.add(ids[0])
+        await here.look()
+        assert here.serves == ids[0]
+        assert loads == ids[:2]
+
+
+async def test_refusal_ends_with_the_way_back(root: Path, ids: list[str]):
+    async with world(root) as here:
+        here.pool.ready |= {*ids}
+        await here.turn_to(ids[0])
+        await here.turn_to(ids[1])
+        here.pointer.bundle_id = "gone"
+        await here.until(lambda: here.follower.refused == "gone")
+        await here.turn_to(ids[0])
+        assert here.follower.refusal == ""
+
+
+async def test_check_says_what_a_load_would_say(root: Path, ids: list[str], loads: list[str]):
+    async with world(root) as here:
+        await here.turn_to(ids[0])
+        await here.follower.check(ids[0])  # in service: nothing is read
+        await here.follower.check(ids[1])
+        assert loads == ids[:2]
+        for wrong in ("gone", "../x", ""):
+            with pytest.raises(BundleError):
+                await here.follower.check(wrong)
+        assert here.serves == ids[0]

@@ -8,6 +8,7 @@ from redis.asyncio import Redis
 
 from models.contract.redis_schema import HIDDEN_ITEMS, HIDDEN_VERSION
 from service.gateway.store.availability import AvailabilityFollower
+from service.gateway.store.operations import Operations
 from service.gateway.store.redis_store import RedisStore
 from service.gateway.types import StateUnavailableError
 
@@ -98,38 +99,40 @@ async def test_a_change_between_version_and_items_is_not_lost():
 @pytest.mark.redis
 class TestRedis:
     @pytest.fixture
-    async def store(self, redis_url: str) -> AsyncIterator[RedisStore]:
+    async def operations(self, redis_url: str) -> AsyncIterator[Operations]:
         store = RedisStore(redis_url, 1.0)
-        yield store
+        yield Operations(store)
         await store.close()
 
-    async def test_hide_and_show_change_items_and_version(self, store: RedisStore):
-        assert (await store.hidden(), await store.hidden_version()) == (frozenset(), 0)
-        await store.hide(["a", "ü", "a"])
-        assert (await store.hidden(), await store.hidden_version()) == ({"a", "ü"}, 1)
-        await store.show(["a", "never hidden"])
-        assert (await store.hidden(), await store.hidden_version()) == ({"ü"}, 2)
-        await store.hide([])
-        await store.show([])
-        assert await store.hidden_version() == 2
+    async def test_hide_and_show_change_items_and_version(self, operations: Operations):
+        assert (await operations.hidden(), await operations.hidden_version()) == (frozenset(), 0)
+        await operations.hide(["a", "ü", "a"])
+        assert (await operations.hidden(), await operations.hidden_version()) == ({"a", "ü"}, 1)
+        await operations.show(["a", "never hidden"])
+        assert (await operations.hidden(), await operations.hidden_version()) == ({"ü"}, 2)
+        await operations.hide([])
+        await operations.show([])
+        assert await operations.hidden_version() == 2
 
-    async def test_other_processes_see_it(self, store: RedisStore, redis_url: str):
-        follower = AvailabilityFollower(store, lambda count: None)
+    async def test_other_processes_see_it(self, operations: Operations, redis_url: str):
+        follower = AvailabilityFollower(operations, lambda count: None)
         other = RedisStore(redis_url, 1.0)
-        await asyncio.gather(*(other.hide([f"i{number}"]) for number in range(5)))
+        await asyncio.gather(*(Operations(other).hide([f"i{number}"]) for number in range(5)))
         await other.close()
         await follower.follow()
         assert follower.hidden == {f"i{number}" for number in range(5)}
 
-    async def test_keys_are_those_of_the_schema(self, store: RedisStore, redis_url: str):
-        await store.hide(["a"])
+    async def test_keys_are_those_of_the_schema(self, operations: Operations, redis_url: str):
+        await operations.hide(["a"])
         async with Redis.from_url(redis_url) as redis:
             assert await redis.smembers(HIDDEN_ITEMS) == {b"a"}
             assert await redis.get(HIDDEN_VERSION) == b"1"
 
     async def test_nobody_listens(self):
         store = RedisStore("redis://127.0.0.1:1", 1.0)
-        for call in (store.hidden(), store.hidden_version(), store.hide(["a"]), store.show(["a"])):
+        operations = Operations(store)
+        calls = (operations.hidden(), operations.hidden_version(), operations.hide(["a"]), operations.show(["a"]))
+        for call in calls:
             with pytest.raises(StateUnavailableError):
                 await call
         await store.close()

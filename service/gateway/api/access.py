@@ -1,0 +1,94 @@
+"""The door: every request passes it before any route does.
+
+What a route needs stands in one table, by the first part of its path. An application with a route that stands in
+neither of the two tables does not start, so that no route is open by mistake.
+"""
+
+import re
+from collections.abc import Mapping
+from urllib.parse import unquote_to_bytes
+
+from fastapi import FastAPI
+from starlette.routing import BaseRoute
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from service.gateway.errors import ApiError, error_response, new_request_id
+from service.gateway.security.access import ANYONE
+from service.gateway.security.keys import KeyScope
+
+NEEDED: Mapping[str, KeyScope] = {
+    "recommend": "recommend",
+    "items": "recommend",
+    "events": "events",
+    "users": "admin",
+    "admin": "admin",
+}
+OPEN = frozenset({"healthz", "readyz", "metrics"})
+MAX_URI_BYTES = 2_048
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+
+
+class AccessControl:
+    """ASGI middleware: refuses what must not reach a route, and puts the caller into the request's state."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            try:
+                _admit(scope)
+            except ApiError as error:
+                await error_response(error, new_request_id())(scope, receive, send)
+                return
+        await self._app(scope, receive, send)
+
+
+def guard(app: FastAPI) -> None:
+    """Put the door before an application whose routes are all there.
+
+    Raises:
+        ValueError: a route stands in neither table.
+    """
+    for path in map(_path_of, app.routes):
+        if _first_part(path) not in NEEDED.keys() | OPEN:
+            raise ValueError(f"{path}: expected its first part among NEEDED or OPEN of {__name__}")
+    app.router.redirect_slashes = False  # a redirect would go wherever the request's Host header says
+    app.add_middleware(AccessControl)
+
+
+def _admit(scope: Scope) -> None:
+    _check_uri(scope["raw_path"], scope["query_string"])
+    headers: dict[bytes, bytes] = dict(scope["headers"])
+    if headers.get(b"content-encoding", b"identity").lower() != b"identity":
+        raise ApiError(415, "encoded_body", "The body must not be compressed", headers={"Accept-Encoding": "identity"})
+    state = scope["state"]
+    needed = NEEDED.get(_first_part(scope["path"]))
+    state["caller"] = ANYONE if needed is None else state["gateway"].access.admit(headers, needed)
+
+
+def _check_uri(path: bytes, query: bytes) -> None:
+    if len(path) + len(query) > MAX_URI_BYTES:
+        raise ApiError(414, "uri_too_long", f"Path and query must not exceed {MAX_URI_BYTES} bytes")
+    if b"%" in path:
+        _check_text(path, "path")
+    if query:
+        _check_text(query, "query")
+
+
+def _check_text(encoded: bytes, field: str) -> None:
+    """What is left raw holds no control characters: the HTTP parser sees to that."""
+    try:
+        text = unquote_to_bytes(encoded).decode()
+    except UnicodeDecodeError as exc:
+        raise ApiError(422, "invalid_request", f"The {field} is not percent-encoded UTF-8", field) from exc
+    if _CONTROL.search(text):
+        raise ApiError(422, "invalid_request", f"The {field} holds a control character", field)
+
+
+def _first_part(path: str) -> str:
+    return path.partition("/")[2].partition("/")[0]
+
+
+def _path_of(route: BaseRoute) -> str:
+    return str(getattr(route, "path", "/"))

@@ -1,0 +1,138 @@
+"""HTTP/1.1 within limits. uvicorn's protocol waits for ever for the head of a request, of any size, and for its body.
+
+A timer runs only while a connection owes something, so a request that comes in one piece pays for none.
+"""
+
+import asyncio
+from typing import TYPE_CHECKING, ClassVar, cast
+
+from starlette.types import Receive, Scope, Send
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+from service.gateway.errors import ApiError, error_response, new_request_id
+from service.gateway.security.settings import HttpSettings
+
+if TYPE_CHECKING:
+    from uvicorn._types import ASGI3Application
+
+HEADER_OVERHEAD_BYTES = 4  # ": " and the end of the line
+
+
+class LimitedProtocol(HttpToolsProtocol):
+    """One connection. What it owes: first a head, then the body that the head promised, and again after each answer."""
+
+    limits: ClassVar[HttpSettings] = HttpSettings()
+
+    _owed: asyncio.TimerHandle | None = None
+    _in_head = True
+    _in_body = False
+    _head_bytes = 0
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._await(self.limits.header_timeout_s)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._settle()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        self._head_bytes = self._head_bytes + len(data) if self._in_head else len(data)
+        self._in_head = not self._in_body
+        super().data_received(data)
+        if self.transport.is_closing():
+            self._settle()
+        elif self._in_head and self._head_bytes > self.limits.header_bytes:
+            self._refuse(_header_too_large(self.limits))
+        elif self._owed is None and (self._in_head or self._in_body):
+            self._await(self.limits.header_timeout_s if self._in_head else self.limits.body_timeout_s)
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._in_head = True
+
+    def on_headers_complete(self) -> None:
+        self._settle()
+        if self._exceeds():
+            self.app = _refusal(_header_too_large(self.limits))
+        super().on_headers_complete()
+        self._in_head, self._in_body = False, True
+
+    def on_message_complete(self) -> None:
+        self._settle()
+        self._in_body = False
+        super().on_message_complete()
+
+    def send_400_response(self, msg: str) -> None:
+        self._refuse(_closing(400, "bad_http", msg))
+
+    def _exceeds(self) -> bool:
+        if len(self.headers) > self.limits.header_count:
+            return True
+        if self._head_bytes <= self.limits.header_bytes:  # counted together with what came behind the head
+            return False
+        size = sum(len(name) + len(value) + HEADER_OVERHEAD_BYTES for name, value in self.headers)
+        return len(self.url) + size > self.limits.header_bytes
+
+    def _await(self, seconds: float) -> None:
+        self._owed = self.loop.call_later(seconds, self._is_late)
+
+    def _settle(self) -> None:
+        if self._owed is not None:
+            self._owed.cancel()
+            self._owed = None
+
+    def _is_late(self) -> None:
+        self._owed = None
+        if self._in_body:
+            self._refuse(_closing(408, "body_timeout", f"The body took more than {self.limits.body_timeout_s:g} s"))
+        else:
+            self._refuse(_closing(408, "header_timeout", f"The head took more than {self.limits.header_timeout_s:g} s"))
+
+    def _refuse(self, error: ApiError) -> None:
+        """Say why, unless an answer is on its way, and close. The application learns that the client is gone."""
+        self._settle()
+        if self._may_answer():
+            self.transport.write(self._answer(error))
+        if self.cycle is not None:
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+        self.transport.close()
+
+    def _may_answer(self) -> bool:
+        if self.cycle is None or self.cycle.response_complete:
+            # Nobody waits for words on a connection that never said any.
+            return self._head_bytes > 0 and not self._in_body
+        return not self.cycle.response_started and self._in_body
+
+    def _answer(self, error: ApiError) -> bytes:
+        response = error_response(error, new_request_id())
+        headers = [*self.server_state.default_headers, *response.raw_headers]
+        lines = [name + b": " + value + b"\r\n" for name, value in headers]
+        return b"".join([STATUS_LINE[error.status], *lines, b"\r\n", bytes(response.body)])
+
+
+def limited(limits: HttpSettings) -> type[LimitedProtocol]:
+    """The protocol with these limits, as uvicorn's ``http`` setting wants it."""
+
+    class Protocol(LimitedProtocol):
+        pass
+
+    Protocol.limits = limits
+    return Protocol
+
+
+def _header_too_large(limits: HttpSettings) -> ApiError:
+    what = f"more than {limits.header_count} headers, or {limits.header_bytes} bytes of them"
+    return _closing(431, "header_too_large", f"The head of the request holds {what}")
+
+
+def _closing(status: int, code: str, message: str) -> ApiError:
+    return ApiError(status, code, message, headers={"Connection": "close"})
+
+
+def _refusal(error: ApiError) -> "ASGI3Application":
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await error_response(error, new_request_id())(scope, receive, send)
+
+    return cast("ASGI3Application", app)

@@ -1,0 +1,1 @@
+"""Who may call: API keys, what they may ask for, and how often."""

@@ -1,0 +1,76 @@
+"""Whether a caller may have what is asked for."""
+
+import math
+import time
+from collections.abc import Callable, Mapping
+
+from service.gateway.errors import ApiError
+from service.gateway.security.keyring import Key, Keyring
+from service.gateway.security.keys import KeyScope
+from service.gateway.types import Caller
+
+ANYONE = Caller()
+MAX_PRESENTED_BYTES = 256
+_BEARER = b"bearer "
+
+
+class Access:
+    """Decides by the keys that hold now.
+
+    Args:
+        keyring: the keys; None: everybody may call.
+        count: told of each decision: the key's name (empty where none was right), and ``ok`` or the error's code.
+        wall: seconds since 1970, for nothing but the expiry of keys.
+    """
+
+    def __init__(
+        self,
+        keyring: Keyring | None,
+        count: Callable[[str, str], None],
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        self.keyring = keyring
+        self._count = count
+        self._wall = wall
+
+    def admit(self, headers: Mapping[bytes, bytes], needed: KeyScope) -> Caller:
+        """Who calls. Raises ApiError: 401 without a valid key, 403 without the scope, 429 too often."""
+        if self.keyring is None:
+            if needed == "admin" and b"origin" in headers:
+                # A page that an operator looks at could otherwise speak to the port, from the operator's own machine.
+                raise ApiError(403, "forbidden", "Without API keys, browsers may not do what needs the scope 'admin'")
+            return ANYONE
+        key = self._authenticate(headers)
+        if needed not in key.scopes:
+            raise self._refused(key, ApiError(403, "forbidden", f"The key lacks the scope {needed!r}"))
+        if key.bucket is not None and (wait_seconds := key.bucket.take()):
+            retry = {"Retry-After": str(math.ceil(wait_seconds))}
+            raise self._refused(key, ApiError(429, "rate_limited", "Too many requests with this key", headers=retry))
+        self._count(key.caller.key, "ok")
+        return key.caller
+
+    def _authenticate(self, headers: Mapping[bytes, bytes]) -> Key:
+        presented = _presented(headers)
+        if presented is None:
+            raise self._refused(None, _unauthorized("Expected Authorization: Bearer KEY, or X-API-Key: KEY"))
+        key = self.keyring.find(presented) if self.keyring and len(presented) <= MAX_PRESENTED_BYTES else None
+        if key is None:
+            raise self._refused(None, _unauthorized("The API key is not known"))
+        if self._wall() >= key.expires_at:
+            raise self._refused(key, _unauthorized("The API key has expired"))
+        return key
+
+    def _refused(self, key: Key | None, error: ApiError) -> ApiError:
+        self._count(key.caller.key if key else "", error.code)
+        return error
+
+
+def _presented(headers: Mapping[bytes, bytes]) -> bytes | None:
+    authorization = headers.get(b"authorization", b"")
+    if authorization[: len(_BEARER)].lower() == _BEARER:
+        return authorization[len(_BEARER) :].strip()
+    return headers.get(b"x-api-key")
+
+
+def _unauthorized(message: str) -> ApiError:
+    return ApiError(401, "unauthorized", message, headers={"WWW-Authenticate": 'Bearer realm="localrec"'})
