@@ -45,6 +45,11 @@ class ClientGoneError(Exception):
     """The client closed its connection before the answer."""
 
 
+def overloaded() -> ApiError:
+    """More is asked than can be answered in time."""
+    return ApiError(503, "overloaded", "Too many requests in flight", headers={"Retry-After": "1"})
+
+
 def new_request_id() -> str:
     """16 hexadecimal digits."""
     return secrets.token_hex(8)

@@ -6,13 +6,15 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+from service.gateway.api.schemas import render_shared
 from service.gateway.bundles.follower import SnapshotFollower
 from service.gateway.ranking.recommend import Recommender
-from service.gateway.respond import Responder
+from service.gateway.respond import Ready, Responder, keeps
 from service.gateway.settings import PoolSettings, Settings
 from service.gateway.store.exposures import ExposureLog
 from service.gateway.store.redis_store import RedisStore
 from service.gateway.telemetry import Telemetry
+from service.gateway.traffic.control import TrafficControl, control_traffic
 from service.periodic import cancel_all, every
 from service.workers.pool import WorkerPool
 from service.workers.types import PoolOptions, ReplicaStatus
@@ -31,6 +33,7 @@ class Gateway:
     follower: SnapshotFollower
     responder: Responder
     exposures: ExposureLog
+    traffic: TrafficControl[Ready]
 
     def problems(self) -> list[str]:
         """Why the process is not ready for requests; empty where it is."""
@@ -68,11 +71,13 @@ async def running_gateway(settings: Settings) -> AsyncIterator[Gateway]:
     loops = [
         asyncio.create_task(every(settings.bundle_poll_ms / 1e3, gateway.follower.follow)),
         asyncio.create_task(every(EXPOSURE_INTERVAL_SECONDS, gateway.exposures.write_batch)),
+        asyncio.create_task(every(0, gateway.traffic.admission.beat)),
     ]
     try:
         yield gateway
     finally:
         await cancel_all(loops)
+        await gateway.traffic.cache.close()
         await gateway.follower.close()
         await gateway.exposures.flush()
         for pool in gateway.pools:
@@ -88,8 +93,12 @@ def _build(settings: Settings) -> Gateway:
         store, list(pools.values()), settings.bundle_root, settings.bundle_wait_s, telemetry.bundle_changed
     )
     exposures = ExposureLog(store, settings.exposures_kept, telemetry.exposures)
-    responder = Responder(settings, lambda: follower.snapshot, store, Recommender(pools), exposures, telemetry)
-    telemetry.watch_in_flight(lambda: responder.in_flight)
+    traffic: TrafficControl[Ready] = control_traffic(
+        settings.limits, settings.quality, settings.cache, settings.default_deadline_ms / 1e3, keeps, telemetry
+    )
+    responder = Responder(
+        settings, lambda: follower.snapshot, store, Recommender(pools), exposures, telemetry, traffic, render_shared
+    )
     return Gateway(
         settings=settings,
         telemetry=telemetry,
@@ -98,6 +107,7 @@ def _build(settings: Settings) -> Gateway:
         follower=follower,
         responder=responder,
         exposures=exposures,
+        traffic=traffic,
     )
 
 

@@ -2,21 +2,29 @@
 
 import asyncio
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable
+from contextlib import AbstractAsyncContextManager, nullcontext
+from dataclasses import dataclass, replace
+
+from msgspec import structs
 
 from models.contract.records import Exposure
 from service.gateway.bundles.snapshot import Snapshot
 from service.gateway.errors import ApiError
 from service.gateway.experiments.assignment import assign
+from service.gateway.ranking.effort import SAVING_CODES
 from service.gateway.ranking.recommend import Recommender
+from service.gateway.ranking.settings import LocalPipeline
 from service.gateway.settings import Settings
 from service.gateway.store.exposures import ExposureLog
 from service.gateway.telemetry import Telemetry
+from service.gateway.traffic.cache import CacheOutcome
+from service.gateway.traffic.control import TrafficControl
 from service.gateway.types import (
     Answer,
     Assignment,
     Caller,
+    Effort,
     Known,
     Query,
     Reason,
@@ -25,6 +33,9 @@ from service.gateway.types import (
     StoredUser,
     Trace,
 )
+
+Gate = AbstractAsyncContextManager[object]
+OPEN_GATE: Gate = nullcontext()
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,16 +48,58 @@ class Served:
     snapshot: Snapshot
 
 
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """What equal requests get: ``body`` is the JSON but for request id and timings, ``exposure`` the record."""
+
+    served: Served
+    body: bytes
+    exposure: Exposure
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """All that an answer is made of, and by when. ``gate`` is passed before workers are asked."""
+
+    query: Query
+    known: Known
+    assignment: Assignment
+    snapshot: Snapshot
+    effort: Effort
+    arrived: float
+    patience_seconds: float
+    gate: Gate
+    trace: Trace
+
+    @property
+    def deadline(self) -> float:
+        return self.arrived + self.patience_seconds
+
+    def key(self) -> Hashable:
+        """Equal for jobs whose answers are equal. The user's own events change the version of what is stored."""
+        return (
+            self.query.shape(),
+            self.known.stored.version(),
+            self.snapshot.id,
+            self.assignment.pipeline,
+            self.assignment.variant,
+            tuple(self.assignment.experiments.items()),
+            self.effort,
+        )
+
+
 class Responder:
-    """Admits queries, assigns variants, reads users' state, asks for the answer, and notes what was shown.
+    """Assigns variants, reads users' state, finds or makes the answer, and notes what was shown.
 
     Args:
-        settings: pipelines, experiments and limits.
+        settings: pipelines, experiments and deadlines.
         snapshot: gives the bundle in service, if there is one.
         store: users' state.
         recommender: answers.
         exposures: is told what was shown.
         telemetry: is told what was answered.
+        traffic: what a request may cost, and the answers of a moment ago.
+        render: the JSON body of an answer, but for request id and timings.
     """
 
     def __init__(
@@ -57,6 +110,8 @@ class Responder:
         recommender: Recommender,
         exposures: ExposureLog,
         telemetry: Telemetry,
+        traffic: TrafficControl[Ready],
+        render: Callable[[Served], bytes],
     ) -> None:
         self._settings = settings
         self._snapshot = snapshot
@@ -64,34 +119,80 @@ class Responder:
         self._recommender = recommender
         self._exposures = exposures
         self._telemetry = telemetry
-        self.in_flight = 0
+        self._traffic = traffic
+        self._render = render
 
-    async def respond(self, query: Query, caller: Caller, request_id: str, trace: Trace) -> Served:
-        """Answer a query. Raises ApiError where it is turned away."""
+    async def respond(
+        self, query: Query, caller: Caller, request_id: str, trace: Trace, gate: Gate = OPEN_GATE
+    ) -> Ready:
+        """Answer a query.
+
+        Args:
+            query: what is asked.
+            caller: who asks.
+            request_id: what the exposure log calls it.
+            trace: notes what each stage took.
+            gate: passed before workers are asked; those of a batch share one.
+
+        Raises:
+            ApiError: no bundle is in service.
+        """
         arrived = asyncio.get_running_loop().time()
         snapshot = self._snapshot()  # read once: whatever is switched meanwhile, this request sees one bundle
         if snapshot is None:
             raise ApiError(503, "no_bundle", "No bundle is in service", headers={"Retry-After": "1"})
-        if self.in_flight >= self._settings.in_flight_limit:
-            raise ApiError(503, "overloaded", "Too many requests in flight", headers={"Retry-After": "1"})
-        self.in_flight += 1
-        try:
-            served = await self._answer(query, caller, snapshot, arrived, trace)
-        finally:
-            self.in_flight -= 1
-        self._telemetry.answered(served.answer, served.assignment)
-        self._exposures.put(_exposure(served, request_id))
-        return served
-
-    async def _answer(self, query: Query, caller: Caller, snapshot: Snapshot, arrived: float, trace: Trace) -> Served:
         assignment = assign(self._settings.experiments, query.user_id, self._settings.default_pipeline)
-        pipeline = self._settings.pipelines[assignment.pipeline]
-        deadline_ms = query.deadline_ms or caller.deadline_ms or self._settings.default_deadline_ms
-        deadline = arrived + deadline_ms / 1e3
+        patience = (query.deadline_ms or caller.deadline_ms or self._settings.default_deadline_ms) / 1e3
         with trace.stage("state"):
-            known = await self._read(query.user_id, snapshot.id, deadline)
-        answer = await self._recommender.recommend(query, known, pipeline, snapshot, deadline, trace)
-        return Served(query, answer, assignment, snapshot)
+            known = await self._read(query.user_id, snapshot.id, arrived + patience)
+        effort = self._traffic.quality.effort()
+        job = _Job(query, known, assignment, snapshot, effort, arrived, patience, gate, trace)
+        ready, outcome = await self._answer(job)
+        self._telemetry.cache(outcome)
+        self._telemetry.answered(ready.served.answer, assignment)
+        if outcome in (CacheOutcome.MISS, CacheOutcome.OFF):
+            if not caller.batch:
+                self._observe(job)
+            self._exposures.put(_shown(ready, query, request_id, cached=False))
+        else:
+            self._exposures.put(_shown(ready, query, request_id, cached=True))
+        return ready
+
+    async def _answer(self, job: _Job) -> tuple[Ready, CacheOutcome]:
+        if not (job.query.use_cache and self._traffic.caches) or job.known.reasons:
+            return await self._make(job), CacheOutcome.OFF
+        began, key, cache = time.perf_counter(), job.key(), self._traffic.cache
+        found = cache.find(key, lambda: self._make(_anew(job)))
+        if found is None and not self._asks_models(job):
+            return await cache.make(key, lambda: self._make(job))
+        try:
+            found = found or await cache.share(key, job.patience_seconds, job.deadline, lambda: self._make(job))
+        except TimeoutError:  # what others wait for comes too late here
+            return await self._make(replace(job, effort=replace(job.effort, models=False))), CacheOutcome.OFF
+        if found[1] is not CacheOutcome.MISS:
+            job.trace.note("cache", time.perf_counter() - began)
+        return found
+
+    def _asks_models(self, job: _Job) -> bool:
+        """Whether an answer takes time, and not only the processor's, so that others may ask meanwhile."""
+        return job.effort.models and isinstance(self._settings.pipelines[job.assignment.pipeline], LocalPipeline)
+
+    async def _make(self, job: _Job) -> Ready:
+        pipeline = self._settings.pipelines[job.assignment.pipeline]
+        async with job.gate:
+            answer = await self._recommender.recommend(
+                job.query, job.known, pipeline, job.snapshot, job.deadline, job.trace, job.effort
+            )
+        served = Served(job.query, answer, job.assignment, job.snapshot)
+        return Ready(served, self._render(served), _exposure(served))
+
+    def _observe(self, job: _Job) -> None:
+        """Let quality and limit know what the request took; of its own time, none was spent in workers."""
+        seconds = asyncio.get_running_loop().time() - job.arrived
+        # A caller in a hurry is no sign of pressure, nor is one slow community.
+        usual = max(job.patience_seconds, self._settings.default_deadline_ms / 1e3)
+        self._traffic.quality.observe((seconds - job.trace.straggled) / usual)
+        self._traffic.admission.observe(seconds - job.trace.seconds.get("slowest_call", 0.0))
 
     async def _read(self, user_id: str, bundle_id: str, deadline: float) -> Known:
         try:
@@ -100,15 +201,33 @@ class Responder:
             return Known(StoredUser(), (Reason("redis_unavailable", str(exc), degrades=True),))
 
 
-def _exposure(served: Served, request_id: str) -> Exposure:
+def keeps(ready: Ready) -> bool:
+    """Whether an answer may serve again: not where something failed. Less effort is no failure; the key has it."""
+    return not any(reason.degrades and reason.code not in SAVING_CODES for reason in ready.served.answer.reasons)
+
+
+def _anew(job: _Job) -> _Job:
+    """The same, for nobody in particular, from now on."""
+    return replace(job, arrived=asyncio.get_running_loop().time(), gate=OPEN_GATE, trace=Trace())
+
+
+def _exposure(served: Served) -> Exposure:
+    """The record of an answer, but for what differs between those who get it."""
     selection = served.answer.selection
     return Exposure(
-        request_id=request_id,
+        request_id="",
         user_id=served.query.user_id,
-        timestamp_ms=time.time_ns() // 1_000_000,
+        timestamp_ms=0,
         bundle_id=served.snapshot.id,
         pipeline=served.assignment.pipeline,
         experiments=dict(served.assignment.experiments),
         items=tuple(served.snapshot.catalogue.ids[item] for item in selection.items.tolist()),
         sources=selection.sources,
+    )
+
+
+def _shown(ready: Ready, query: Query, request_id: str, cached: bool) -> Exposure:
+    now_ms = time.time_ns() // 1_000_000
+    return structs.replace(
+        ready.exposure, request_id=request_id, timestamp_ms=now_ms, cached=cached, context=dict(query.context)
     )

@@ -140,12 +140,14 @@ class RecommendResponse(BaseModel):
     timings_ms: dict[str, float]
 
 
-def render(served: Served, request_id: str, timings_ms: dict[str, float]) -> bytes:
-    """JSON of :class:`RecommendResponse`, written directly: to validate our own answer would cost too much."""
+def render_shared(served: Served) -> bytes:
+    """JSON of :class:`RecommendResponse` but for what differs between equal requests, see :func:`complete`.
+
+    Written directly: to validate our own answer would cost too much.
+    """
     assignment = served.assignment
     return orjson.dumps(
         {
-            "request_id": request_id,
             "user_id": served.query.user_id,
             "items": _items(served),
             "model_version": served.snapshot.id,
@@ -153,9 +155,13 @@ def render(served: Served, request_id: str, timings_ms: dict[str, float]) -> byt
             "pipeline": assignment.pipeline,
             "degraded": served.answer.degraded,
             "reasons": [str(reason) for reason in served.answer.reasons],
-            "timings_ms": timings_ms,
         }
     )
+
+
+def complete(shared: bytes, request_id: str, timings_ms: dict[str, float]) -> bytes:
+    """The whole body of an answer."""
+    return b'{"request_id":"%b",%b,"timings_ms":%b}' % (request_id.encode(), shared[1:-1], orjson.dumps(timings_ms))
 
 
 def _items(served: Served) -> list[dict[str, Any]]:

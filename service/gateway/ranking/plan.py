@@ -1,13 +1,15 @@
 """Which worker calls a request makes. Pure."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from models.contract.bundle import GLOBAL_ADAPTER
 from models.contract.selection import GLOBAL_VOTER, FusionSettings
 from models.contract.types import Membership
 from service.gateway.bundles.snapshot import Snapshot
+from service.gateway.ranking.effort import fewer, nearest, savings
 from service.gateway.ranking.settings import LocalPipeline, Pipeline
 from service.gateway.ranking.user import User
+from service.gateway.types import FULL_EFFORT, Effort, Reason
 from service.workers.types import Completion
 
 
@@ -28,19 +30,24 @@ class Plan:
     completion: Completion
     calls: tuple[Call, ...]
     fusion: FusionSettings
+    savings: tuple[Reason, ...] = ()
 
 
-def plan(pipeline: Pipeline, user: User, snapshot: Snapshot) -> Plan | None:
+def plan(pipeline: Pipeline, user: User, snapshot: Snapshot, effort: Effort = FULL_EFFORT) -> Plan | None:
     """One call per community of the user, the nearest first, at most ``max_communities``, and one to a global voter.
+
+    Less effort asks fewer communities, for fewer candidates.
 
     None where there is nobody to ask: the pipeline has no workers, nothing is known of the user, or the user belongs to
     no community and the global adapter has no vote (then the CF model serves, equation 7).
     """
     if not isinstance(pipeline, LocalPipeline) or user.profile is None:
         return None
-    fusion = fusion_settings(pipeline, snapshot)
-    nearest = user.profile.memberships[: pipeline.max_communities]
-    calls = [Call(membership, snapshot.adapter(membership)) for membership in nearest]
+    wanted = fusion_settings(pipeline, snapshot)
+    fusion = replace(wanted, candidates=fewer(wanted.candidates, effort))
+    members = user.profile.memberships[: pipeline.max_communities]
+    asked = nearest(members, effort)
+    calls = [Call(membership, snapshot.adapter(membership)) for membership in asked]
     if fusion.has_vote(GLOBAL_VOTER):
         calls.append(Call(None, GLOBAL_ADAPTER))
     if not calls:
@@ -58,6 +65,7 @@ def plan(pipeline: Pipeline, user: User, snapshot: Snapshot) -> Plan | None:
         ),
         calls=tuple(calls),
         fusion=fusion,
+        savings=savings((len(asked), len(members)), (fusion.candidates, wanted.candidates)),
     )
 
 
