@@ -8,6 +8,7 @@ from starlette.exceptions import HTTPException
 
 from service.gateway import errors
 from service.gateway.api import health
+from service.gateway.api.batch import BATCH_PATH, recommend_batch
 from service.gateway.api.express import Express
 from service.gateway.api.recommend import RECOMMEND_PATH, recommend
 from service.gateway.gateway import Gateway, running_gateway
@@ -24,8 +25,9 @@ def create_app(settings: Settings) -> FastAPI:
 
     app = FastAPI(title="LocalRec", lifespan=lifespan, openapi_url=None)
     # Plain routes: FastAPI's own would read a body before its size is known.
-    app.add_middleware(Express, interactive={RECOMMEND_PATH: recommend}, batch={})
+    app.add_middleware(Express, interactive={RECOMMEND_PATH: recommend}, batch={BATCH_PATH: recommend_batch})
     app.add_route(RECOMMEND_PATH, recommend, methods=["POST"])  # says 405 to other methods
+    app.add_route(BATCH_PATH, recommend_batch, methods=["POST"])
     app.add_route("/healthz", health.healthz, methods=["GET"])
     app.add_route("/readyz", health.readyz, methods=["GET"])
     app.add_route("/metrics", health.metrics, methods=["GET"])

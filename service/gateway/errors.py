@@ -1,12 +1,12 @@
 """Every error that a caller can get, in one JSON shape.
 
-``{"error": {"code", "message", "field"}, "request_id"}``
+``{"error": {"code", "message", "field"}, "request_id"}``; of one request of a batch, ``{"error": {…}, "user_id"}``
 
 | status | code               | when                                                       |
 | ------ | ------------------ | ---------------------------------------------------------- |
 | 404    | not_found          | no such path                                               |
 | 405    | method_not_allowed | another method is expected                                 |
-| 413    | body_too_large     | more than 64 KiB                                           |
+| 413    | body_too_large     | more than 64 KiB, or 1 MiB for a batch                     |
 | 422    | invalid_json       | the body is no JSON                                        |
 | 422    | invalid_request    | a field is missing, unknown, of a wrong type, out of range |
 | 500    | internal           | a bug; the log has it                                      |
@@ -50,6 +50,11 @@ def overloaded() -> ApiError:
     return ApiError(503, "overloaded", "Too many requests in flight", headers={"Retry-After": "1"})
 
 
+def internal_error() -> ApiError:
+    """A bug."""
+    return ApiError(500, "internal", "Internal error")
+
+
 def new_request_id() -> str:
     """16 hexadecimal digits."""
     return secrets.token_hex(8)
@@ -65,11 +70,12 @@ def invalid_request(exc: ValidationError) -> ApiError:
 
 def error_response(error: ApiError, request_id: str) -> Response:
     """The one error shape."""
-    body = {
-        "error": {"code": error.code, "message": error.message, "field": error.field},
-        "request_id": request_id,
-    }
-    return json_response(body, error.status, error.headers)
+    return json_response({"error": error_fields(error), "request_id": request_id}, error.status, error.headers)
+
+
+def error_fields(error: ApiError) -> dict[str, str | None]:
+    """What is said of an error."""
+    return {"code": error.code, "message": error.message, "field": error.field}
 
 
 async def on_http_exception(_: Request, exc: Exception) -> Response:
@@ -84,4 +90,4 @@ async def on_http_exception(_: Request, exc: Exception) -> Response:
 
 async def on_bug(_: Request, __: Exception) -> Response:
     """Anything that nobody foresaw. The server logs the traceback."""
-    return error_response(ApiError(500, "internal", "Internal error"), new_request_id())
+    return error_response(internal_error(), new_request_id())

@@ -15,6 +15,7 @@ from service.gateway.store.exposures import ExposureLog
 from service.gateway.store.redis_store import RedisStore
 from service.gateway.telemetry import Telemetry
 from service.gateway.traffic.control import TrafficControl, control_traffic
+from service.gateway.traffic.warmup import warm_up
 from service.periodic import cancel_all, every
 from service.workers.pool import WorkerPool
 from service.workers.types import PoolOptions, ReplicaStatus
@@ -89,15 +90,21 @@ def _build(settings: Settings) -> Gateway:
     telemetry = Telemetry()
     store = RedisStore(settings.redis_url, settings.redis_timeout_ms / 1e3)
     pools = {pool.name: WorkerPool(_options(pool, settings), telemetry) for pool in settings.pools}
+    recommender = Recommender(pools)
     follower = SnapshotFollower(
-        store, list(pools.values()), settings.bundle_root, settings.bundle_wait_s, telemetry.bundle_changed
+        store,
+        list(pools.values()),
+        settings.bundle_root,
+        settings.bundle_wait_s,
+        telemetry.bundle_changed,
+        lambda snapshot: warm_up(recommender, settings.pipelines.values(), snapshot),
     )
     exposures = ExposureLog(store, settings.exposures_kept, telemetry.exposures)
     traffic: TrafficControl[Ready] = control_traffic(
         settings.limits, settings.quality, settings.cache, settings.default_deadline_ms / 1e3, keeps, telemetry
     )
     responder = Responder(
-        settings, lambda: follower.snapshot, store, Recommender(pools), exposures, telemetry, traffic, render_shared
+        settings, lambda: follower.snapshot, store, recommender, exposures, telemetry, traffic, render_shared
     )
     return Gateway(
         settings=settings,

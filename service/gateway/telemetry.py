@@ -185,6 +185,10 @@ class Telemetry:
     def request_ended(self, labels: RequestLabels, seconds: float, trace: Trace) -> None:
         """Observe a request, however it ended."""
         self._requests[labels].observe(seconds)
+        self.stages_ended(trace)
+
+    def stages_ended(self, trace: Trace) -> None:
+        """Observe the stages of a request, or of one of a batch."""
         for stage, taken in trace.seconds.items():
             self._stages[(stage,)].observe(taken)
 

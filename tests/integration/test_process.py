@@ -36,7 +36,8 @@ def gateway_process(
     config = directory / "gateway.toml"
     config.write_text(
         f'redis_url = "{redis_url}"\nbundle_root = "{bundle.directory.parent}"\ndefault_pipeline = "local"\n'
-        f'default_deadline_ms = 2000\n[[pools]]\nname = "w"\nurls = ["{url}"]\nprobe_interval_ms = 50\n'
+        f"default_deadline_ms = 2000\n[cache]\nttl_ms = 0\n"
+        f'[[pools]]\nname = "w"\nurls = ["{url}"]\nprobe_interval_ms = 50\n'
         '[pipelines.local]\nkind = "local"\npool = "w"\n'
     )
     port = free_port()

@@ -43,7 +43,7 @@ async def recommend(request: Request) -> Response:
 async def _respond(gateway: Gateway, request: Request, request_id: str, trace: Trace) -> Ready:
     admission = gateway.traffic.admission
     body = await read_body(request.receive)  # not yet counted: who sends slowly takes nobody's place
-    admission.enter(batch=False)
+    admission.enter(1, batch=False)
     try:
         query = parse(body)
         with ClientWatch(request.receive):

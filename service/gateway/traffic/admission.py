@@ -40,22 +40,22 @@ class Admission:
         self._shed("batch" if batch else "interactive")
         return True
 
-    def enter(self, batch: bool) -> None:
-        """Let one in; it has to :meth:`leave`. Raises ApiError where it is one too many."""
+    def enter(self, weight: int, batch: bool) -> None:
+        """Let one in that is as much work as ``weight`` requests; it has to :meth:`leave`.
+
+        Raises:
+            ApiError: there is room for none. Where there is for one, the weight may go beyond it.
+        """
         if self.turns_away(batch):
             raise overloaded()
-        self.add(1, batch)
-
-    def add(self, count: int, batch: bool) -> None:
-        """One that is inside turns out to be as heavy as ``count`` more."""
-        self.in_flight += count
-        self._batches += count if batch else 0
+        self.in_flight += weight
+        self._batches += weight if batch else 0
         self._limit.entered(self.in_flight)
 
-    def leave(self, count: int, batch: bool) -> None:
-        """As much as was let in goes."""
-        self.in_flight -= count
-        self._batches -= count if batch else 0
+    def leave(self, weight: int, batch: bool) -> None:
+        """What was let in goes."""
+        self.in_flight -= weight
+        self._batches -= weight if batch else 0
 
     def observe(self, seconds: float) -> None:
         """A request was answered; ``seconds`` of it were our own."""
