@@ -45,7 +45,7 @@ class FilterBody(BaseModel):
 
 
 class RecommendRequest(BaseModel):
-    """Body of ``POST /recommend``."""
+    """Body of ``POST /recommend``. Empty defaults are made, not copied: copies were most of what reading it cost."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -55,15 +55,19 @@ class RecommendRequest(BaseModel):
         default=None, max_length=MAX_HISTORY, description="item ids, oldest first; replaces the stored history"
     )
     context: dict[AttributeName, Text | Number | bool] = Field(
-        default={}, max_length=MAX_ATTRIBUTES, description="device, page, locale, …: written to the exposure log"
+        default_factory=dict,
+        max_length=MAX_ATTRIBUTES,
+        description="device, page, locale, …: written to the exposure log",
     )
-    exclude_items: list[Id] = Field(default=[], max_length=MAX_HISTORY, description="never show these")
+    exclude_items: list[Id] = Field(default_factory=list, max_length=MAX_HISTORY, description="never show these")
     exclude_seen: bool = Field(default=True, description="never show what the user has seen")
     candidates: list[Id] | None = Field(
         default=None, min_length=1, max_length=MAX_HISTORY, description="rank only these"
     )
     filters: dict[AttributeName, list[Text] | FilterBody] = Field(
-        default={}, max_length=MAX_ATTRIBUTES, description="by attribute: allowed values, or any_of, none_of, min, max"
+        default_factory=dict,
+        max_length=MAX_ATTRIBUTES,
+        description="by attribute: allowed values, or any_of, none_of, min, max",
     )
     strict_filters: bool = Field(
         default=True, description="false: where too few ranked items pass, popular ones that pass fill the list up"
@@ -72,7 +76,7 @@ class RecommendRequest(BaseModel):
         default=0.0, ge=0, le=1, allow_inf_nan=False, description="0: the models' order; 1: as different as can be"
     )
     max_per: dict[AttributeName, Annotated[int, Field(ge=1, le=100)]] = Field(
-        default={}, max_length=MAX_ATTRIBUTES, description="items of one value of an attribute, at most"
+        default_factory=dict, max_length=MAX_ATTRIBUTES, description="items of one value of an attribute, at most"
     )
     deadline_ms: int | None = Field(
         default=None, ge=1, le=MAX_DEADLINE_MS, description="default: the service's setting"

@@ -103,12 +103,9 @@ class RedisStore:
                 answer.set_result(value)
 
     async def _mget(self, batch: list[_Waiting]) -> list[list[bytes | None]]:
-        if len(batch) == 1:
-            return [cast("list[bytes | None]", await self._redis.mget(batch[0][0]))]
-        pipeline = self._redis.pipeline(transaction=False)
-        for keys, _ in batch:
-            pipeline.mget(keys)
-        return cast("list[list[bytes | None]]", await pipeline.execute())
+        """One command for all: a pipeline of one each costs the client twice as much."""
+        values = iter(cast("list[bytes | None]", await self._redis.mget([key for keys, _ in batch for key in keys])))
+        return [[next(values) for _ in keys] for keys, _ in batch]
 
     async def _guard(self, command: Callable[[], Awaitable[T]], until: float) -> T:
         try:
