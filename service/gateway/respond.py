@@ -36,6 +36,7 @@ from service.gateway.types import (
 
 Gate = AbstractAsyncContextManager[object]
 OPEN_GATE: Gate = nullcontext()
+MAX_KEPT_BYTES = 16 * 1024  # long lists that are explained are rare, and would crowd the others out
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,7 +204,9 @@ class Responder:
 
 def keeps(ready: Ready) -> bool:
     """Whether an answer may serve again: not where something failed. Less effort is no failure; the key has it."""
-    return not any(reason.degrades and reason.code not in SAVING_CODES for reason in ready.served.answer.reasons)
+    return len(ready.body) <= MAX_KEPT_BYTES and not any(
+        reason.degrades and reason.code not in SAVING_CODES for reason in ready.served.answer.reasons
+    )
 
 
 def _anew(job: _Job) -> _Job:

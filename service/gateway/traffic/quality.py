@@ -11,8 +11,9 @@ import numpy as np
 from service.gateway.traffic.settings import QualitySettings
 from service.gateway.types import FULL_EFFORT, Effort
 
-INTERVAL_SECONDS = 0.5  # between two decisions; each looks at what came since the last
-MIN_SAMPLES = 20  # fewer say nothing of a percentile; the factor then recovers
+INTERVAL_SECONDS = 0.5  # between two decisions, at least; each looks at what came since the last
+MIN_SAMPLES = 20  # fewer say nothing of a percentile: more are waited for,
+PATIENCE_SECONDS = 2.0  # but no longer than this; the factor then recovers
 DECREASE = 0.7
 INCREASE = 0.05
 CALM = 0.75  # of the target: below it the factor rises, between both it stays
@@ -47,14 +48,15 @@ class QualityFactor:
     def effort(self) -> Effort:
         """What the next request may cost."""
         now = self._clock()
-        if now - self._decided >= INTERVAL_SECONDS and self._settings.enabled:
-            self._decide(now)
+        waited = now - self._decided
+        enough = len(self._shares) >= MIN_SAMPLES or waited >= PATIENCE_SECONDS
+        if waited >= INTERVAL_SECONDS and enough and self._settings.enabled:
+            self._decided = now
+            self._decide(waited / INTERVAL_SECONDS)
             self._effort = effort_at(self.value)
         return self._effort
 
-    def _decide(self, now: float) -> None:
-        intervals = (now - self._decided) / INTERVAL_SECONDS
-        self._decided = now
+    def _decide(self, intervals: float) -> None:
         shares, self._shares = self._shares, []
         tail = np.percentile(shares, self._settings.percentile) if len(shares) >= MIN_SAMPLES else 0.0
         if tail > self._settings.target:

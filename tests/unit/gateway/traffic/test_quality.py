@@ -4,7 +4,14 @@ from itertools import pairwise
 
 import pytest
 
-from service.gateway.traffic.quality import INTERVAL_SECONDS, LOWEST, MIN_SAMPLES, QualityFactor, effort_at
+from service.gateway.traffic.quality import (
+    INTERVAL_SECONDS,
+    LOWEST,
+    MIN_SAMPLES,
+    PATIENCE_SECONDS,
+    QualityFactor,
+    effort_at,
+)
 from service.gateway.traffic.settings import QualitySettings
 from service.gateway.types import FULL_EFFORT, Effort
 
@@ -60,10 +67,19 @@ def test_old_pressure_is_forgotten_and_few_requests_are_no_pressure():
     world.interval(*[0.9] * 40)
     before = world.factor.value
     world.interval(*[1.0] * (MIN_SAMPLES - 1))
+    assert world.factor.value == before
+    world.now += PATIENCE_SECONDS
+    world.factor.effort()
     assert world.factor.value > before
     world.now += 60
     world.factor.effort()
     assert world.factor.value == 1.0
+
+
+def test_a_little_traffic_decides_when_enough_has_come():
+    world = World()
+    assert world.interval(*[1.0] * (MIN_SAMPLES // 2)) == FULL_EFFORT
+    assert world.interval(*[1.0] * (MIN_SAMPLES // 2)) != FULL_EFFORT
 
 
 def test_between_decisions_the_effort_is_the_same():
