@@ -1,6 +1,5 @@
-"""The way past FastAPI for the paths that carry the load, and the first place where a request can be turned away."""
+"""The way past the router for the paths that carry the load, and the first place where one can be turned away."""
 
-import logging
 from collections.abc import Awaitable, Callable, Mapping
 
 from starlette.requests import Request
@@ -8,16 +7,14 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service.gateway.api.reply import JsonReply
-from service.gateway.errors import error_response, internal_error, new_request_id, overloaded
+from service.gateway.errors import new_request_id, overloaded
 from service.gateway.gateway import Gateway
-
-logger = logging.getLogger(__name__)
 
 Handler = Callable[[Request], Awaitable[Response]]
 
 
 class Express:
-    """An ASGI application around another, whose layers cost 40 µs of a 200 µs request: ``POST`` to some paths has none.
+    """ASGI middleware that takes ``POST`` to some paths past the router and its layers: 25 µs of a 200 µs request.
 
     Args:
         app: everything else.
@@ -38,16 +35,8 @@ class Express:
         handler, batch = known
         gateway: Gateway = scope["state"]["gateway"]
         turned_away = gateway.traffic.admission.turns_away(batch)
-        response = _overloaded() if turned_away else await _handle(handler, Request(scope, receive))
+        response = _overloaded() if turned_away else await handler(Request(scope, receive))
         await response(scope, receive, send)
-
-
-async def _handle(handler: Handler, request: Request) -> Response:
-    try:
-        return await handler(request)
-    except Exception:
-        logger.exception("%s failed", request.url.path)
-        return error_response(internal_error(), new_request_id())
 
 
 def _overloaded() -> Response:

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models.contract.fusion import FusionMethod
-from models.contract.selection import FusionSettings, Voter, among, ballots, fuse_voters, select, without
+from models.contract.selection import FusionSettings, Voter, ballots, fuse_voters, select, without
 from models.contract.types import Ints, Membership, RankedList, item_numbers
 
 NOTHING = item_numbers([])
@@ -158,11 +158,3 @@ class TestSelect:
         servable = list(dict.fromkeys(i for items in [own, *fallbacks] for i in items if i not in excluded))
         assert chosen.items.tolist() == servable[:n]  # first come, first served is also the order of the sources
         assert len(chosen.sources) == len(chosen.scores) == len(chosen.items)
-
-
-NUMBERS = st.lists(st.integers(0, 30), max_size=20).map(item_numbers)
-
-
-@given(NUMBERS, NUMBERS)
-def test_among_is_numpys(items: Ints, others: Ints):
-    assert among(items, others).tolist() == np.isin(items, others).tolist()
