@@ -155,6 +155,19 @@ def test_who_waits_with_others_leaves_at_the_own_deadline(caching: RunningGatewa
     patient.join()
 
 
+def test_where_many_are_turned_away_the_fan_out_narrows(published: Bundle, stub: StubProcess, configure):
+    with running_gateway(configure(stub.url, limits={"min": 1, "max": 1})) as gateway:
+        gateway.wait_ready()
+        stub.order(delay_seconds=1.0)
+        slow = threading.Thread(target=gateway.recommend)
+        slow.start()
+        wait_until(lambda: gateway.metric("localrec_requests_in_flight") == 1)
+        assert {gateway.post({"user_id": "u1"}).status for _ in range(30)} == {503}
+        slow.join()
+        gateway.recommend("u1")
+        assert gateway.metric("localrec_quality_factor ") < 1
+
+
 def test_under_pressure_less_is_done_and_said(published: Bundle, stub: StubProcess, configure):
     settings = configure(stub.url, quality={"percentile": 50, "target": 0.01}, default_deadline_ms=1_000)
     with running_gateway(settings) as gateway:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from enum import StrEnum
 
 from service.gateway.errors import overloaded
 from service.gateway.traffic.limiter import GradientLimit
@@ -10,16 +11,23 @@ BEAT_SECONDS = 0.05
 FADING = 0.8  # of a lateness, each beat: one that comes and goes is noticed
 
 
+class Priority(StrEnum):
+    """Classes of requests: people who wait come before batches."""
+
+    INTERACTIVE = "interactive"
+    BATCH = "batch"
+
+
 class Admission:
-    """Counts who is inside, people who wait before batches.
+    """Counts who is inside.
 
     Args:
         limit: how many may be inside.
         batch_share: the part of it that batches may use.
-        shed: told of the class of each request that is turned away, ``interactive`` or ``batch``.
+        shed: told of the class of each request that is turned away.
     """
 
-    def __init__(self, limit: GradientLimit, batch_share: float, shed: Callable[[str], None]) -> None:
+    def __init__(self, limit: GradientLimit, batch_share: float, shed: Callable[[Priority], None]) -> None:
         self._limit = limit
         self._batch_share = batch_share
         self._shed = shed
@@ -37,7 +45,7 @@ class Admission:
         most = self._limit.value
         if self.in_flight < most and not (batch and self._batches >= max(1.0, most * self._batch_share)):
             return False
-        self._shed("batch" if batch else "interactive")
+        self._shed(Priority.BATCH if batch else Priority.INTERACTIVE)
         return True
 
     def enter(self, weight: int, batch: bool) -> None:

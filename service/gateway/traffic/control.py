@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from service.gateway.telemetry import Telemetry
-from service.gateway.traffic.admission import Admission
+from service.gateway.traffic.admission import Admission, Priority
 from service.gateway.traffic.cache import AnswerCache
 from service.gateway.traffic.entries import Entries
 from service.gateway.traffic.limiter import GradientLimit
@@ -44,8 +44,14 @@ def control_traffic(
         telemetry: shows what they do.
     """
     clock = asyncio.get_running_loop().time
-    admission = Admission(GradientLimit(limits, deadline_seconds), limits.batch_share, telemetry.shed)
     factor = QualityFactor(quality, clock)
+
+    def shed(priority: Priority) -> None:
+        telemetry.shed(priority)
+        if priority is Priority.INTERACTIVE:
+            factor.turned_away()
+
+    admission = Admission(GradientLimit(limits, deadline_seconds), limits.batch_share, shed)
     entries: Entries[V] = Entries(cache, clock, random.random)
     telemetry.watch_traffic(
         in_flight=lambda: admission.in_flight,

@@ -20,7 +20,7 @@ LONG_WINDOWS = 600.0  # of the exponential average
 WARM_UP_WINDOWS = 10
 DRIFT_DECAY = 0.95  # of a long-term latency that is more than twice the present one
 MIN_SAMPLES = 10  # of a window
-SMALL, LARGE = 0.1, 0.5  # of the deadline
+SMALL, LARGE = 0.2, 0.35  # of the deadline
 
 
 class GradientLimit:

@@ -21,6 +21,7 @@ LOWEST = 0.1
 LEVELS = 16  # few, because answers of unequal effort share no cache entry
 NARROWEST, NO_MODELS = 0.5, 0.2  # factors at which one community is left, and none
 FEWEST_CANDIDATES = 0.25
+TURNED_AWAY = 2.0  # of its deadline is what such a request counts as
 CAPACITY = 2_000  # samples of one interval that count
 
 
@@ -44,6 +45,10 @@ class QualityFactor:
         """Take note of a request that took this share of its deadline."""
         if len(self._shares) < CAPACITY:
             self._shares.append(share)
+
+    def turned_away(self) -> None:
+        """Take note of a request that was not answered at all: so the fan-out narrows before many are."""
+        self.observe(TURNED_AWAY)
 
     def effort(self) -> Effort:
         """What the next request may cost."""

@@ -91,6 +91,16 @@ def test_between_decisions_the_effort_is_the_same():
     assert world.factor.effort() != FULL_EFFORT
 
 
+def test_who_was_turned_away_was_not_in_time():
+    world = World()
+    for _ in range(4):
+        world.factor.turned_away()
+    assert world.interval(*[0.1] * 96) == FULL_EFFORT
+    for _ in range(6):
+        world.factor.turned_away()
+    assert world.interval(*[0.1] * 94).width < 1
+
+
 def test_disabled_it_does_nothing():
     assert World(enabled=False).interval(*[5.0] * 100) == FULL_EFFORT
 
