@@ -41,10 +41,11 @@ def test_answers_are_those_of_single_requests_in_their_order(gateway: RunningGat
 
 def test_what_is_wrong_with_one_is_that_ones_error(gateway: RunningGateway):
     bad = [{"user_id": "u1", "n": 0}, {"n": 3}, "u2", {"user_id": 7}, {"user_id": "u3", "surprise": 1}]
+    bad.append({"user_id": "x" * 257})
     first, *middle, last = batch_of(gateway, {"user_id": "u0"}, *bad, {"user_id": "u4"})
     assert (first["user_id"], last["user_id"]) == ("u0", "u4")
-    assert [outcome["user_id"] for outcome in middle] == ["u1", None, None, None, "u3"]
-    assert [outcome["error"]["field"] for outcome in middle] == ["n", "user_id", None, "user_id", "surprise"]
+    assert [outcome["user_id"] for outcome in middle] == ["u1", None, None, None, "u3", None]
+    assert [outcome["error"]["field"] for outcome in middle] == ["n", "user_id", None, "user_id", "surprise", "user_id"]
     assert {outcome["error"]["code"] for outcome in middle} == {"invalid_request"}
 
 

@@ -30,6 +30,7 @@ from service.gateway.gateway import Gateway
 from service.gateway.respond import Gate
 from service.gateway.tables import MAX_DEADLINE_MS
 from service.gateway.telemetry import RequestLabels
+from service.gateway.traffic.turnstile import Turnstile
 from service.gateway.types import Caller, Trace
 
 logger = logging.getLogger(__name__)
@@ -48,7 +49,7 @@ class _Body(msgspec.Struct, forbid_unknown_fields=True):
 class _Named(msgspec.Struct):
     """What is read of a request that is refused."""
 
-    user_id: str | None = None
+    user_id: Annotated[str, msgspec.Meta(max_length=256)] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +107,7 @@ async def _answers(gateway: Gateway, request: Request) -> list[bytes]:
     deadline_ms = min(round(settings.default_deadline_ms * settings.batch.deadline_factor), MAX_DEADLINE_MS)
     admission.enter(weight, batch=True)
     try:
-        gate = asyncio.Semaphore(settings.batch.parallel)
+        gate = Turnstile(settings.batch.parallel)
         with ClientWatch(request.receive):
             return await _Batch(gateway, Caller(deadline_ms=deadline_ms, batch=True), gate).answer(bodies)
     finally:
