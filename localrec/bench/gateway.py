@@ -133,6 +133,7 @@ def _gateway(redis_url: str, bundle: Path, worker_port: int | None) -> Iterator[
     """A gateway process: pipeline ``local`` where there is a worker, else ``cf``."""
     port = free_port()
     settings: dict[str, Any] = {"redis_url": redis_url, "bundle_root": str(bundle.parent), "default_deadline_ms": 1_000}
+    settings["cache"] = {"ttl_ms": 0}  # what answers cost is measured
     if worker_port is not None:
         settings["pools"] = [{"name": "stub", "urls": [f"http://127.0.0.1:{worker_port}"]}]
         settings["pipelines"] = {"local": {"kind": "local", "pool": "stub"}}

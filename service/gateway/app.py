@@ -9,7 +9,9 @@ from starlette.exceptions import HTTPException
 from service.gateway import errors
 from service.gateway.api import admin, events, health, items, users
 from service.gateway.api.access import guard
-from service.gateway.api.recommend import RECOMMEND_PATH, RecommendFirst, recommend
+from service.gateway.api.batch import BATCH_PATH, recommend_batch
+from service.gateway.api.express import Express
+from service.gateway.api.recommend import RECOMMEND_PATH, recommend
 from service.gateway.experiments.file import ExperimentsLoader
 from service.gateway.gateway import Gateway, running_gateway
 from service.gateway.server import server_config, serving_beside
@@ -35,11 +37,12 @@ def create_app(settings: Settings) -> FastAPI:
 
     app = FastAPI(title="LocalRec", lifespan=lifespan, openapi_url=None)
     # Plain routes: FastAPI's own would read a body before its size is known.
-    app.add_middleware(RecommendFirst)
+    app.add_middleware(Express, interactive={RECOMMEND_PATH: recommend}, batch={BATCH_PATH: recommend_batch})
     app.add_route(RECOMMEND_PATH, recommend, methods=["POST"])  # says 405 to other methods
     app.add_route(items.SIMILAR_PATH, items.similar, methods=["GET"])
     app.add_route(events.EVENTS_PATH, events.events, methods=["POST"])
     app.add_route(users.USERS_PATH, users.user, methods=["GET", "DELETE"])
+    app.add_route(BATCH_PATH, recommend_batch, methods=["POST"])
     app.add_route("/healthz", health.healthz, methods=["GET"])
     app.add_route("/readyz", health.readyz, methods=["GET"])
     app.add_route("/metrics", health.metrics, methods=["GET"])

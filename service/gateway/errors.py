@@ -1,6 +1,6 @@
 """Every error that a caller can get, in one JSON shape.
 
-``{"error": {"code", "message", "field"}, "request_id"}``
+``{"error": {"code", "message", "field"}, "request_id"}``; of one request of a batch, ``{"error": {…}, "user_id"}``
 
 | status | code               | when                                                       |
 | ------ | ------------------ | ---------------------------------------------------------- |
@@ -14,7 +14,7 @@
 | 408    | header_timeout     | the head of the request took too long                      |
 | 408    | body_timeout       | the body took too long                                     |
 | 409    | bad_bundle         | the bundle cannot be served; the pointer stays             |
-| 413    | body_too_large     | more than 64 KiB, of events more than 512 KiB              |
+| 413    | body_too_large     | more than 64 KiB, events 512 KiB, a batch 1 MiB            |
 | 414    | uri_too_long       | path and query exceed 2 KiB                                |
 | 415    | encoded_body       | the body is compressed                                     |
 | 422    | invalid_json       | the body is no JSON, or ambiguous: a key twice, NaN, …     |
@@ -59,6 +59,16 @@ class ClientGoneError(Exception):
     """The client closed its connection before the answer."""
 
 
+def overloaded() -> ApiError:
+    """More is asked than can be answered in time."""
+    return ApiError(503, "overloaded", "Too many requests in flight", headers={"Retry-After": "1"})
+
+
+def internal_error() -> ApiError:
+    """A bug."""
+    return ApiError(500, "internal", "Internal error")
+
+
 def new_request_id() -> str:
     """16 hexadecimal digits."""
     return secrets.token_hex(8)
@@ -74,11 +84,12 @@ def invalid_request(exc: ValidationError) -> ApiError:
 
 def error_response(error: ApiError, request_id: str) -> Response:
     """The one error shape."""
-    body = {
-        "error": {"code": error.code, "message": error.message, "field": error.field},
-        "request_id": request_id,
-    }
-    return json_response(body, error.status, error.headers)
+    return json_response({"error": error_fields(error), "request_id": request_id}, error.status, error.headers)
+
+
+def error_fields(error: ApiError) -> dict[str, str | None]:
+    """What is said of an error."""
+    return {"code": error.code, "message": error.message, "field": error.field}
 
 
 async def on_http_exception(_: Request, exc: Exception) -> Response:
@@ -105,4 +116,4 @@ async def on_store_silent(_: Request, exc: Exception) -> Response:
 
 async def on_bug(_: Request, __: Exception) -> Response:
     """Anything that nobody foresaw. The server logs the traceback."""
-    return error_response(ApiError(500, "internal", "Internal error"), new_request_id())
+    return error_response(internal_error(), new_request_id())

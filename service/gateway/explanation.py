@@ -41,7 +41,7 @@ class NotAsked:
     name: str
     community: int
     affinity: float
-    why: Literal["max_communities"]
+    why: Literal["max_communities", "quality"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,12 +8,13 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from service.gateway.api.schemas import render_shared
 from service.gateway.bundles.follower import SnapshotFollower
 from service.gateway.experiments.assignment import Experiments
 from service.gateway.experiments.file import ExperimentsFollower, ExperimentsLoader
 from service.gateway.experiments.shadow import Shadows
 from service.gateway.ranking.recommend import Recommender
-from service.gateway.respond import Responder
+from service.gateway.respond import Ready, Responder, keeps
 from service.gateway.security.access import Access
 from service.gateway.security.keys_file import KeysFile, load_keyring
 from service.gateway.settings import PoolSettings, Settings
@@ -24,6 +25,9 @@ from service.gateway.store.operations import Operations
 from service.gateway.store.redis_store import RedisStore
 from service.gateway.store.users import UserStore
 from service.gateway.telemetry import Telemetry
+from service.gateway.traffic.control import TrafficControl, control_traffic
+from service.gateway.traffic.warmup import warm_up
+from service.gateway.types import FULL_EFFORT
 from service.periodic import cancel_all, every
 from service.workers.pool import WorkerPool
 from service.workers.types import PoolOptions, ReplicaStatus
@@ -31,7 +35,6 @@ from service.workers.types import PoolOptions, ReplicaStatus
 logger = logging.getLogger(__name__)
 
 EXPOSURE_INTERVAL_SECONDS = 0.01
-SHADOWS_UP_TO = 0.5  # of the requests that may be in flight; beyond that the capacity is theirs
 KEYS_INTERVAL_SECONDS = 1.0
 
 
@@ -54,6 +57,7 @@ class Gateway:
     operations: Operations
     access: Access
     keys_file: KeysFile | None
+    traffic: TrafficControl[Ready]
 
     def problems(self) -> list[str]:
         """Why the process is not ready for requests; empty where it is."""
@@ -100,6 +104,7 @@ async def running_gateway(
         asyncio.create_task(every(settings.bundle_poll_ms / 1e3, gateway.follower.follow)),
         asyncio.create_task(every(settings.bundle_poll_ms / 1e3, gateway.availability.follow)),
         asyncio.create_task(every(EXPOSURE_INTERVAL_SECONDS, gateway.exposures.write_batch)),
+        asyncio.create_task(every(0, gateway.traffic.admission.beat)),
     ]
     if settings.experiments_file:
         poll = every(settings.experiments_poll_ms / 1e3, gateway.experiments.follow)
@@ -110,6 +115,7 @@ async def running_gateway(
         yield gateway
     finally:
         await cancel_all(loops)
+        await gateway.traffic.cache.close()
         await gateway.follower.close()
         await gateway.shadows.close()
         await gateway.exposures.flush()
@@ -123,33 +129,43 @@ def _build(settings: Settings, loader: ExperimentsLoader, first: Experiments) ->
     access, keys_file = _access(settings.security.keys_file, telemetry)  # may raise: before anything is open
     store = RedisStore(settings.redis_url, settings.redis_timeout_ms / 1e3)
     pools = {pool.name: WorkerPool(_options(pool, settings), telemetry) for pool in settings.pools}
-    follower = SnapshotFollower(
-        store, list(pools.values()), settings.bundle_root, settings.bundle_wait_s, telemetry.bundle_changed
-    )
-    exposures = ExposureLog(store, settings.exposures_kept, telemetry.exposures, settings.rotating())
     operations = Operations(store)
     availability = AvailabilityFollower(operations, telemetry.items_hidden)
-    experiments = ExperimentsFollower(loader, first, telemetry.experiments_changed)
     recommender = Recommender(pools, lambda: availability.hidden)
+    follower = SnapshotFollower(
+        store,
+        list(pools.values()),
+        settings.bundle_root,
+        settings.bundle_wait_s,
+        telemetry.bundle_changed,
+        lambda snapshot: warm_up(recommender, settings.pipelines.values(), snapshot),
+    )
+    exposures = ExposureLog(store, settings.exposures_kept, telemetry.exposures, settings.rotating())
+    experiments = ExperimentsFollower(loader, first, telemetry.experiments_changed)
+    traffic: TrafficControl[Ready] = control_traffic(
+        settings.limits, settings.quality, settings.cache, settings.default_deadline_ms / 1e3, keeps, telemetry
+    )
     shadows = Shadows(
         recommender,
         exposures.put,
         telemetry.shadow_ended,
         settings.default_deadline_ms,
         lambda: experiments.current.file.shadow_limit,
-        lambda: responder.in_flight > settings.in_flight_limit * SHADOWS_UP_TO,
+        lambda: traffic.quality.effort() != FULL_EFFORT,
     )
     responder = Responder(
         settings,
         lambda: follower.snapshot,
         lambda: experiments.current,
+        lambda: availability.hidden,
         store,
         recommender,
         exposures,
         shadows,
         telemetry,
+        traffic,
+        render_shared,
     )
-    telemetry.watch_in_flight(lambda: responder.in_flight)
     return Gateway(
         settings=settings,
         telemetry=telemetry,
@@ -166,6 +182,7 @@ def _build(settings: Settings, loader: ExperimentsLoader, first: Experiments) ->
         operations=operations,
         access=access,
         keys_file=keys_file,
+        traffic=traffic,
     )
 
 

@@ -2,7 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -12,14 +13,19 @@ from service.gateway.experiments.assignment import Experiments
 from service.gateway.experiments.exposure import Record
 from service.gateway.experiments.override import OVERRIDE_HEADER, OverrideError
 from service.gateway.experiments.shadow import Shadows
+from service.gateway.ranking.effort import SAVING_CODES
 from service.gateway.ranking.recommend import Recommender
+from service.gateway.ranking.settings import LocalPipeline
 from service.gateway.settings import Settings
 from service.gateway.store.exposures import ExposureLog
 from service.gateway.telemetry import Telemetry
+from service.gateway.traffic.cache import CacheOutcome
+from service.gateway.traffic.control import TrafficControl
 from service.gateway.types import (
     Answer,
     Assignment,
     Caller,
+    Effort,
     Known,
     Query,
     Reason,
@@ -28,6 +34,10 @@ from service.gateway.types import (
     StoredUser,
     Trace,
 )
+
+Gate = AbstractAsyncContextManager[object]
+OPEN_GATE: Gate = nullcontext()
+MAX_KEPT_BYTES = 16 * 1024  # long lists that are explained are rare, and would crowd the others out
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,18 +50,61 @@ class Served:
     snapshot: Snapshot
 
 
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """What equal requests get: ``body`` is the JSON but for request id and timings, ``record`` goes to the log."""
+
+    served: Served
+    body: bytes
+    record: Record
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """All that an answer is made of, and by when. ``gate`` is passed before workers are asked."""
+
+    query: Query
+    known: Known
+    assignment: Assignment
+    snapshot: Snapshot
+    effort: Effort
+    hidden: frozenset[str]
+    arrived: float
+    patience_seconds: float
+    gate: Gate
+    trace: Trace
+
+    @property
+    def deadline(self) -> float:
+        return self.arrived + self.patience_seconds
+
+    def key(self) -> Hashable:
+        """Equal for jobs whose answers are equal. The user's own events change the version of what is stored."""
+        return (
+            self.query.shape(),
+            self.known.stored.version(),
+            self.snapshot.id,
+            self.assignment,  # one object for all who got the same from one experiments file
+            self.effort,
+            self.hidden,
+        )
+
+
 class Responder:
-    """Admits queries, assigns variants, reads users' state, asks for the answer, and notes what was shown.
+    """Assigns variants, reads users' state, finds or makes the answer, and notes what was shown.
 
     Args:
-        settings: pipelines and limits.
+        settings: deadlines.
         snapshot: gives the bundle in service, if there is one.
         experiments: gives the experiments in service.
+        hidden: gives the ids of items that must not be shown to anybody.
         store: users' state.
         recommender: answers.
         exposures: is told what was shown.
         shadows: tries other pipelines on the same query afterwards.
         telemetry: is told what was answered.
+        traffic: what a request may cost, and the answers of a moment ago.
+        render: the JSON body of an answer, but for request id and timings.
     """
 
     def __init__(
@@ -59,62 +112,127 @@ class Responder:
         settings: Settings,
         snapshot: Callable[[], Snapshot | None],
         experiments: Callable[[], Experiments],
+        hidden: Callable[[], frozenset[str]],
         store: StateStore,
         recommender: Recommender,
         exposures: ExposureLog,
         shadows: Shadows,
         telemetry: Telemetry,
+        traffic: TrafficControl[Ready],
+        render: Callable[[Served], bytes],
     ) -> None:
         self._settings = settings
         self._snapshot = snapshot
         self._experiments = experiments
+        self._hidden = hidden
         self._store = store
         self._recommender = recommender
         self._exposures = exposures
         self._shadows = shadows
         self._telemetry = telemetry
-        self.in_flight = 0
+        self._traffic = traffic
+        self._render = render
 
-    async def respond(self, query: Query, caller: Caller, request_id: str, trace: Trace) -> Served:
-        """Answer a query. Raises ApiError where it is turned away."""
-        arrived, started = asyncio.get_running_loop().time(), time.perf_counter()
+    async def respond(
+        self, query: Query, caller: Caller, request_id: str, trace: Trace, gate: Gate = OPEN_GATE
+    ) -> Ready:
+        """Answer a query.
+
+        Args:
+            query: what is asked.
+            caller: who asks.
+            request_id: what the exposure log calls it.
+            trace: notes what each stage took.
+            gate: passed before workers are asked; those of a batch share one.
+
+        Raises:
+            ApiError: no bundle is in service, or the query asks for what there is not.
+        """
+        arrived = asyncio.get_running_loop().time()
         snapshot = self._snapshot()  # read once: whatever is switched meanwhile, this request sees one bundle
         if snapshot is None:
             raise ApiError(503, "no_bundle", "No bundle is in service", headers={"Retry-After": "1"})
-        if self.in_flight >= self._settings.in_flight_limit:
-            raise ApiError(503, "overloaded", "Too many requests in flight", headers={"Retry-After": "1"})
-        self.in_flight += 1
-        try:
-            served = await self._answer(query, caller, snapshot, arrived, request_id, trace)
-        finally:
-            self.in_flight -= 1
-        self._telemetry.answered(served.answer, served.assignment)
-        latency_ms = (time.perf_counter() - started) * 1e3
-        record = Record(query, served.answer, served.assignment, served.snapshot)
-        self._exposures.put(partial(record.shown, request_id, query.context, time.time_ns() // 1_000_000, latency_ms))
-        return served
-
-    async def _answer(
-        self, query: Query, caller: Caller, snapshot: Snapshot, arrived: float, request_id: str, trace: Trace
-    ) -> Served:
         experiments = self._experiments()  # read once, as the bundle is
         assignment = _assign(experiments, query.user_id, caller)
         wanted_ms = query.deadline_ms or assignment.deadline_ms or caller.deadline_ms
-        deadline = arrived + (wanted_ms or self._settings.default_deadline_ms) / 1e3
+        patience = (wanted_ms or self._settings.default_deadline_ms) / 1e3
         with trace.stage("state"):
-            known = await self._read(query.user_id, snapshot.id, deadline, assignment.settings.rotation is not None)
-        if assignment.reasons:
-            known = replace(known, reasons=(*assignment.reasons, *known.reasons))
-        answer = await self._recommender.recommend(query, known, assignment.settings, snapshot, deadline, trace)
+            known = await self._read(query.user_id, snapshot.id, arrived + patience, assignment)
+        effort, hidden = self._traffic.quality.effort(), self._hidden()
+        job = _Job(query, known, assignment, snapshot, effort, hidden, arrived, patience, gate, trace)
+        ready, outcome = await self._answer(job)
+        self._note(job, ready, outcome, caller, request_id)
         if not caller.batch:  # nobody compares those, and one batch would crowd out all others
             self._shadows.offer(experiments.shadows, query, known, snapshot, request_id)
-        return Served(query, answer, assignment, snapshot)
+        return ready
 
-    async def _read(self, user_id: str, bundle_id: str, deadline: float, with_shown: bool) -> Known:
+    def _note(self, job: _Job, ready: Ready, outcome: CacheOutcome, caller: Caller, request_id: str) -> None:
+        """Metrics, what quality and limit hear, and the exposure log."""
+        self._telemetry.cache(outcome)
+        self._telemetry.answered(ready.served.answer, job.assignment)
+        made = outcome in (CacheOutcome.MISS, CacheOutcome.OFF)
+        if made and not caller.batch:
+            self._observe(job)
+        now_ms, latency_ms = time.time_ns() // 1_000_000, (asyncio.get_running_loop().time() - job.arrived) * 1e3
+        shown = partial(ready.record.shown, request_id, job.query.context, now_ms, latency_ms, not made)
+        self._exposures.put(shown)
+
+    async def _answer(self, job: _Job) -> tuple[Ready, CacheOutcome]:
+        failed = any(reason.degrades for reason in job.known.reasons)
+        if failed or not (job.query.use_cache and self._traffic.caches):
+            return await self._make(job), CacheOutcome.OFF
+        began, key, cache = time.perf_counter(), job.key(), self._traffic.cache
+        found = cache.find(key, lambda: self._make(_anew(job)))
+        if found is None and not self._asks_models(job):
+            return await cache.make(key, lambda: self._make(job))
         try:
-            return Known(await self._store.read(user_id, bundle_id, deadline, with_shown))
+            found = found or await cache.share(key, job.patience_seconds, job.deadline, lambda: self._make(job))
+        except TimeoutError:  # what others wait for comes too late here
+            return await self._make(replace(job, effort=replace(job.effort, models=False))), CacheOutcome.OFF
+        if found[1] is not CacheOutcome.MISS:
+            job.trace.note("cache", time.perf_counter() - began)
+        return found
+
+    def _asks_models(self, job: _Job) -> bool:
+        """Whether an answer takes time, and not only the processor's, so that others may ask meanwhile."""
+        return job.effort.models and isinstance(job.assignment.settings, LocalPipeline)
+
+    async def _make(self, job: _Job) -> Ready:
+        pipeline = job.assignment.settings
+        async with job.gate:
+            answer = await self._recommender.recommend(
+                job.query, job.known, pipeline, job.snapshot, job.deadline, job.trace, job.effort
+            )
+        served = Served(job.query, answer, job.assignment, job.snapshot)
+        return Ready(served, self._render(served), Record(job.query, answer, job.assignment, job.snapshot))
+
+    def _observe(self, job: _Job) -> None:
+        """Let quality and limit know what the request took; of its own time, none was spent in workers."""
+        seconds = asyncio.get_running_loop().time() - job.arrived
+        # A caller in a hurry is no sign of pressure, nor is one slow community.
+        usual = max(job.patience_seconds, self._settings.default_deadline_ms / 1e3)
+        self._traffic.quality.observe((seconds - job.trace.straggled) / usual)
+        self._traffic.admission.observe(seconds - job.trace.seconds.get("slowest_call", 0.0))
+
+    async def _read(self, user_id: str, bundle_id: str, deadline: float, assignment: Assignment) -> Known:
+        rotates = assignment.settings.rotation is not None
+        try:
+            return Known(await self._store.read(user_id, bundle_id, deadline, rotates), assignment.reasons)
         except StateUnavailableError as exc:
-            return Known(StoredUser(), (Reason("redis_unavailable", str(exc), degrades=True),))
+            unavailable = Reason("redis_unavailable", str(exc), degrades=True)
+            return Known(StoredUser(), (*assignment.reasons, unavailable))
+
+
+def keeps(ready: Ready) -> bool:
+    """Whether an answer may serve again: not where something failed. Less effort is no failure; the key has it."""
+    return len(ready.body) <= MAX_KEPT_BYTES and not any(
+        reason.degrades and reason.code not in SAVING_CODES for reason in ready.served.answer.reasons
+    )
+
+
+def _anew(job: _Job) -> _Job:
+    """The same, for nobody in particular, from now on."""
+    return replace(job, arrived=asyncio.get_running_loop().time(), gate=OPEN_GATE, trace=Trace())
 
 
 def _assign(experiments: Experiments, user_id: str, caller: Caller) -> Assignment:

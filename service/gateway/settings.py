@@ -13,6 +13,7 @@ from service.gateway.ranking.settings import GlobalPipeline, LocalPipeline, Pipe
 from service.gateway.security.settings import AdminSettings, HttpSettings, SecuritySettings
 from service.gateway.store.settings import EventSettings
 from service.gateway.tables import MAX_DEADLINE_MS, Name, Table, check_distinct, check_known, problems_of
+from service.gateway.traffic.settings import BatchSettings, CacheSettings, LimitSettings, QualitySettings
 from service.workers.types import WorkerKind
 
 CONFIG_VARIABLE = "LOCALREC_CONFIG"
@@ -52,7 +53,10 @@ class Settings(BaseSettings):
     bundle_poll_ms: int = Field(default=1_000, ge=10, le=60_000)
     bundle_wait_s: float = Field(default=60.0, ge=0, le=3_600)
     default_deadline_ms: int = Field(default=200, ge=1, le=MAX_DEADLINE_MS)
-    in_flight_limit: int = Field(default=512, ge=1, le=100_000)
+    limits: LimitSettings = LimitSettings()
+    quality: QualitySettings = QualitySettings()
+    cache: CacheSettings = CacheSettings()
+    batch: BatchSettings = BatchSettings()
     exposures_kept: int = Field(default=100_000, ge=0, le=100_000_000)
     default_pipeline: Name = "cf"
     pools: tuple[PoolSettings, ...] = ()

@@ -101,6 +101,8 @@ class Telemetry:
         self._events = _Children(self._counter("events", "What users did, by what became of it", ("type", "outcome")))
         self._shadows = _Children(self._counter("shadows", "Shadow variants tried", ("shadow", "outcome")))
         self._reloads = self._counter("experiments_reloads", "Changed files of experiments", ("outcome",))
+        self._cache = _Children(self._counter("cache", "Answers by what the result cache had of them", ("outcome",)))
+        self._shed = _Children(self._counter("shed", "Requests turned away unread, by priority class", ("class",)))
 
     def _describe_workers(self) -> None:
         labels = ("pool", "adapter", "outcome")
@@ -149,10 +151,29 @@ class Telemetry:
         self._hidden = self._gauge("items_hidden", "Items that operators have taken out of every list", ())
         self._bundle_events = self._counter("bundle_events", "Bundles loaded, refused, put in service", ("outcome",))
 
-    def watch_in_flight(self, count: Callable[[], int]) -> None:
-        """Ask ``count`` for the number of requests in flight whenever metrics are read."""
-        gauge = Gauge("localrec_requests_in_flight", "Requests being answered now", registry=self.registry)
-        gauge.set_function(count)
+    def watch_traffic(
+        self,
+        in_flight: Callable[[], int],
+        limit: Callable[[], int],
+        late_seconds: Callable[[], float],
+        quality: Callable[[], float],
+    ) -> None:
+        """Ask for these numbers whenever metrics are read."""
+        for name, text, value in (
+            ("requests_in_flight", "Requests being answered now", in_flight),
+            ("concurrency_limit", "Requests that may be answered at one time now", limit),
+            ("event_loop_lag_seconds", "How late the event loop ran its timers of late", late_seconds),
+            ("quality_factor", "1 where everything is done for a request, less under pressure", quality),
+        ):
+            Gauge(f"localrec_{name}", text, registry=self.registry).set_function(value)
+
+    def shed(self, priority: str) -> None:
+        """A request was turned away."""
+        self._shed[(priority,)].inc()
+
+    def cache(self, outcome: str) -> None:
+        """An answer was found, shared or made."""
+        self._cache[(outcome,)].inc()
 
     def answered(self, answer: Answer, assignment: Assignment) -> None:
         """Observe what an answer says."""
@@ -172,6 +193,10 @@ class Telemetry:
     def request_ended(self, labels: RequestLabels, seconds: float, trace: Trace) -> None:
         """Observe a request, however it ended."""
         self._requests[labels].observe(seconds)
+        self.stages_ended(trace)
+
+    def stages_ended(self, trace: Trace) -> None:
+        """Observe the stages of a request, or of one of a batch."""
         for stage, taken in trace.seconds.items():
             self._stages[(stage,)].observe(taken)
 

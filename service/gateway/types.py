@@ -4,7 +4,7 @@ the caller's :class:`Query` → :class:`StateStore` → user → plan → :class
 """
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Protocol
@@ -69,6 +69,26 @@ class Query:
     use_cache: bool = True
     deadline_ms: int | None = None
 
+    def shape(self) -> Hashable:
+        """What the answer depends on beside the stored user: equal for queries that ask for the same list."""
+        return (
+            self.user_id,
+            self.n,
+            self.history,
+            self.exclude_items,
+            self.exclude_seen,
+            self.candidates,
+            tuple(sorted(self.filters.items(), key=_name)) if self.filters else (),
+            self.strict_filters,
+            self.diversity,
+            None if self.max_per is None else tuple(sorted(self.max_per.items())),
+            self.explain,
+        )
+
+
+def _name(pair: tuple[str, AttributeFilter]) -> str:
+    return pair[0]
+
 
 @dataclass(frozen=True, slots=True)
 class Caller:
@@ -85,6 +105,24 @@ class Caller:
     deadline_ms: int | None = None
     batch: bool = False
     variants: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Effort:
+    """What a request may cost; less than all of it under pressure.
+
+    Args:
+        width: share of the user's communities that are asked, the nearest first; at least one is.
+        candidates: share of the items that each voter is asked for.
+        models: whether workers are asked at all.
+    """
+
+    width: float = 1.0
+    candidates: float = 1.0
+    models: bool = True
+
+
+FULL_EFFORT = Effort()
 
 
 NO_HASHES: Array = np.empty(0, np.uint64)
@@ -236,10 +274,11 @@ class Answer:
 class Trace:
     """Seconds of each stage of one request, also of the one in which it failed."""
 
-    __slots__ = ("_name", "_started", "seconds")
+    __slots__ = ("_name", "_started", "seconds", "straggled")
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
+        self.straggled = 0.0  # what the request waited for the slower half of its calls
         self._name = ""
         self._started = 0.0
 

@@ -44,6 +44,7 @@ def configure(bundle: Bundle, redis_url: str) -> Configure:
             "default_deadline_ms": 2_000,
             "redis_timeout_ms": 1_000,
             "default_pipeline": "local",
+            "cache": {"ttl_ms": 0},
             "pools": [{"name": "local", "urls": [url], "probe_interval_ms": 50, "cooldown_ms": 50}],
             "pipelines": {"local": {"kind": "local", "pool": "local"}, "cf": {"kind": "cf"}},
         }

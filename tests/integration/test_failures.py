@@ -179,7 +179,7 @@ def test_redis_that_hangs_costs_its_timeout_and_no_more(
 
 
 def test_overload_is_shed_early(published: Bundle, stub: StubProcess, configure):
-    with running_gateway(configure(stub.url, in_flight_limit=1)) as gateway:
+    with running_gateway(configure(stub.url, limits={"min": 1, "max": 1})) as gateway:
         gateway.wait_ready()
         stub.order(delay_seconds=0.5)
         slow = threading.Thread(target=gateway.recommend)

@@ -36,7 +36,8 @@ def gateway_process(
     config = directory / "gateway.toml"
     config.write_text(
         f'redis_url = "{redis_url}"\nbundle_root = "{bundle.directory.parent}"\ndefault_pipeline = "local"\n'
-        f'default_deadline_ms = 2000\n[[pools]]\nname = "w"\nurls = ["{url}"]\nprobe_interval_ms = 50\n'
+        f"default_deadline_ms = 2000\n[cache]\nttl_ms = 0\n"
+        f'[[pools]]\nname = "w"\nurls = ["{url}"]\nprobe_interval_ms = 50\n'
         f'[pipelines.local]\nkind = "local"\npool = "w"\n{more}'
     )
     port = free_port()
@@ -68,14 +69,22 @@ def test_serves_small_without_torch_and_stops_in_order(
         assert psutil.Process(process.pid).memory_info().rss < MAX_BYTES
         stub.order(delay_seconds=0.5)
         bodies: list = []
-        last = threading.Thread(target=lambda: bodies.append(gateway.recommend("u0")))
-        last.start()
-        wait_until(lambda: gateway.metric("localrec_requests_in_flight") == 1)
+        batch = {"requests": [{"user_id": f"u{row}"} for row in range(3)]}
+        threads = [
+            threading.Thread(target=lambda: bodies.append(gateway.recommend("u0"))),
+            threading.Thread(
+                target=lambda: bodies.extend(request(port, "POST", "/recommend/batch", batch).json["responses"])
+            ),
+        ]
+        for thread in threads:
+            thread.start()
+        wait_until(lambda: gateway.metric("localrec_requests_in_flight") == 4)
         process.send_signal(signal.SIGTERM)
         output, log = process.communicate(timeout=15)
-        last.join()
+        for thread in threads:
+            thread.join()
     assert process.returncode == 0, log
-    assert bodies[0]["degraded"] is False  # what was in flight was finished
+    assert [body["degraded"] for body in bodies] == [False] * 4  # what was in flight was finished
     assert "Traceback" not in log
     modules = output.strip().splitlines()[-1].split(",")
     assert not [name for name in modules if name.startswith(FORBIDDEN)]

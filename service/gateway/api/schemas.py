@@ -61,7 +61,7 @@ FilterField = Annotated[
 
 
 class RecommendRequest(BaseModel):
-    """Body of ``POST /recommend``."""
+    """Body of ``POST /recommend``. Empty defaults are made, not copied: copies were most of what reading it cost."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -71,15 +71,19 @@ class RecommendRequest(BaseModel):
         default=None, max_length=MAX_HISTORY, description="item ids, oldest first; replaces the stored history"
     )
     context: dict[AttributeName, Text | Number | bool] = Field(
-        default={}, max_length=MAX_ATTRIBUTES, description="device, page, locale, …: written to the exposure log"
+        default_factory=dict,
+        max_length=MAX_ATTRIBUTES,
+        description="device, page, locale, …: written to the exposure log",
     )
-    exclude_items: list[Id] = Field(default=[], max_length=MAX_HISTORY, description="never show these")
+    exclude_items: list[Id] = Field(default_factory=list, max_length=MAX_HISTORY, description="never show these")
     exclude_seen: bool = Field(default=True, description="never show what the user has seen")
     candidates: list[Id] | None = Field(
         default=None, min_length=1, max_length=MAX_HISTORY, description="rank only these"
     )
     filters: dict[AttributeName, FilterField] = Field(
-        default={}, max_length=MAX_ATTRIBUTES, description="by attribute: allowed values, or any_of, none_of, min, max"
+        default_factory=dict,
+        max_length=MAX_ATTRIBUTES,
+        description="by attribute: allowed values, or any_of, none_of, min, max",
     )
     strict_filters: bool = Field(
         default=True, description="false: where too few ranked items pass, popular ones that pass fill the list up"
@@ -166,11 +170,13 @@ class RecommendResponse(BaseModel):
     explanation: Explanation | None = None
 
 
-def render(served: Served, request_id: str, timings_ms: dict[str, float]) -> bytes:
-    """JSON of :class:`RecommendResponse`, written directly: to validate our own answer would cost too much."""
+def render_shared(served: Served) -> bytes:
+    """JSON of :class:`RecommendResponse` but for what differs between equal requests, see :func:`complete`.
+
+    Written directly: to validate our own answer would cost too much.
+    """
     assignment = served.assignment
     body = {
-        "request_id": request_id,
         "user_id": served.query.user_id,
         "items": _items(served),
         "model_version": served.snapshot.id,
@@ -178,11 +184,15 @@ def render(served: Served, request_id: str, timings_ms: dict[str, float]) -> byt
         "pipeline": assignment.pipeline,
         "degraded": served.answer.degraded,
         "reasons": [str(reason) for reason in served.answer.reasons],
-        "timings_ms": timings_ms,
     }
     if served.answer.explanation is not None:
         body["explanation"] = served.answer.explanation
     return orjson.dumps(body)
+
+
+def complete(shared: bytes, request_id: str, timings_ms: dict[str, float]) -> bytes:
+    """The whole body of an answer."""
+    return b'{"request_id":"%b",%b,"timings_ms":%b}' % (request_id.encode(), shared[1:-1], orjson.dumps(timings_ms))
 
 
 def _items(served: Served) -> list[dict[str, Any]]:

@@ -15,6 +15,7 @@ from typing import Protocol
 from models.contract.bundle import Bundle
 from models.contract.errors import BundleError
 from service.gateway.bundles.snapshot import Snapshot, load_snapshot
+from service.gateway.traffic.collector import collector_at_rest
 from service.gateway.types import StateUnavailableError
 from service.periodic import cancel_all
 
@@ -53,6 +54,7 @@ class SnapshotFollower:
         bundle_root: directory of bundles.
         wait_seconds: how long a new bundle waits for its workers while an older one is in service.
         observer: told of a bundle's id and what became of it: ``loaded``, ``refused`` or ``in_service``.
+        warm: called with a loaded bundle, in its thread, before anyone is served from it; refused where that raises.
     """
 
     def __init__(
@@ -62,6 +64,7 @@ class SnapshotFollower:
         bundle_root: Path,
         wait_seconds: float,
         observer: Callable[[str, str], None],
+        warm: Callable[[Snapshot], None] = lambda _: None,
     ) -> None:
         self.snapshot: Snapshot | None = None
         self.previous: Snapshot | None = None  # kept, so that going back loads nothing
@@ -72,6 +75,7 @@ class SnapshotFollower:
         self._bundle_root = bundle_root
         self._wait_seconds = wait_seconds
         self._observer = observer
+        self._warm = warm
         self._wanted: str | None = None  # the bundle that loads, was refused, or waits for workers
         self._loading: asyncio.Task[None] | None = None
         self._refused_at: float | None = None
@@ -148,9 +152,11 @@ class SnapshotFollower:
     def _open(self, bundle_id: str) -> Snapshot:
         if not _BUNDLE_ID.fullmatch(bundle_id):
             raise BundleError(f"{bundle_id!r} is not a bundle id")
-        snapshot = load_snapshot(self._bundle_root / bundle_id)
-        if snapshot.id != bundle_id:
-            raise BundleError(f"{self._bundle_root / bundle_id} holds bundle {snapshot.id}")
+        with collector_at_rest():
+            snapshot = load_snapshot(self._bundle_root / bundle_id)
+            if snapshot.id != bundle_id:
+                raise BundleError(f"{self._bundle_root / bundle_id} holds bundle {snapshot.id}")
+            self._warm(snapshot)
         return snapshot
 
     def _refuse(self, bundle_id: str, why: str) -> None:

@@ -150,7 +150,6 @@ def load_snapshot(directory: Path) -> Snapshot:
     except (OSError, KeyError, ValueError, SafetensorError) as exc:
         raise BundleError(f"{bundle.id}: {exc}") from exc
     _check_shapes(snapshot)
-    snapshot.warm()
     load_probe(bundle.directory, bundle.manifest.model.adapters)  # without one, no adapter could be trusted
     return snapshot
 

@@ -87,11 +87,12 @@ def _plan(course: Course, snapshot: Snapshot, ms: float) -> Stage:
     if course.planned is None or course.user.profile is None:
         return PlanStage(ms=ms, asked=(), not_asked=())
     asked = {call.membership for call in course.planned.calls}
-    others = [member for member in course.user.profile.memberships if member not in asked]
+    planned = course.planned.n_members
+    members = enumerate(course.user.profile.memberships)
     return PlanStage(
         ms=ms,
         asked=tuple(_asked_voter(call, snapshot) for call in course.planned.calls),
-        not_asked=tuple(_not_asked(member, snapshot) for member in others),
+        not_asked=tuple(_not_asked(m, snapshot, at < planned) for at, m in members if m not in asked),
     )
 
 
@@ -102,9 +103,11 @@ def _asked_voter(call: Call, snapshot: Snapshot) -> AskedVoter:
     return AskedVoter(call.adapter, _name(member, snapshot), member.community, round(member.cf_weight, 4))
 
 
-def _not_asked(member: Membership, snapshot: Snapshot) -> NotAsked:
+def _not_asked(member: Membership, snapshot: Snapshot, planned: bool) -> NotAsked:
     adapter, affinity = snapshot.adapter(member), round(member.cf_weight, 4)
-    return NotAsked(adapter, _name(member, snapshot), member.community, affinity, "max_communities")
+    return NotAsked(
+        adapter, _name(member, snapshot), member.community, affinity, "quality" if planned else "max_communities"
+    )
 
 
 def _name(member: Membership, snapshot: Snapshot) -> str:

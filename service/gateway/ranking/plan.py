@@ -1,14 +1,16 @@
 """Which worker calls a request makes. Pure."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from models.contract.bundle import GLOBAL_ADAPTER
 from models.contract.selection import GLOBAL_VOTER, FusionSettings
 from models.contract.types import Membership
 from service.gateway.bundles.snapshot import Snapshot
+from service.gateway.ranking.effort import fewer, nearest, savings
 from service.gateway.ranking.narrowing import narrowed
 from service.gateway.ranking.settings import LocalPipeline, Pipeline
 from service.gateway.ranking.user import User
+from service.gateway.types import FULL_EFFORT, Effort, Reason
 from service.workers.types import Completion
 
 
@@ -29,10 +31,14 @@ class Plan:
     completion: Completion
     calls: tuple[Call, ...]
     fusion: FusionSettings
+    n_members: int = 0
+    savings: tuple[Reason, ...] = ()
 
 
-def plan(pipeline: Pipeline, user: User, snapshot: Snapshot) -> Plan | None:
+def plan(pipeline: Pipeline, user: User, snapshot: Snapshot, effort: Effort = FULL_EFFORT) -> Plan | None:
     """One call per community of the user, the nearest first, at most ``max_communities``, and one to a global voter.
+
+    Less effort asks fewer communities, for fewer candidates.
 
     None where there is nobody to ask: the pipeline has no workers, nothing is known of the user, or the user belongs to
     no community and the global adapter has no vote (then the CF model serves, equation 7). None, too, where there is
@@ -40,9 +46,11 @@ def plan(pipeline: Pipeline, user: User, snapshot: Snapshot) -> Plan | None:
     """
     if not isinstance(pipeline, LocalPipeline) or user.profile is None:
         return None
-    fusion = fusion_settings(pipeline, snapshot)
-    nearest = user.profile.memberships[: pipeline.max_communities]
-    calls = [Call(membership, snapshot.adapter(membership)) for membership in nearest]
+    wanted = fusion_settings(pipeline, snapshot)
+    fusion = replace(wanted, candidates=fewer(wanted.candidates, effort))
+    members = user.profile.memberships[: pipeline.max_communities]
+    asked = nearest(members, effort)
+    calls = [Call(membership, snapshot.adapter(membership)) for membership in asked]
     if fusion.has_vote(GLOBAL_VOTER):
         calls.append(Call(None, GLOBAL_ADAPTER))
     completion = narrowed(_completion(user, fusion, snapshot), user.allowed)
@@ -54,6 +62,8 @@ def plan(pipeline: Pipeline, user: User, snapshot: Snapshot) -> Plan | None:
         completion=completion,
         calls=tuple(calls),
         fusion=fusion,
+        n_members=len(members),
+        savings=savings((len(asked), len(members)), (fusion.candidates, wanted.candidates)),
     )
 
 

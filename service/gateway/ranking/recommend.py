@@ -3,11 +3,13 @@
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from statistics import median_low
 
 from models.contract.selection import ballots, fuse_ballots, select
 from service.gateway.bundles.snapshot import Snapshot
 from service.gateway.ranking.arrangement import arrangement, pick, pool_size
 from service.gateway.ranking.course import Course, Heard
+from service.gateway.ranking.effort import MODELS_SKIPPED
 from service.gateway.ranking.explain import explain, votes
 from service.gateway.ranking.fallback import chain, has_model
 from service.gateway.ranking.fanout import failures, fan_out, voters, voters_here
@@ -15,7 +17,7 @@ from service.gateway.ranking.plan import Plan, plan
 from service.gateway.ranking.settings import Pipeline
 from service.gateway.ranking.user import User, understand
 from service.gateway.store.decoding import decode_user
-from service.gateway.types import Answer, Known, Query, Reason, Trace, Workers
+from service.gateway.types import FULL_EFFORT, Answer, Effort, Known, Query, Reason, Trace, Workers
 
 LOCAL = "local"
 FINISH_SECONDS = 0.005  # of the deadline, kept for fusing, filling and sending what came
@@ -41,7 +43,14 @@ class Recommender:
         self._now = now
 
     async def recommend(
-        self, query: Query, known: Known, pipeline: Pipeline, snapshot: Snapshot, deadline: float, trace: Trace
+        self,
+        query: Query,
+        known: Known,
+        pipeline: Pipeline,
+        snapshot: Snapshot,
+        deadline: float,
+        trace: Trace,
+        effort: Effort = FULL_EFFORT,
     ) -> Answer:
         """Answer a query from one bundle.
 
@@ -52,6 +61,7 @@ class Recommender:
             snapshot: the bundle that the whole answer comes from.
             deadline: instant on the loop's clock by which the answer should be on its way.
             trace: notes what each stage took.
+            effort: what it may cost.
 
         Raises:
             ApiError: the query asks for something that this bundle does not have.
@@ -60,8 +70,11 @@ class Recommender:
             state = decode_user(known.stored)
             user = understand(query, state, snapshot, self._hidden())
             wanted = arrangement(query, pipeline, snapshot)
-            planned = plan(pipeline, user, snapshot)
-        heard = await self._ask(planned, user, snapshot, deadline, trace) if planned else Heard()
+            planned = plan(pipeline, user, snapshot, effort)
+        if planned and not effort.models:
+            planned, heard = None, Heard(failures=(MODELS_SKIPPED,))
+        else:
+            heard = await self._ask(planned, user, snapshot, deadline, trace) if planned else Heard()
         with trace.stage("fill"):
             n = query.n if wanted is None else pool_size(query.n)
             strict = bool(query.filters) and query.strict_filters and has_model(pipeline, user, heard.answered)
@@ -77,14 +90,18 @@ class Recommender:
     async def _ask(self, planned: Plan, user: User, snapshot: Snapshot, deadline: float, trace: Trace) -> Heard:
         with trace.stage("fan_out"):
             outcomes = await fan_out(planned, self._pools[planned.pool], deadline - FINISH_SECONDS)
-        trace.note("slowest_call", max(outcome.seconds for outcome in outcomes))
+        seconds = [outcome.seconds for outcome in outcomes]
+        trace.note("slowest_call", max(seconds))
+        trace.straggled = max(seconds) - median_low(seconds)
         with trace.stage("fuse"):
             answered = voters(planned, outcomes, snapshot, user.mask)
             # Where no adapter answered there is nothing to fuse: the fallbacks say themselves whose list it is.
             heard = [*answered, *voters_here(planned, user, snapshot)] if answered else []
             cast = tuple(ballots(heard, user.excluded, planned.fusion))
             ranked = fuse_ballots(cast, planned.fusion)
-        return Heard(ranked, tuple(heard), len(answered), tuple(failures(planned, outcomes)), tuple(outcomes), cast)
+        return Heard(
+            ranked, tuple(heard), len(answered), (*planned.savings, *failures(planned, outcomes)), tuple(outcomes), cast
+        )
 
 
 def _answer(query: Query, known: Known, course: Course) -> Answer:

@@ -13,9 +13,11 @@ from models.contract.records import Exposure
 from models.contract.selection import Selection
 from models.contract.types import item_numbers
 from service.gateway.errors import ApiError
-from service.gateway.respond import Responder, Served
+from service.gateway.respond import Ready, Responder, keeps
 from service.gateway.settings import Settings
 from service.gateway.telemetry import Telemetry
+from service.gateway.traffic.control import control_traffic
+from service.gateway.traffic.settings import CacheSettings, LimitSettings, QualitySettings
 from service.gateway.types import Answer, Caller, Query, StoredUser, Trace
 
 SNAPSHOT = SimpleNamespace(id="bundle", catalogue=SimpleNamespace(ids=[]))
@@ -34,14 +36,16 @@ class Asked:
         self.shadowed: list[str] = []
         self.seconds = 0.0
         self.pipeline: Any = None
-        others: list[Any] = [self, self, self, self, Telemetry()]
-        self.responder = Responder(SETTINGS, lambda: SNAPSHOT, lambda: self.experiments, *others)  # type: ignore[arg-type]
+        telemetry = Telemetry()
+        unlimited = control_traffic(LimitSettings(), QualitySettings(), CacheSettings(ttl_ms=0), 1.0, keeps, telemetry)
+        others: list[Any] = [self, self, self, self, telemetry, unlimited, lambda _: b""]
+        self.responder = Responder(SETTINGS, lambda: SNAPSHOT, lambda: self.experiments, frozenset, *others)  # type: ignore[arg-type]
 
     async def read(self, user_id: str, bundle_id: str, deadline: float, with_shown: bool) -> StoredUser:
         """As the store does."""
         return StoredUser()
 
-    async def recommend(self, query, known, pipeline, snapshot, deadline, trace) -> Answer:
+    async def recommend(self, query, known, pipeline, snapshot, deadline, trace, effort) -> Answer:
         """As the recommender does."""
         self.seconds = deadline - asyncio.get_running_loop().time()
         self.pipeline = pipeline
@@ -55,7 +59,7 @@ class Asked:
         """As the shadows do."""
         self.shadowed.append(request_id)
 
-    async def respond(self, query: Query = QUERY, caller: Caller = ANYBODY) -> Served:
+    async def respond(self, query: Query = QUERY, caller: Caller = ANYBODY) -> Ready:
         """As the endpoint asks."""
         return await self.responder.respond(query, caller, "r1", Trace())
 
@@ -74,9 +78,9 @@ async def test_deadline_is_the_requests_the_variants_the_keys_or_the_default(
 
 async def test_the_pipeline_is_the_variants_with_its_parameters():
     asked = Asked(max_communities=2)
-    served = await asked.respond()
+    ready = await asked.respond()
     assert asked.pipeline.max_communities == 2 != PIPELINES["local"].max_communities
-    assert served.assignment.experiments == {"e": "only"}
+    assert ready.served.assignment.experiments == {"e": "only"}
 
 
 async def test_the_record_says_the_variants():
@@ -102,12 +106,12 @@ async def test_a_wrong_header_is_the_callers_error():
     with pytest.raises(ApiError) as caught:
         await asked.respond(caller=Caller(variants="e=gone"))
     assert (caught.value.status, caught.value.field) == (422, "X-LocalRec-Variants")
-    assert (asked.records, asked.responder.in_flight) == ([], 0)
+    assert asked.records == []
 
 
 async def test_an_ignored_header_is_said():
     asked = Asked()
     asked.experiments = experiments_of()
-    served = await asked.respond(caller=Caller(variants="e=only"))
+    served = (await asked.respond(caller=Caller(variants="e=only"))).served
     assert [str(reason) for reason in served.answer.reasons] == ["override_ignored"]
     assert not served.answer.degraded

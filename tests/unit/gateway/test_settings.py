@@ -58,6 +58,11 @@ def test_manual_states_the_defaults():
             assert str(Settings.model_fields[key].default) == str(value), key
 
 
+@pytest.mark.parametrize("table", ["limits", "quality", "cache", "batch"])
+def test_manual_states_the_defaults_of_tables(table: str):
+    assert tomllib.loads(MANUAL.read_text())[table] == Settings.model_fields[table].default.model_dump()
+
+
 def test_manual_states_the_defaults_of_pools():
     (written,) = tomllib.loads(MANUAL.read_text())["pools"]
     changed = {"kind"}  # the manual's pool is our engine
@@ -86,6 +91,11 @@ def test_secrets_are_in_no_representation_and_in_no_error(tmp_path: Path):
     [
         ("surprise = 1", "surprise"),
         ("default_deadline_ms = 0", "default_deadline_ms"),
+        ("limits.min = 20\nlimits.max = 19", "limits: Value error, min 20 is above max 19"),
+        ("limits.batch_share = 0", "limits.batch_share"),
+        ("quality.target = 1.1", "quality.target"),
+        ("cache.ttl_ms = -1", "cache.ttl_ms"),
+        ("batch.parallel = 101", "batch.parallel"),
         ('redis_url = "http://x"', "redis_url"),
         ('default_pipeline = "nope"', "'nope' is not configured"),
         (

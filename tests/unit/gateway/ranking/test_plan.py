@@ -14,7 +14,7 @@ from service.gateway.bundles.snapshot import Snapshot, load_snapshot
 from service.gateway.ranking.plan import plan
 from service.gateway.ranking.settings import GlobalPipeline, LocalPipeline
 from service.gateway.ranking.user import User, understand
-from service.gateway.types import Query, UserState
+from service.gateway.types import Effort, Query, UserState
 
 LOCAL = LocalPipeline(kind="local", pool="w")
 
@@ -35,6 +35,17 @@ def test_one_call_per_community_nearest_first_and_capped(snapshot: Snapshot):
     capped = plan(LocalPipeline(kind="local", pool="w", max_communities=2), user(2, 0, 3), snapshot)
     assert [call.adapter for call in capped.calls] == ["c02", "c00"]
     assert (planned.pool, planned.bundle_id) == ("w", snapshot.id)
+
+
+def test_less_effort_narrows_what_the_pipeline_allows_and_asks_for_less(snapshot: Snapshot):
+    planned = plan(
+        LocalPipeline(kind="local", pool="w", max_communities=2), user(2, 0, 3), snapshot, Effort(0.5, candidates=0.5)
+    )
+    full = snapshot.bundle.manifest.serving.candidates
+    assert [call.adapter for call in planned.calls] == ["c02"]
+    assert planned.completion.candidates == planned.fusion.candidates == full // 2
+    assert [str(reason) for reason in planned.savings] == ["narrowed:1/2", f"fewer_candidates:{full // 2}/{full}"]
+    assert plan(LOCAL, user(2, 0, 3), snapshot).savings == ()
 
 
 def test_prompt_is_the_start_token_and_the_history(snapshot: Snapshot):

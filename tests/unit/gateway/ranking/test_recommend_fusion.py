@@ -16,7 +16,7 @@ from models.contract.types import HistoryEvent, Ints, Profile, RankedList
 from service.gateway.bundles.snapshot import Snapshot, load_snapshot
 from service.gateway.ranking.recommend import Recommender
 from service.gateway.settings import Settings
-from service.gateway.types import Answer, Known, Query, StoredUser, Trace
+from service.gateway.types import FULL_EFFORT, Answer, Effort, Known, Query, StoredUser, Trace
 from service.workers.types import Completion, Outcome, OutcomeKind
 
 VOTERS: list[dict[str, float]] = [{}, {"cf": 0.5}, {"global": 2.0}, {"global": 0.25, "cf": 4.0}]
@@ -70,7 +70,14 @@ def profile(snapshot: Snapshot, history: Ints) -> Profile:
     return Profile(folded.embedding, tuple(judged))
 
 
-def answer(snapshot: Snapshot, workers: StubWorkers, known: Known, fusion: dict[str, Any], n: int = 10) -> Answer:
+def answer(
+    snapshot: Snapshot,
+    workers: StubWorkers,
+    known: Known,
+    fusion: dict[str, Any],
+    n: int = 10,
+    effort: Effort = FULL_EFFORT,
+) -> Answer:
     settings = Settings.model_validate(
         {
             "default_pipeline": "local",
@@ -83,7 +90,8 @@ def answer(snapshot: Snapshot, workers: StubWorkers, known: Known, fusion: dict[
         recommender = Recommender({"w": workers})
         deadline = asyncio.get_running_loop().time() + 60
         pipeline = settings.pipelines["local"]
-        return await recommender.recommend(Query("u", n=n, explain=True), known, pipeline, snapshot, deadline, Trace())
+        query = Query("u", n=n, explain=True)
+        return await recommender.recommend(query, known, pipeline, snapshot, deadline, Trace(), effort)
 
     return asyncio.run(ask())
 
@@ -164,3 +172,30 @@ def test_the_other_communities_fusion_is_served_when_one_is_down(snapshot: Snaps
     settings = FusionSettings(FusionMethod.RRF, 10, CANDIDATES, (("cf", 0.5),))
     assert served.selection.items.tolist() == expected(snapshot, rest, history, settings).items[:10].tolist()
     assert served.degraded
+
+
+def test_less_effort_asks_the_nearest_community_alone_and_says_so(snapshot: Snapshot, profile: Profile, history: Ints):
+    workers = StubWorkers(snapshot)
+    known = state_of(snapshot, profile, history)
+    served = answer(snapshot, workers, known, {"method": "rrf", "k": 10}, effort=Effort(width=0.0))
+    nearest = Profile(profile.embedding, profile.memberships[:1])
+    settings = FusionSettings(FusionMethod.RRF, 10, CANDIDATES, ())
+    assert served.selection.items.tolist() == expected(snapshot, nearest, history, settings).items[:10].tolist()
+    assert workers.asked == [snapshot.adapter(profile.memberships[0])]
+    assert [str(reason) for reason in served.reasons] == [f"narrowed:1/{len(profile.memberships)}"]
+    assert served.degraded
+
+
+def test_without_models_no_worker_is_asked_and_the_cf_model_serves(snapshot: Snapshot, profile: Profile, history: Ints):
+    workers = StubWorkers(snapshot)
+    served = answer(snapshot, workers, state_of(snapshot, profile, history), {}, effort=Effort(models=False))
+    assert workers.asked == []
+    assert served.selection.items.tolist() == snapshot.cf.recommend(profile.embedding, 10, history).items.tolist()
+    assert [str(reason) for reason in served.reasons] == ["models_skipped"]
+    assert (served.degraded, served.calls_asked) == (True, 0)
+
+
+def test_who_has_no_models_anyway_misses_none(snapshot: Snapshot):
+    served = answer(snapshot, StubWorkers(snapshot), Known(StoredUser()), {}, effort=Effort(models=False))
+    assert [str(reason) for reason in served.reasons] == ["unknown_user"]
+    assert not served.degraded

@@ -1,0 +1,49 @@
+"""The way past the router for the paths that carry the load, and the first place where one can be turned away."""
+
+from collections.abc import Awaitable, Callable, Mapping
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from service.gateway.api.reply import JsonReply
+from service.gateway.errors import new_request_id, overloaded
+from service.gateway.gateway import Gateway
+
+Handler = Callable[[Request], Awaitable[Response]]
+
+
+class Express:
+    """ASGI middleware that takes ``POST`` to some paths past the router and its layers: 25 µs of a 200 µs request.
+
+    Args:
+        app: everything else.
+        interactive: handlers by path, of requests for which people wait.
+        batch: handlers by path, of requests that are turned away before those.
+    """
+
+    def __init__(self, app: ASGIApp, interactive: Mapping[str, Handler], batch: Mapping[str, Handler]) -> None:
+        self._app = app
+        self._handlers = {path: (handler, False) for path, handler in interactive.items()}
+        self._handlers |= {path: (handler, True) for path, handler in batch.items()}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        known = self._handlers.get(scope["path"]) if scope["type"] == "http" and scope["method"] == "POST" else None
+        if known is None:
+            await self._app(scope, receive, send)
+            return
+        handler, batch = known
+        gateway: Gateway = scope["state"]["gateway"]
+        turned_away = gateway.traffic.admission.turns_away(batch)
+        response = _overloaded() if turned_away else await handler(Request(scope, receive))
+        await response(scope, receive, send)
+
+
+def _overloaded() -> Response:
+    """What :func:`service.gateway.errors.error_response` would say, at a tenth of the cost."""
+    return JsonReply(_BODY % new_request_id().encode(), 503, ((b"retry-after", b"1"),))
+
+
+_BODY = (
+    b'{"error":{"code":"overloaded","message":"%b","field":null},"request_id":"%%b"}' % overloaded().message.encode()
+)
