@@ -145,7 +145,7 @@ def test_workers_and_experiments_are_shown(admin: Admin, stub: StubProcess, publ
     body = admin.get("/admin/workers").json
     assert [(worker["url"], worker["bundles"]) for worker in body["workers"]] == [(stub.url, [published.id])]
     experiments = admin.get("/admin/experiments").json
-    assert (experiments["version"], experiments["refused"], experiments["file"]["layers"]) == ("", None, [])
+    assert (experiments["refused"], experiments["file"]["layers"]) == (None, [])
     assert admin.get("/readyz").json["ready"] is True
 
 

@@ -12,7 +12,7 @@ from support.stub_worker import StubProcess
 
 from models.contract.bundle import Bundle
 from models.contract.errors import ConfigError
-from service.gateway.gateway import running_gateway as running
+from service.gateway.app import create_app
 from service.gateway.security.keys import digest_of
 from service.gateway.server import SECURITY_HEADERS
 
@@ -108,9 +108,9 @@ def test_every_answer_carries_the_headers(keyed: Keyed):
 
 
 async def test_without_its_keys_file_a_gateway_does_not_start(configure: Callable[..., Any], tmp_path: Path):
-    settings = configure("http://127.0.0.1:1", security={"keys_file": tmp_path / "none.toml"})
+    app = create_app(configure("http://127.0.0.1:1", security={"keys_file": tmp_path / "none.toml"}))
     with pytest.raises(ConfigError, match=r"none\.toml"):
-        async with running(settings):
+        async with app.router.lifespan_context(app):
             pass
 
 

@@ -194,7 +194,7 @@ def test_odd_ids_are_users_like_any_other(gateway: RunningGateway, user_id: str)
     assert show(gateway, "u1")["event_ids"] == 1
 
 
-@pytest.mark.parametrize("user_id", ["", "x" * 257, "a\tb"])
+@pytest.mark.parametrize("user_id", ["", "x" * 257])
 @pytest.mark.parametrize("method", ["GET", "DELETE"])
 def test_what_is_no_id_is_refused(gateway: RunningGateway, method: str, user_id: str):
     reply = call(gateway, method, user_id)
