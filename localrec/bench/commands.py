@@ -91,6 +91,18 @@ def soak(json_file: Path | None, **flags: Any) -> None:
     _keep(run(SoakOptions(**flags)), json_file)
 
 
+@bench.command()
+@click.option("--seconds", type=click.FloatRange(0.1), default=4.0, show_default=True, help="How long a fault lasts.")
+@click.option("--rate", type=click.FloatRange(1), default=50.0, show_default=True, help="Requests per second.")
+@click.option("--deadline-ms", type=click.IntRange(50, 10_000), default=500, show_default=True, help="Of a request.")
+@JSON
+def faults(json_file: Path | None, **flags: Any) -> None:
+    """Redis, engine and gateway fail under load; fails on a lost request or a wrong list (extra: train)."""
+    from localrec.bench.faults import FaultsOptions, run
+
+    _keep(run(FaultsOptions(**flags)), json_file)
+
+
 @bench.command("redis")
 @click.option(
     "--users", type=click.IntRange(1), default=50_000, show_default=True, help="Synthetic users that are written."
