@@ -22,10 +22,21 @@ def bench() -> None:
 @bench.command()
 @click.option("--seconds", default=2.0, show_default=True, help="Length of one round.")
 @click.option("--rounds", default=5, show_default=True, help="Pairs of rounds; the first warms up.")
+@click.option(
+    "--run",
+    "run_directory",
+    type=click.Path(path_type=Path, file_okay=False, exists=True),
+    help="Finished run: also what its lists are worth when a community is late (extra: train).",
+)
 @JSON
-def gateway(seconds: float, rounds: int, json_file: Path | None) -> None:
-    """Throughput of pipeline cf against a bare FastAPI service with one Redis GET; the gateway's own share of local."""
-    _keep(run_gateway(GatewayBenchOptions(seconds=seconds, rounds=rounds)), json_file)
+def gateway(seconds: float, rounds: int, run_directory: Path | None, json_file: Path | None) -> None:
+    """Throughput against a bare FastAPI service, own CPU time, latency, a slow community, overload; targets."""
+    worth: dict[str, float] = {}
+    if run_directory is not None:
+        from localrec.bench.gateway.partial import measure
+
+        worth = measure(run_directory)
+    _keep(run_gateway(GatewayBenchOptions(seconds=seconds, rounds=rounds), worth), json_file)
 
 
 @bench.command()
