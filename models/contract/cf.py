@@ -54,7 +54,9 @@ class CFModel:
 
     def recommend(self, embedding: Floats, n: int, excluded: Ints) -> RankedList:
         """The ``n`` best items for a user embedding (d,), none of ``excluded``."""
-        return self._index.search(np.append(embedding, np.float32(1.0)).astype(np.float32), n, excluded)
+        query = np.ones(self.embedding_size + 1, np.float32)  # its last entry is for the bias
+        query[:-1] = embedding
+        return self._index.search(query, n, excluded)
 
     @cached_property
     def _index(self) -> ItemIndex:

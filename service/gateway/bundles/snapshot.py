@@ -13,6 +13,7 @@ from models.contract.bundle import CATALOGUE, CF_MODEL, COMMUNITIES, POPULARITY,
 from models.contract.catalogue import Catalogue
 from models.contract.cf import CFModel
 from models.contract.errors import BundleError
+from models.contract.numbers import among
 from models.contract.probe import load_probe
 from models.contract.profile import build_profile
 from models.contract.prompts import Prompts, load_prompts
@@ -62,7 +63,7 @@ class Snapshot:
     def most_popular(self, n: int, excluded: Ints) -> RankedList:
         """The ``n`` most popular items, none of ``excluded``."""
         items = self._by_popularity[: n + len(excluded)]
-        items = items[~np.isin(items, excluded)][:n]
+        items = items[~among(items, excluded)][:n]
         return RankedList(items, self.popularity[items])
 
     def items_of(self, hashes: Array) -> Ints:

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from functools import partial
+from itertools import accumulate
 from typing import Any, TypeVar, cast
 
 from redis.asyncio import Redis
@@ -103,12 +104,10 @@ class RedisStore:
                 answer.set_result(value)
 
     async def _mget(self, batch: list[_Waiting]) -> list[list[bytes | None]]:
-        if len(batch) == 1:
-            return [cast("list[bytes | None]", await self._redis.mget(batch[0][0]))]
-        pipeline = self._redis.pipeline(transaction=False)
-        for keys, _ in batch:
-            pipeline.mget(keys)
-        return cast("list[list[bytes | None]]", await pipeline.execute())
+        """One command for all of the batch: the client takes three times as long for one a user."""
+        values = cast("list[bytes | None]", await self._redis.mget([key for keys, _ in batch for key in keys]))
+        ends = list(accumulate(len(keys) for keys, _ in batch))
+        return [values[end - len(keys) : end] for end, (keys, _) in zip(ends, batch, strict=True)]
 
     async def _guard(self, command: Callable[[], Awaitable[T]], until: float) -> T:
         try:
