@@ -104,7 +104,7 @@ class Truth:
 
     def __init__(self, bundles: Sequence[Bundle], users: SyntheticUsers) -> None:
         self._ranked = {bundle.id: _rank(bundle, users) for bundle in bundles}
-        self._expected = cache(self._fuse)
+        self.expected = cache(self._fuse)
 
     def judge(self, answer: Mapping[str, Any], request: Request) -> Verdict:
         """``wrong`` unless the list is what the voters that it does not excuse give; then right, or degraded."""
@@ -118,7 +118,7 @@ class Truth:
         bundle_id, reasons = answer["model_version"], answer["reasons"]
         if request.user is None:
             return []
-        possible = [self._expected(bundle_id, request.user, Excuses.of(reasons))]
+        possible = [self.expected(bundle_id, request.user, Excuses.of(reasons))]
         if not request.brings_history and any(reason.startswith(NO_STATE) for reason in reasons):
             possible.append(self._ranked[bundle_id].popular())
         return possible

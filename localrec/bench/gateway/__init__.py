@@ -8,15 +8,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from localrec.bench.gateway import late, own_time, rates, throughput
-from localrec.bench.gateway.bed import standing_bed
+from localrec.bench.gateway.bed import Bed, standing_bed
 from localrec.bench.gateway.options import GatewayBenchOptions
 from localrec.bench.gateway.targets import TARGETS
 from localrec.bench.report import report
 from localrec.bench.targets import print_targets
 
 __all__ = ["GatewayBenchOptions", "run"]
-
-PARTS = {"throughput": throughput.measure, "own time": own_time.measure, "rates": rates.measure, "late": late.measure}
 
 
 def run(options: GatewayBenchOptions, beside: Mapping[str, float] | None = None) -> dict[str, Any]:
@@ -35,3 +33,23 @@ def run(options: GatewayBenchOptions, beside: Mapping[str, float] | None = None)
     record = report("gateway", metrics | dict(beside or {}))
     print_targets(TARGETS, record["metrics"])
     return record | {"targets": [target.record(record["metrics"]) for target in TARGETS]}
+
+
+def _cf(bed: Bed) -> dict[str, float]:
+    with bed.reference() as reference_port, bed.gateway() as port:
+        return throughput.measure(bed, reference_port, port) | rates.below_capacity(bed, port, "cf")
+
+
+def _before_engine(bed: Bed) -> dict[str, float]:
+    with bed.local("engine") as (port, _):
+        metrics = {"local_cpu_engine_ms": own_time.cpu_ms(bed, port)}
+        return metrics | rates.below_capacity(bed, port, "local") | rates.above_capacity(bed, port)
+
+
+def _before_vllm(bed: Bed) -> dict[str, float]:
+    with bed.local("vllm") as ports:
+        metrics = {"local_cpu_vllm_ms": own_time.cpu_ms(bed, ports[0])}
+        return metrics | own_time.stages(bed, *ports) | late.measure(bed, *ports)
+
+
+PARTS = {"cf": _cf, "local, engine's fan-out": _before_engine, "local, vLLM's completions": _before_vllm}

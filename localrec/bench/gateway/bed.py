@@ -69,7 +69,11 @@ class Bed:
     def gateway(self, settings: dict[str, Any] | None = None) -> Iterator[int]:
         """The port of a gateway; pipeline ``cf`` unless the settings say otherwise."""
         port = free_port()
-        shared = {"redis_url": self.redis_url, "bundle_root": str(self.bundle.directory.parent)}
+        shared = {
+            "redis_url": self.redis_url,
+            "bundle_root": str(self.bundle.directory.parent),
+            "default_deadline_ms": self.options.deadline_ms,
+        }
         code = (
             "from service.gateway.serve import serve; from service.gateway.settings import Settings; "
             f"serve(Settings(**{shared | (settings or {})!r}), '127.0.0.1', {port})"
@@ -78,12 +82,11 @@ class Bed:
             yield port
 
     @contextmanager
-    def local(self, kind: WorkerKind, deadline_ms: int | None = None) -> Iterator[tuple[int, int]]:
+    def local(self, kind: WorkerKind) -> Iterator[tuple[int, int]]:
         """The ports of a gateway with pipeline ``local`` and of its stub worker, all adapters loaded."""
         options, worker_port = self.options, free_port()
         call = f"serve_stub({self.bundle.base_id!r}, {options.n_items}, {worker_port})"
         settings = {
-            "default_deadline_ms": deadline_ms or options.deadline_ms,
             "pools": [{"name": "stub", "urls": [f"http://127.0.0.1:{worker_port}"], "kind": kind}],
             "pipelines": {"local": {"kind": "local", "pool": "stub", "max_communities": options.voters}},
             "default_pipeline": "local",

@@ -18,7 +18,7 @@ class GatewayBenchOptions:
         rounds: rounds of reference, `cf` path and cached path in turn; the first is for warming up.
         cached_users: users that the cached path is asked for, again and again.
         worker_seconds: what the stub worker takes for a call; ten times as much in the slow community.
-        deadline_ms: of requests to `local`.
+        deadline_ms: of requests, but for those whose length is measured.
         seed: of bundle and users.
     """
 

@@ -6,33 +6,21 @@ while nothing is asked, for as long, and subtracted.
 """
 
 import time
-from typing import get_args
 
 from localrec.bench.gateway.bed import Bed, metric
 from localrec.bench.load import load
 from localrec.bench.stages import ask, stage_metrics
 from localrec.processes import post
 from models.contract.errors import LocalRecError
-from service.workers.types import WorkerKind
 
 CPU_SECONDS = "process_cpu_seconds_total"
 SAMPLED_REQUESTS = 200
+DEADLINE_MS = 1_000  # every call is let end: what is measured is its length
 
 
-def measure(bed: Bed) -> dict[str, float]:
-    """CPU time before a worker of each kind, then the stages before one that takes its time."""
-    metrics = {}
-    for kind in get_args(WorkerKind):
-        with bed.local(kind, deadline_ms=1_000) as (port, worker_port):
-            metrics[f"local_cpu_{kind}_ms"] = _cpu_ms(bed, port)
-            if kind == "vllm":
-                metrics |= _stages(bed, port, worker_port)
-    return metrics
-
-
-def _cpu_ms(bed: Bed, port: int) -> float:
-    """Processor time of one request."""
-    bodies, seconds = bed.bodies(use_cache=False), bed.options.seconds
+def cpu_ms(bed: Bed, port: int) -> float:
+    """Processor time of one request to a gateway with pipeline `local`."""
+    bodies, seconds = bed.bodies(use_cache=False, deadline_ms=DEADLINE_MS), bed.options.seconds
     load(port, "/recommend", bodies, 1, seconds)  # the stub's rankings are kept from now on
     before = metric(port, CPU_SECONDS)
     busy = load(port, "/recommend", bodies, 1, 2 * seconds)
@@ -44,11 +32,14 @@ def _cpu_ms(bed: Bed, port: int) -> float:
     return (between - before - idle) / busy.sent * 1e3
 
 
-def _stages(bed: Bed, port: int, worker_port: int) -> dict[str, float]:
+def stages(bed: Bed, port: int, worker_port: int) -> dict[str, float]:
+    """Medians of the stages, before a worker of vLLM's kind that takes its time."""
     seconds = bed.options.worker_seconds
     users = (bed.users * SAMPLED_REQUESTS)[:SAMPLED_REQUESTS]
     for user in users:
-        ask(port, user, use_cache=False)  # the stub's rankings of nine completions are kept from now on
+        ask(
+            port, user, use_cache=False, deadline_ms=DEADLINE_MS
+        )  # the stub's rankings of nine completions are kept from now on
     post(worker_port, "/stub", {"delay_seconds": seconds})
-    metrics = stage_metrics([ask(port, user, use_cache=False) for user in users])
+    metrics = stage_metrics([ask(port, user, use_cache=False, deadline_ms=DEADLINE_MS) for user in users])
     return metrics | {"local_above_worker_p50_ms": metrics["local_total_p50_ms"] - seconds * 1e3}

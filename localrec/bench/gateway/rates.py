@@ -15,16 +15,8 @@ OVERLOAD = 3.0  # of the closed-loop throughput
 LONG = 2.0  # rounds: percentiles want more requests than rates do
 
 
-def measure(bed: Bed) -> dict[str, float]:
-    """Pipeline `cf`, then `local` before a stub worker of our engine's kind that answers at once."""
-    deadline_ms = bed.options.deadline_ms
-    with bed.gateway({"default_deadline_ms": deadline_ms}) as port:
-        metrics = _below(bed, port, "cf")
-    with bed.local("engine") as (port, _):
-        return metrics | _below(bed, port, "local") | _above(bed, port)
-
-
-def _below(bed: Bed, port: int, name: str) -> dict[str, float]:
+def below_capacity(bed: Bed, port: int, name: str) -> dict[str, float]:
+    """The highest sustained rate, and latency at a share of it; ``name`` is the pipeline's."""
     bodies, deadline_ms = bed.bodies(use_cache=False), bed.options.deadline_ms
     bed.closed(port, bodies)  # warms up
     capacity = bed.closed(port, bodies).requests_per_second
@@ -57,8 +49,8 @@ def highest_sustained(capacity: float, deadline_ms: float, at_rate: Callable[[fl
     return TRIED[-1] * capacity
 
 
-def _above(bed: Bed, port: int) -> dict[str, float]:
-    """Overload: the closed-loop throughput right before it is the capacity."""
+def above_capacity(bed: Bed, port: int) -> dict[str, float]:
+    """Overload. The closed-loop throughput right before it is the capacity."""
     bodies, deadline_ms = bed.bodies(use_cache=False), bed.options.deadline_ms
     capacity = bed.closed(port, bodies).requests_per_second
     flood = bed.open(port, bodies, OVERLOAD * capacity, LONG * bed.options.seconds)

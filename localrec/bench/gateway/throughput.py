@@ -11,16 +11,20 @@ from localrec.bench.gateway.bed import Bed, metric
 from localrec.bench.load import LoadResult
 
 
-def measure(bed: Bed) -> dict[str, float]:
-    """Medians over the rounds, the first left out."""
+def measure(bed: Bed, reference_port: int, port: int) -> dict[str, float]:
+    """Medians over the rounds, the first left out.
+
+    Args:
+        bed: where to measure.
+        reference_port: of the bare service.
+        port: of a gateway with pipeline `cf`.
+    """
     reference, cf, cached = list[LoadResult](), list[LoadResult](), list[LoadResult]()
     uncached, again = bed.bodies(use_cache=False), bed.bodies(bed.users[: bed.options.cached_users])
-    with bed.reference() as reference_port, bed.gateway() as port:
-        for _ in range(bed.options.rounds):
-            reference.append(bed.closed(reference_port, bed.bodies()))
-            cf.append(bed.closed(port, uncached))
-            cached.append(bed.closed(port, again))
-        memory_bytes, degraded = metric(port, "process_resident_memory_bytes"), metric(port, "localrec_degraded_total")
+    for _ in range(bed.options.rounds):
+        reference.append(bed.closed(reference_port, bed.bodies()))
+        cf.append(bed.closed(port, uncached))
+        cached.append(bed.closed(port, again))
     return {
         "reference_requests_per_second": _rate(reference),
         "cf_requests_per_second": _rate(cf),
@@ -29,9 +33,9 @@ def measure(bed: Bed) -> dict[str, float]:
         "cached_over_reference": ratio(cached, reference),
         "cf_p50_ms": float(np.median([result.percentile(50) for result in cf[1:]])),
         "cf_p99_ms": float(np.median([result.percentile(99) for result in cf[1:]])),
-        "cf_degraded": degraded,
+        "cf_degraded": metric(port, "localrec_degraded_total"),
         "failures": float(sum(result.failures + result.refused for result in reference + cf + cached)),
-        "gateway_memory_mib": memory_bytes / 2**20,
+        "gateway_memory_mib": metric(port, "process_resident_memory_bytes") / 2**20,
     }
 
 
