@@ -10,6 +10,7 @@ from localrec.bench.gateway import GatewayBenchOptions
 from localrec.bench.gateway import run as run_gateway
 from localrec.bench.redis_memory import RedisBenchOptions
 from localrec.bench.redis_memory import run as run_redis
+from models.contract.errors import LocalRecError
 
 JSON = click.option("--json", "json_file", type=click.Path(path_type=Path), help="Also write the record to this file.")
 
@@ -111,7 +112,10 @@ def faults(json_file: Path | None, **flags: Any) -> None:
     """Redis, engine and gateway fail under load; fails on a lost request or a wrong list (extra: train)."""
     from localrec.bench.faults import FaultsOptions, run
 
-    _keep(run(FaultsOptions(**flags)), json_file)
+    record = run(FaultsOptions(**flags))
+    _keep(record, json_file)
+    if record["failures"]:
+        raise LocalRecError(f"faults: {'; '.join(record['failures'])}")
 
 
 @bench.command("redis")

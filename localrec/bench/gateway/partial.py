@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from localrec.run_directory import run_of
+from models.contract.errors import LocalRecError
 from models.contract.selection import FusionSettings
 from models.contract.types import Ints
 from models.evaluation.metrics import ndcg, ranks_in_lists
@@ -24,7 +25,12 @@ def measure(run: Path) -> dict[str, float]:
 
     Args:
         run: directory of a finished run, test rankings included.
+
+    Raises:
+        LocalRecError: it has none.
     """
+    if not (run / "rankings" / "test").exists():
+        raise LocalRecError(f"{run}: no rankings of test examples; make them with localrec evaluate --run {run}")
     results = Results(run, run_of(run))
     targets = results.examples("test").targets
     return partial_fusion(results.system(), results.answers("test"), targets, results.fusion_settings())
