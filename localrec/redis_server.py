@@ -41,17 +41,33 @@ def redis_server(directory: Path, *, keep: bool = False) -> Iterator[str]:
     Yields:
         URL of the server, ``unix://…/redis.sock``. It listens on no TCP port.
     """
+    with redis_process(directory, keep=keep):
+        yield socket_url(directory)
+
+
+@contextmanager
+def redis_process(directory: Path, *, keep: bool = False) -> "Iterator[subprocess.Popen[bytes]]":
+    """The same, for who wants the process. The URL is :func:`socket_url`."""
     directory.mkdir(parents=True, exist_ok=True)
-    path = directory.resolve() / "redis.sock"
+    path = _socket(directory)
     if len(str(path).encode()) > MAX_SOCKET_PATH_BYTES:
         raise LocalRecError(f"{path}: too long for a unix socket; choose a directory with a shorter path")
     with (directory / "redis.log").open("ab") as log:
         process = subprocess.Popen(_command(path, keep), stdout=log, stderr=log, stdin=subprocess.DEVNULL)  # noqa: S603 - our own arguments
     try:
         _wait(path, process)
-        yield f"unix://{path}"
+        yield process
     finally:
         stop(process)
+
+
+def socket_url(directory: Path) -> str:
+    """URL of the server whose directory this is."""
+    return f"unix://{_socket(directory)}"
+
+
+def _socket(directory: Path) -> Path:
+    return directory.resolve() / "redis.sock"
 
 
 def _command(path: Path, keep: bool) -> list[str]:

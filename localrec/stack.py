@@ -3,7 +3,7 @@
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,13 +63,7 @@ def running_stack(
             pointer.activate(bundle.id, redis)
         worker = parts.enter_context(running_worker(bundle, directory, workers, worker_port))
         environment = gateway_environment(bundle, redis_url, worker_port, workers)
-        command = [sys.executable, "-m", "localrec", "serve", "gateway"]
-        command += ["--config", str(GATEWAY_CONFIG), "--port", str(gateway_port)]
-        log = directory / "gateway.log"
-        gateway = parts.enter_context(
-            server(command, gateway_port, ready_path="/readyz", environment=environment, log=log)
-        )
-        wait_for_workers(gateway_port, ADAPTERS_SECONDS)
+        gateway = parts.enter_context(running_gateway(gateway_port, environment, directory / "gateway.log"))
         yield Stack(redis_url, worker, gateway, worker_port, gateway_port)
 
 
@@ -85,6 +79,16 @@ def running_worker(
         command += ["--bundle", str(bundle.directory), "--port", str(port)]
     log = directory / "worker.log"
     with server(command, port, ready_path="/health", start_seconds=WORKER_SECONDS, log=log) as process:
+        yield process
+
+
+@contextmanager
+def running_gateway(port: int, environment: Mapping[str, str], log: Path) -> Iterator["subprocess.Popen[bytes]"]:
+    """A gateway with the settings of deploy/ and the environment while the context lasts; begins with all adapters."""
+    command = [sys.executable, "-m", "localrec", "serve", "gateway"]
+    command += ["--config", str(GATEWAY_CONFIG), "--port", str(port)]
+    with server(command, port, ready_path="/readyz", environment=environment, log=log) as process:
+        wait_for_workers(port, ADAPTERS_SECONDS)
         yield process
 
 

@@ -10,6 +10,7 @@ from localrec.bench.gateway import GatewayBenchOptions
 from localrec.bench.gateway import run as run_gateway
 from localrec.bench.redis_memory import RedisBenchOptions
 from localrec.bench.redis_memory import run as run_redis
+from models.contract.errors import LocalRecError
 
 JSON = click.option("--json", "json_file", type=click.Path(path_type=Path), help="Also write the record to this file.")
 
@@ -22,10 +23,21 @@ def bench() -> None:
 @bench.command()
 @click.option("--seconds", default=2.0, show_default=True, help="Length of one round.")
 @click.option("--rounds", default=5, show_default=True, help="Pairs of rounds; the first warms up.")
+@click.option(
+    "--run",
+    "run_directory",
+    type=click.Path(path_type=Path, file_okay=False, exists=True),
+    help="Finished run: also what its lists are worth when a community is late (extra: train).",
+)
 @JSON
-def gateway(seconds: float, rounds: int, json_file: Path | None) -> None:
-    """Throughput of pipeline cf against a bare FastAPI service with one Redis GET; the gateway's own share of local."""
-    _keep(run_gateway(GatewayBenchOptions(seconds=seconds, rounds=rounds)), json_file)
+def gateway(seconds: float, rounds: int, run_directory: Path | None, json_file: Path | None) -> None:
+    """Throughput against a bare FastAPI service, own CPU time, latency, a slow community, overload; targets."""
+    worth: dict[str, float] = {}
+    if run_directory is not None:
+        from localrec.bench.gateway.partial import measure
+
+        worth = measure(run_directory)
+    _keep(run_gateway(GatewayBenchOptions(seconds=seconds, rounds=rounds), worth), json_file)
 
 
 @bench.command()
@@ -89,6 +101,21 @@ def soak(json_file: Path | None, **flags: Any) -> None:
     from localrec.bench.soak import SoakOptions, run
 
     _keep(run(SoakOptions(**flags)), json_file)
+
+
+@bench.command()
+@click.option("--seconds", type=click.FloatRange(0.1), default=4.0, show_default=True, help="How long a fault lasts.")
+@click.option("--rate", type=click.FloatRange(1), default=50.0, show_default=True, help="Requests per second.")
+@click.option("--deadline-ms", type=click.IntRange(50, 10_000), default=500, show_default=True, help="Of a request.")
+@JSON
+def faults(json_file: Path | None, **flags: Any) -> None:
+    """Redis, engine and gateway fail under load; fails on a lost request or a wrong list (extra: train)."""
+    from localrec.bench.faults import FaultsOptions, run
+
+    record = run(FaultsOptions(**flags))
+    _keep(record, json_file)
+    if record["failures"]:
+        raise LocalRecError(f"faults: {'; '.join(record['failures'])}")
 
 
 @bench.command("redis")

@@ -96,6 +96,17 @@ def random_bundle(
     )
 
 
+def two_versions(
+    root: Path, shape: Shape, *, name: str, communities: int, n_users: int, seed: int
+) -> tuple[Bundle, Bundle]:
+    """Two bundles of the same users that one worker can serve side by side."""
+    first, second = (
+        random_bundle(root, shape, name=name, communities=communities, n_users=n_users, seed=seed, version=version)
+        for version in (0, 1)
+    )
+    return first, second
+
+
 def _system(parts: Parts, history_length: int) -> LocalSystem:
     directory = parts.directory
     return LocalSystem(

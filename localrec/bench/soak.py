@@ -19,24 +19,17 @@ import aiohttp
 import numpy as np
 from redis import Redis
 
-from localrec.bench.random_model import Shape, random_bundle
+from localrec.bench.mixed import Request, draw
+from localrec.bench.random_model import Shape, two_versions
 from localrec.bench.report import report
 from localrec.bench.synthetic import SyntheticUsers, users_of, write_users
+from localrec.bench.truth import Truth
 from localrec.pointing import connect
 from localrec.stack import Stack, WorkerKind, running_stack
-from models.contract.bundle import Bundle, community_adapter
+from models.contract.bundle import Bundle
 from models.contract.errors import LocalRecError
-from models.contract.selection import Voter
 from models.pointer import activate
-from models.ranking.ranker import LocalRanker
-from models.ranking.recommend import recommend
-from models.ranking.system import open_system
-from models.types import Sequences
 
-N = 10  # items of a list
-SAME_ITEMS = 9  # of N: what near-equal scores may change
-NEAR_RANKS = 2  # that near-equal scores may exchange in one voter's list
-WRONG_SHARE = 1 / 3  # of a voter's ranks: its list is another one's
 DEGRADED_SHARE = 0.01  # of the answers, at most
 MEMORY_GROWTH = 1.05  # from the second quarter of the time to the last
 SAMPLE_SECONDS = 5.0
@@ -69,14 +62,6 @@ class SoakOptions:
     seed: int = 0
 
 
-@dataclass(frozen=True)
-class Request:
-    """A body, and whose list it asks for; None where it must be refused."""
-
-    body: Mapping[str, Any]
-    user: int | None
-
-
 @dataclass
 class Tally:
     """What came of the requests.
@@ -99,46 +84,30 @@ class Tally:
         self.bundle_id = bundle_id
 
 
-@dataclass(frozen=True)
-class Expected:
-    """What is ranked offline: the served list, and each voter's ranks, by item ids."""
-
-    items: Sequence[str]
-    ranks: Mapping[str, Mapping[str, int]]
-
-
-Expectations = Mapping[tuple[str, int], Expected]
-"""By bundle's id and user's row."""
-
-
 def run(options: SoakOptions) -> dict[str, Any]:
     """Run, print a table, and return ``{"bench", "commit", "hardware", "metrics"}``.
 
     Raises LocalRecError where a request failed or a list was wrong; the table is printed all the same.
     """
     with tempfile.TemporaryDirectory(prefix="lr-") as temporary:
-        directory, shape = Path(temporary), Shape(n_items=options.n_items)
-        bundles = [
-            random_bundle(
-                directory / "bundles",
-                shape,
-                name="soak",
-                communities=options.communities,
-                n_users=options.n_users,
-                seed=options.seed,
-                version=version,
-            )
-            for version in (0, 1)
-        ]
+        directory = Path(temporary)
+        bundles = two_versions(
+            directory / "bundles",
+            Shape(n_items=options.n_items),
+            name="soak",
+            communities=options.communities,
+            n_users=options.n_users,
+            seed=options.seed,
+        )
         users = users_of(bundles[0])
-        expected = _expected(bundles[0], users) | _expected(bundles[1], users)
+        truth = Truth(bundles, users)
 
         def write_both(_: Bundle, redis: Redis) -> None:
             for bundle in bundles:
                 write_users(redis, bundle, users)
 
         with running_stack(bundles[0], directory, workers=options.workers, publish=write_both) as stack:
-            tally = asyncio.run(_soak(stack, [bundle.id for bundle in bundles], users, expected, options))
+            tally = asyncio.run(_soak(stack, [bundle.id for bundle in bundles], users, truth, options))
     record = report("soak", _metrics(tally, options))
     if failures := _failures(tally, record["metrics"]):
         raise LocalRecError(f"the soak failed: {'; '.join(failures)}")
@@ -160,25 +129,8 @@ def _failures(tally: Tally, metrics: Mapping[str, float]) -> list[str]:
     return found
 
 
-def _expected(bundle: Bundle, users: SyntheticUsers) -> dict[tuple[str, int], Expected]:
-    """What the offline evaluation ranks for every user."""
-    system, settings = open_system(bundle), bundle.manifest.serving.fusion()
-    answers = LocalRanker(system, settings.candidates).answers(Sequences.of(list(users.histories)))
-    return {
-        (bundle.id, row): Expected(
-            [f"i{item}" for item in recommend(system, answer, settings, N)],
-            {voter.name: _ranks(voter) for voter in answer.voters if voter.membership is not None},
-        )
-        for row, answer in enumerate(answers)
-    }
-
-
-def _ranks(voter: Voter) -> dict[str, int]:
-    return {f"i{item}": rank for rank, item in enumerate(voter.ranking.items.tolist(), start=1)}
-
-
 async def _soak(
-    stack: Stack, bundle_ids: Sequence[str], users: SyntheticUsers, expected: Expectations, options: SoakOptions
+    stack: Stack, bundle_ids: Sequence[str], users: SyntheticUsers, truth: Truth, options: SoakOptions
 ) -> Tally:
     tally, rng = Tally(), np.random.default_rng(options.seed)
     url, started = f"http://127.0.0.1:{stack.gateway_port}/recommend", time.perf_counter()
@@ -189,8 +141,8 @@ async def _soak(
     ):
         for number in range(int(options.seconds * options.rate)):
             await asyncio.sleep(started + number / options.rate - time.perf_counter())
-            request = _draw(users, options, rng)
-            asked.create_task(_ask(session, url, request, expected, tally))
+            request = draw(users, options.deadline_ms, rng)
+            asked.create_task(_ask(session, url, request, truth, tally))
     return tally
 
 
@@ -208,21 +160,7 @@ async def _beside(*work: Any) -> AsyncIterator[None]:
                 raise ended
 
 
-def _draw(users: SyntheticUsers, options: SoakOptions, rng: np.random.Generator) -> Request:
-    """Known users, strangers who send a history, and one in twenty who makes a mistake."""
-    row, kind = int(rng.integers(len(users.ids))), rng.random()
-    shared = {"n": N, "deadline_ms": options.deadline_ms, "explain": True}
-    if kind < 0.05:
-        return Request({"user_id": users.ids[row], "n": 0}, None)
-    if kind < 0.35:
-        history = [f"i{item}" for item in users.histories[row].tolist()]
-        return Request(shared | {"user_id": f"stranger {row}", "history": history}, row)
-    return Request(shared | {"user_id": users.ids[row]}, row)
-
-
-async def _ask(
-    session: aiohttp.ClientSession, url: str, request: Request, expected: Expectations, tally: Tally
-) -> None:
+async def _ask(session: aiohttp.ClientSession, url: str, request: Request, truth: Truth, tally: Tally) -> None:
     began = time.perf_counter()
     try:
         async with session.post(url, json=request.body) as response:
@@ -238,36 +176,7 @@ async def _ask(
         tally.latencies_ms.append((time.perf_counter() - began) * 1e3)
         tally.reasons.update(answer["reasons"])
         tally.served(answer["model_version"])
-        tally.outcomes[_verdict(answer, expected[answer["model_version"], request.user])] += 1
-
-
-def _verdict(answer: Mapping[str, Any], expected: Expected) -> str:
-    """``right`` where the list is the expected one, but for near-equal scores, and so are all voters' ranks in it."""
-    if answer["degraded"]:
-        return "degraded"
-    items = [item["item_id"] for item in answer["items"]]
-    given = _given_ranks(answer)
-    same = len(set(items) & set(expected.items)) >= SAME_ITEMS and given.keys() <= expected.ranks.keys()
-    voters_right = all(_is_voter(given.get(name, {}), ranks, items) for name, ranks in expected.ranks.items())
-    return "right" if same and voters_right else "wrong"
-
-
-def _given_ranks(answer: Mapping[str, Any]) -> dict[str, dict[str, int]]:
-    """The communities' ranks of the served items, as the answer explains them."""
-    given: dict[str, dict[str, int]] = {}
-    for item in answer["items"]:
-        for vote in item["explanation"]:
-            if vote["community"] is not None:
-                given.setdefault(community_adapter(vote["community"]), {})[item["item_id"]] = vote["rank"]
-    return given
-
-
-def _is_voter(given: Mapping[str, int], expected: Mapping[str, int], items: Sequence[str]) -> bool:
-    """Whether ranks of the served items are those of a voter's list; what is not in the list ranks behind its end."""
-    end = len(expected) + 1
-    ranked = [item for item in items if item in given or item in expected]
-    off = sum(abs(given.get(item, end) - expected.get(item, end)) > NEAR_RANKS for item in ranked)
-    return off <= WRONG_SHARE * len(ranked)
+        tally.outcomes[truth.judge(answer, request)] += 1
 
 
 async def _swap(redis_url: str, bundle_ids: Sequence[str], seconds: float, tally: Tally) -> None:

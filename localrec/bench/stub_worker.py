@@ -5,7 +5,7 @@ It can be told to misbehave: ``POST /stub`` with the fields of :class:`Orders`.
 
 import asyncio
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from functools import lru_cache
 from typing import Any
@@ -44,6 +44,7 @@ class Orders(msgspec.Struct, forbid_unknown_fields=True):
         mode: how completions are answered.
         delay_seconds: before ``slow_adapters`` answer, or all where it is empty.
         slow_adapters: by the end of their names.
+        delays: seconds by the end of an adapter's name, where they differ from ``delay_seconds``.
         load_seconds: before a load ends of ``slow_loads`` (ends of names), or of any where that is empty.
         stalls: whether nothing is answered while a load runs, as in vLLM.
         slots: adapters that can be loaded, 0 for any number; one more is refused.
@@ -59,6 +60,7 @@ class Orders(msgspec.Struct, forbid_unknown_fields=True):
     mode: Mode = Mode.OK
     delay_seconds: float = 0.0
     slow_adapters: tuple[str, ...] = ()
+    delays: dict[str, float] = {}
     load_seconds: float = 0.0
     slow_loads: tuple[str, ...] = ()
     stalls: bool = False
@@ -70,6 +72,17 @@ class Orders(msgspec.Struct, forbid_unknown_fields=True):
     ignored: tuple[str, ...] = ()
     impostors: dict[str, str] = {}
     retry_after: int = 0
+
+    def wait_seconds(self, models: Sequence[str]) -> float:
+        """How long an answer for these adapters is waited for: as long as the slowest takes."""
+        return max(map(self._wait_seconds, models), default=0.0)
+
+    def _wait_seconds(self, model: str) -> float:
+        for end, seconds in self.delays.items():
+            if model.endswith(end):
+                return seconds
+        slow = not self.slow_adapters or model.endswith(self.slow_adapters)
+        return self.delay_seconds if slow else 0.0
 
 
 class StubWorker:
@@ -176,8 +189,8 @@ class StubWorker:
         if orders.stalls:
             async with self._turns:
                 pass
-        slow = not orders.slow_adapters or any(model.endswith(orders.slow_adapters) for model in models)
-        if orders.delay_seconds and slow and await _is_left_within(request, orders.delay_seconds):
+        seconds = orders.wait_seconds(models)
+        if seconds and await _is_left_within(request, seconds):
             self.counts["cancelled"] += 1
             return Response(status_code=499)
         if orders.mode is Mode.BUSY:
@@ -202,12 +215,8 @@ class StubWorker:
     def _ranked(
         self, model: str, prompt: list[int], excluded: list[int], allowed: list[int] | None, n: int
     ) -> RankedList:
-        scores = stub_scores(self._answers_as(model), tuple(prompt), self.n_items).copy()
-        scores[excluded] -= 100.0
-        if allowed is not None:
-            scores[np.setdiff1d(np.arange(len(scores)), allowed)] = -np.inf
-        best = np.argsort(-scores, kind="stable")[:n]
-        return RankedList(item_numbers(best), scores[best])
+        only = None if allowed is None else tuple(allowed)
+        return _ranking(self._answers_as(model), tuple(prompt), tuple(excluded), only, n, self.n_items)
 
     def _answers_as(self, model: str) -> str:
         if model == self.base or model.endswith(self.orders.ignored):
@@ -227,6 +236,24 @@ async def _is_left_within(request: Request, seconds: float) -> bool:
     except TimeoutError:
         return False
     return True
+
+
+@lru_cache(maxsize=8192)
+def _ranking(
+    model: str,
+    prompt: tuple[int, ...],
+    excluded: tuple[int, ...],
+    allowed: tuple[int, ...] | None,
+    n: int,
+    n_items: int,
+) -> RankedList:
+    """Kept, so that in a benchmark the stub costs next to nothing: it runs beside what is measured."""
+    scores = stub_scores(model, prompt, n_items).copy()
+    scores[list(excluded)] -= 100.0
+    if allowed is not None:
+        scores[np.setdiff1d(np.arange(len(scores)), allowed)] = -np.inf
+    best = np.argsort(-scores, kind="stable")[:n]
+    return RankedList(item_numbers(best), scores[best])
 
 
 @lru_cache(maxsize=512)

@@ -57,7 +57,9 @@ class CFModel:
 
         ``allowed`` is (n_items,) bool, the items that may be recommended; None: all.
         """
-        return self._index.search(np.append(embedding, np.float32(1.0)).astype(np.float32), n, excluded, allowed)
+        query = np.ones(self.embedding_size + 1, np.float32)  # its last entry is for the bias
+        query[:-1] = embedding
+        return self._index.search(query, n, excluded, allowed)
 
     def similar(self, item: int, n: int, excluded: Ints, allowed: Array | None = None) -> RankedList:
         """The ``n`` items that are nearest to an item, by the cosine of their embeddings, the item itself left out."""

@@ -8,6 +8,7 @@ import numpy as np
 from models.contract.types import Array, Floats, Ints, RankedList
 
 EXACT_BELOW_ITEMS = 20_000  # one numpy product is faster than a faiss call for small catalogues
+GROUPS_PER_ITEM = 4  # of the search for a threshold, for each item that is wanted
 
 
 class ItemIndex(Protocol):
@@ -25,11 +26,11 @@ class ExactIndex:
     """One matrix product, then a partial sort. ``vectors`` is (n_items, d)."""
 
     def __init__(self, vectors: Floats) -> None:
-        self._vectors = np.ascontiguousarray(vectors, dtype=np.float32)
+        self._columns = np.ascontiguousarray(vectors.T, dtype=np.float32)  # (d, n_items): a product of half the time
 
     def search(self, query: Floats, n: int, excluded: Ints, allowed: Array | None = None) -> RankedList:
         """See :class:`ItemIndex`."""
-        return top_n(self._vectors @ query, n, excluded, allowed)
+        return top_n(query @ self._columns, n, excluded, allowed)
 
 
 class FaissIndex:
@@ -77,9 +78,23 @@ def top_n(scores: Floats, n: int, excluded: Ints, allowed: Array | None = None) 
     n = min(n, len(masked))
     if n == 0:
         return RankedList(np.empty(0, np.int32), np.empty(0, np.float32))
-    threshold = np.partition(masked, len(masked) - n)[len(masked) - n]
+    threshold = _low_threshold(masked, n)
     candidates = np.flatnonzero(masked >= threshold)
     order = candidates[np.argsort(-masked[candidates], kind="stable")][:n]
     if threshold == -np.inf:  # fewer than n are left
         order = order[masked[order] > -np.inf]
     return RankedList(order.astype(np.int32), masked[order])
+
+
+def _low_threshold(scores: Floats, n: int) -> np.float32:
+    """At most the ``n``-th best score, and hardly less: the ``n``-th best of the maxima of many small groups.
+
+    Maxima cost a tenth of a partial sort, and at least ``n`` scores reach the one that is found.
+    """
+    groups = GROUPS_PER_ITEM * n
+    size = len(scores) // groups
+    if size > 1:
+        scores = scores[: size * groups].reshape(size, groups).max(axis=0)
+    at = len(scores) - n
+    threshold: np.float32 = np.partition(scores, at)[at]
+    return threshold

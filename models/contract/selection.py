@@ -11,6 +11,7 @@ from typing import Literal
 import numpy as np
 
 from models.contract.fusion import FusionMethod, fuse, list_weights
+from models.contract.numbers import among
 from models.contract.types import Array, Floats, Ints, Membership, RankedList
 
 ServedVoter = Literal["global", "cf"]  # who can vote in the service beside the communities
@@ -76,7 +77,7 @@ def without(ranking: RankedList, excluded: Ints) -> RankedList:
     """The ranking without the excluded items, order kept."""
     if not len(excluded) or not len(ranking):
         return ranking
-    keep = ~np.isin(ranking.items, excluded)
+    keep = ~among(ranking.items, excluded)
     return RankedList(ranking.items[keep], ranking.scores[keep])
 
 

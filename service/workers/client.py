@@ -8,6 +8,7 @@ import msgspec
 import numpy as np
 import orjson
 
+from models.contract.numbers import among
 from models.contract.types import Array, Ints, RankedList, item_numbers
 from service.wire import FANOUT_PATH, FanoutResponse, FanoutResult, decode_ranking
 from service.workers.types import Completion, Outcome, OutcomeKind, ServedModels
@@ -184,10 +185,12 @@ def _ranked(tokens: Ints, scores: Array, completion: Completion) -> RankedList:
     items = tokens - completion.item_offset
     if not (np.abs(scores) < MAX_LOGPROB).all() or len(set(items.tolist())) != len(items):
         raise ValueError("expected finite log-probabilities of distinct tokens")
-    keep = (items >= 0) & (items < completion.n_items) & ~np.isin(items, completion.excluded)
+    known = (items >= 0) & (items < completion.n_items)
+    items, best = items[known], np.asarray(scores[known], dtype=np.float32)
+    keep = ~among(items, completion.excluded)
     if completion.allowed is not None:  # vLLM fills up with others where fewer are allowed than were asked for
-        keep &= np.isin(items, completion.allowed)
-    items, best = items[keep], np.asarray(scores[keep], dtype=np.float32)
+        keep &= among(items, completion.allowed)
+    items, best = items[keep], best[keep]
     order = np.lexsort((items, -best))[: completion.candidates]
     return RankedList(items[order], best[order])
 

@@ -8,8 +8,9 @@ from typing import Any, Literal, get_args
 
 from localrec.bench.fanout import in_process, served, slots
 from localrec.bench.fanout.served import ServedOptions
-from localrec.bench.fanout.targets import print_targets
+from localrec.bench.fanout.targets import TARGETS
 from localrec.bench.report import report
+from localrec.bench.targets import print_targets
 
 Part = Literal["model", "http", "vllm", "loading", "slots", "index"]
 PARTS: tuple[Part, ...] = get_args(Part)
@@ -51,5 +52,5 @@ def run(options: FanoutBenchOptions) -> dict[str, Any]:
             print(f"  {part} …", flush=True)
             metrics |= measures[part]()
     record = report("fanout", metrics)
-    print_targets(metrics)
+    print_targets(TARGETS, metrics)
     return record

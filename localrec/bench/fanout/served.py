@@ -112,7 +112,7 @@ def while_loading(root: Path, options: ServedOptions) -> dict[str, float]:
         "p99_quiet_ms": quiet.percentile(99),
         "p99_while_loading_ms": busy.percentile(99),
         "p99_while_loading_over_quiet": busy.percentile(99) / quiet.percentile(99),
-        "failures_while_loading": float(busy.failures),
+        "failures_while_loading": float(busy.failures + busy.refused),
         "loads": float(len(loads)),
     }
 
@@ -209,5 +209,5 @@ def _loading(port: int, bundle: Bundle, options: ServedOptions) -> Iterator[list
 
 def _refuse_failures(*results: LoadResult) -> None:
     """Raise LocalRecError where an answer was not 200: a rate of refusals is no rate."""
-    if failures := [result.failures for result in results if result.failures]:
+    if failures := [result.failures + result.refused for result in results if result.failures + result.refused]:
         raise LocalRecError(f"failed requests: {failures}")

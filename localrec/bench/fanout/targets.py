@@ -1,27 +1,6 @@
 """What the fan-out should reach: issue and docs/results name these figures."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-
-
-@dataclass(frozen=True)
-class Target:
-    """A metric, its bound, and on which side of it is well."""
-
-    metric: str
-    bound: float
-    at_least: bool
-    words: str
-
-    def verdict(self, metrics: Mapping[str, float]) -> str:
-        """A line of the table; a metric that was not measured is said to be so."""
-        value = metrics.get(self.metric)
-        bound = f"{'>=' if self.at_least else '<='} {self.bound:g}"
-        if value is None:
-            return f"{'not run':>8}  {bound:>8}  {'':>7}  {self.words}"
-        reached = value >= self.bound if self.at_least else value <= self.bound
-        return f"{value:8.2f}  {bound:>8}  {'reached' if reached else 'MISSED':>7}  {self.words}"
-
+from localrec.bench.targets import Target
 
 TARGETS = (
     Target(
@@ -46,10 +25,3 @@ TARGETS = (
         "lists at one rate, twice as many adapters as slots, against all resident",
     ),
 )
-
-
-def print_targets(metrics: Mapping[str, float]) -> None:
-    """The table of targets."""
-    print("\nmeasured   target   verdict  what")
-    for target in TARGETS:
-        print(target.verdict(metrics))

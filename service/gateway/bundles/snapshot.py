@@ -13,6 +13,7 @@ from models.contract.bundle import CATALOGUE, CF_MODEL, COMMUNITIES, POPULARITY,
 from models.contract.catalogue import Catalogue
 from models.contract.cf import CFModel
 from models.contract.errors import BundleError
+from models.contract.numbers import among
 from models.contract.probe import load_probe
 from models.contract.profile import build_profile
 from models.contract.prompts import Prompts, load_prompts
@@ -66,7 +67,7 @@ class Snapshot:
         """The ``n`` most popular items, none of ``excluded``; ``allowed`` is (n_items,) bool, None: all items."""
         wanted = n + len(excluded)
         items = self._by_popularity[:wanted] if allowed is None else self._popular_among(allowed, wanted)
-        items = items[~np.isin(items, excluded)][:n]
+        items = items[~among(items, excluded)][:n]
         return RankedList(items, self.popularity[items])
 
     def items_of(self, hashes: Array) -> Ints:

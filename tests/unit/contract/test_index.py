@@ -48,6 +48,20 @@ class TestTopN:
         others = [*excluded, *(item for item, may in enumerate(allowed) if not may)]
         assert found.items.tolist() == literal_top_n(scores, n, others)
 
+    @given(seed=st.integers(0, 1_000), n=st.integers(1, 40), n_items=st.integers(1, 1_000), few=st.booleans())
+    def test_is_a_stable_sort_of_many_scores_too(self, seed: int, n: int, n_items: int, few: bool) -> None:
+        """So many that maxima of groups stand for them, all different or nearly all equal."""
+        rng = np.random.default_rng(seed)
+        scores = rng.integers(0, 4 if few else 10**6, n_items).astype(np.float32)
+        excluded = rng.integers(0, n_items, n_items // 3).astype(np.int32)
+
+        found = top_n(scores, n, excluded)
+
+        left = scores.copy()
+        left[excluded] = -np.inf
+        best = np.argsort(-left, kind="stable")[:n]
+        assert found.items.tolist() == best[left[best] > -np.inf].tolist()
+
     def test_what_is_given_stays_as_it_was(self) -> None:
         scores = np.asarray([1.0, 2.0], np.float32)
 

@@ -5,7 +5,6 @@ import pytest
 from support.runs import FinishedRun
 
 from localrec.bench.fanout import tradeoff
-from localrec.bench.fanout.targets import TARGETS, Target, print_targets
 from localrec.bench.random_model import Shape, random_bundle
 from models.contract.bundle import verify_bundle
 from models.contract.probe import load_probe
@@ -14,22 +13,6 @@ from models.pipeline import Pipeline
 from models.stage import link_stages
 
 SMALL = {"hidden_size": 128, "heads": 2, "key_value_heads": 1, "inner_size": 96, "embedding_size": 16}
-
-
-def test_a_target_says_whether_it_was_reached():
-    least, most = Target("m", 2.0, True, "what"), Target("m", 2.0, False, "what")
-    assert "reached" in least.verdict({"m": 2.0})
-    assert "MISSED" in least.verdict({"m": 1.9})
-    assert "reached" in most.verdict({"m": 1.9})
-    assert "MISSED" in most.verdict({"m": 2.1})
-    assert "not run" in most.verdict({})
-
-
-def test_the_table_has_a_line_a_target(capsys: pytest.CaptureFixture[str]):
-    print_targets({TARGETS[0].metric: 1.0})
-    lines = capsys.readouterr().out.strip().splitlines()
-    assert len(lines) == 1 + len(TARGETS)
-    assert sum("not run" in line for line in lines) == len(TARGETS) - 1
 
 
 @pytest.mark.parametrize("own_tables", [False, True])

@@ -1,0 +1,18 @@
+"""Sets of item numbers, as arrays."""
+
+import numpy as np
+
+from models.contract.types import Array, Ints
+
+
+def among(items: Ints, others: Ints) -> Array:
+    """Which items (n,) are among others (m,), bool. All are numbers of one catalogue: not negative, not huge.
+
+    A table of the catalogue is looked up. ``np.isin`` sorts, and took a fifth of a request to nine communities.
+    """
+    if not len(items) or not len(others):
+        return np.zeros(len(items), bool)
+    table = np.zeros(max(items.max(), others.max()) + 1, bool)
+    table[others] = True
+    found: Array = table[items]
+    return found
