@@ -103,6 +103,21 @@ class RecommendRequest(BaseModel):
         )
 
 
+class ErrorBody(BaseModel):
+    """What is wrong: ``code`` for programs, ``message`` for people, ``field`` where one is at fault."""
+
+    code: str
+    message: str
+    field: str | None = None
+
+
+class ErrorResponse(BaseModel):
+    """Body of every answer that is no success."""
+
+    error: ErrorBody
+    request_id: str
+
+
 class VoteBody(BaseModel):
     """One voter's part in an item's place. ``global`` and ``cf`` are no communities, and have no affinity."""
 
