@@ -24,8 +24,8 @@ class Client:
     Args:
         url: of the gateway, without a path.
         api_key: where the service asks for one.
-        timeout_seconds: longest that a call takes, all attempts together. (A thread cannot be called back: an answer that
-            comes in drops, each of them in time, takes longer.)
+        timeout_seconds: longest that a call takes, all attempts together. (A thread cannot be called back: an answer
+            that comes in drops, each of them in time, takes longer.)
         retries: attempts after the first, where nothing was done: no connection, 429, 502, 503.
         transport: httpx's, for tests and proxies.
     """

@@ -8,6 +8,7 @@ from starlette.exceptions import HTTPException
 
 from service.gateway import errors
 from service.gateway.api import health
+from service.gateway.api.operations import openapi
 from service.gateway.api.recommend import RECOMMEND_PATH, RecommendFirst, recommend
 from service.gateway.gateway import Gateway, running_gateway
 from service.gateway.settings import Settings
@@ -25,6 +26,7 @@ def create_app(settings: Settings) -> FastAPI:
     # Plain routes: FastAPI's own would read a body before its size is known.
     app.add_middleware(RecommendFirst)
     app.add_route(RECOMMEND_PATH, recommend, methods=["POST"])  # says 405 to other methods
+    app.add_route("/openapi.json", openapi, methods=["GET"])
     app.add_route("/healthz", health.healthz, methods=["GET"])
     app.add_route("/readyz", health.readyz, methods=["GET"])
     app.add_route("/metrics", health.metrics, methods=["GET"])

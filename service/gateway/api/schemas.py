@@ -11,11 +11,12 @@ from service.gateway.tables import MAX_DEADLINE_MS
 from service.gateway.types import AttributeFilter, Query, Vote
 
 MAX_HISTORY = 1_000
-Id = Annotated[str, Field(min_length=1, max_length=256, pattern=r"^\P{Cc}*$")]  # no control characters
+CLEAN = r"^[^\x00-\x1f\x7f-\x9f]*$"  # no control characters, in the dialect that all readers of the schema share
+Id = Annotated[str, Field(min_length=1, max_length=256, pattern=CLEAN)]
 
 
-Text = Annotated[str, Field(max_length=256, pattern=r"^\P{Cc}*$")]
-AttributeName = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^\P{Cc}*$")]
+Text = Annotated[str, Field(max_length=256, pattern=CLEAN)]
+AttributeName = Annotated[str, Field(min_length=1, max_length=64, pattern=CLEAN)]
 Number = Annotated[float, Field(allow_inf_nan=False)]
 MAX_ATTRIBUTES = 20  # of a context, or filtered by
 
@@ -153,6 +154,21 @@ class RecommendResponse(BaseModel):
     degraded: bool
     reasons: list[str]
     timings_ms: dict[str, float]
+
+
+class HealthResponse(BaseModel):
+    """Body of ``GET /healthz``."""
+
+    status: str
+
+
+class ReadyResponse(BaseModel):
+    """Body of ``GET /readyz``: ``reasons`` keep the process from being ready, ``warnings`` do not."""
+
+    ready: bool
+    bundle: str | None
+    reasons: list[str]
+    warnings: list[str]
 
 
 def render(served: Served, request_id: str, timings_ms: dict[str, float]) -> bytes:
