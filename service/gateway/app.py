@@ -11,6 +11,7 @@ from service.gateway.api import admin, events, health, items, users
 from service.gateway.api.access import guard
 from service.gateway.api.batch import BATCH_PATH, recommend_batch
 from service.gateway.api.express import Express
+from service.gateway.api.operations import openapi
 from service.gateway.api.recommend import RECOMMEND_PATH, recommend
 from service.gateway.experiments.file import ExperimentsLoader
 from service.gateway.gateway import Gateway, running_gateway
@@ -43,6 +44,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_route(events.EVENTS_PATH, events.events, methods=["POST"])
     app.add_route(users.USERS_PATH, users.user, methods=["GET", "DELETE"])
     app.add_route(BATCH_PATH, recommend_batch, methods=["POST"])
+    app.add_route("/openapi.json", openapi, methods=["GET"])
     app.add_route("/healthz", health.healthz, methods=["GET"])
     app.add_route("/readyz", health.readyz, methods=["GET"])
     app.add_route("/metrics", health.metrics, methods=["GET"])

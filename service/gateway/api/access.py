@@ -23,7 +23,7 @@ NEEDED: Mapping[str, KeyScope] = {
     "users": "admin",
     "admin": "admin",
 }
-OPEN = frozenset({"healthz", "readyz", "metrics"})
+OPEN = frozenset({"healthz", "readyz", "metrics", "openapi.json"})
 MAX_URI_BYTES = 2_048
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 

@@ -2,10 +2,10 @@
 
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, RootModel
 
 from models.contract.records import Event, EventType
-from service.gateway.api.schemas import MAX_ATTRIBUTES, AttributeName, Id, Number, Text
+from service.gateway.api.schemas import CLEAN, MAX_ATTRIBUTES, AttributeName, Id, Number, Text
 from service.gateway.store.event_script import NewEvent
 
 MAX_EVENTS = 500
@@ -27,7 +27,7 @@ class EventBody(BaseModel):
         default=None,
         min_length=1,
         max_length=128,
-        pattern=r"^\P{Cc}*$",
+        pattern=CLEAN,
         description="unique among all events: the same id twice is the same event; default: one is made",
     )
     type: EventType
@@ -62,6 +62,10 @@ class EventsBody(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
     events: list[EventBody] = Field(min_length=1, max_length=MAX_EVENTS)
+
+
+class EventsRequest(RootModel[EventBody | EventsBody]):
+    """Body of ``POST /events``, for the OpenAPI document: one event, or many."""
 
 
 class EventOutcome(BaseModel):

@@ -1,6 +1,6 @@
 """What crosses the wire: the request with its bounds, the response with its fields."""
 
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 import orjson
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
@@ -12,11 +12,10 @@ from service.gateway.tables import MAX_DEADLINE_MS
 from service.gateway.types import AttributeFilter, Query, Vote
 
 MAX_HISTORY = 1_000
-Id = Annotated[str, Field(min_length=1, max_length=256, pattern=r"^\P{Cc}*$")]  # no control characters
-
-
-Text = Annotated[str, Field(max_length=256, pattern=r"^\P{Cc}*$")]
-AttributeName = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^\P{Cc}*$")]
+CLEAN = r"^[^\x00-\x1f\x7f-\x9f]*$"  # no control characters, in the dialect that all readers of the schema share
+Id = Annotated[str, Field(min_length=1, max_length=256, pattern=CLEAN)]
+Text = Annotated[str, Field(max_length=256, pattern=CLEAN)]
+AttributeName = Annotated[str, Field(min_length=1, max_length=64, pattern=CLEAN)]
 Number = Annotated[float, Field(allow_inf_nan=False)]
 MAX_ATTRIBUTES = 20  # of a context, or filtered by
 
@@ -126,6 +125,21 @@ class RecommendRequest(BaseModel):
         )
 
 
+class ErrorBody(BaseModel):
+    """What is wrong: ``code`` for programs, ``message`` for people, ``field`` where one is at fault."""
+
+    code: str
+    message: str
+    field: str | None = None
+
+
+class ErrorResponse(BaseModel):
+    """Body of every answer that is no success."""
+
+    error: ErrorBody
+    request_id: str
+
+
 class VoteBody(BaseModel):
     """One voter's part in an item's place. ``global`` and ``cf`` are no communities, and have no affinity."""
 
@@ -168,6 +182,45 @@ class RecommendResponse(BaseModel):
     reasons: list[str]
     timings_ms: dict[str, float]
     explanation: Explanation | None = None
+
+
+class RefusedBody(BaseModel):
+    """A request of a batch that has no list."""
+
+    user_id: str | None
+    error: ErrorBody
+
+
+class BatchRequest(BaseModel):
+    """Body of ``POST /recommend/batch``, for the OpenAPI document: each request is read, and refused, by itself."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    requests: list[RecommendRequest] = Field(min_length=1, max_length=100)
+
+
+class BatchResponse(BaseModel):
+    """Body of the answer to ``POST /recommend/batch``, in the order of the requests."""
+
+    request_id: str
+    responses: list[RecommendResponse | RefusedBody]
+    timings_ms: dict[str, float]
+
+
+class HealthResponse(BaseModel):
+    """Body of ``GET /healthz``."""
+
+    status: str
+
+
+class ReadyResponse(BaseModel):
+    """Body of ``GET /readyz``: ``reasons`` keep the process from being ready, ``warnings`` do not."""
+
+    ready: bool
+    bundle: str | None
+    reasons: list[str]
+    warnings: list[str]
+    access: Literal["open", "keys"]
 
 
 def render_shared(served: Served) -> bytes:
