@@ -13,7 +13,7 @@ from math import sqrt
 
 from service.gateway.traffic.settings import LimitSettings
 
-INITIAL = 64.0
+INITIAL = 32.0
 TOLERANCE = 1.5  # of the long-term latency: no pressure
 SMOOTHING = 0.2
 LONG_WINDOWS = 600.0  # of the exponential average
