@@ -30,15 +30,17 @@ ERRORS = {
     401: "An API key is missing, unknown or expired",
     403: "The API key lacks the scope",
     404: "There is no such thing",
-    408: "The body took too long",
+    408: "Head or body took too long",
     413: "The body is too large",
+    414: "Path and query exceed 2 KiB",
     415: "The body is compressed",
     422: "The request is malformed; `error.field` names the field at fault",
     429: "Too many requests with this API key; see Retry-After",
+    431: "More headers, or more bytes of them, than allowed",
     503: "Turned away for now; see Retry-After",
 }
-_WITH_KEYS = (401, 403, 429)
-_WITH_BODY = (*_WITH_KEYS, 408, 413, 415, 422, 503)
+_ANYWHERE = (401, 403, 408, 414, 422, 429, 431, 503)
+_WITH_BODY = (*_ANYWHERE, 413, 415)
 _ID = {"type": "string", "minLength": 1, "maxLength": 256}
 _VARIANTS = Parameter(
     OVERRIDE_HEADER,
@@ -83,7 +85,7 @@ OPERATIONS = (
         "similar",
         "The items nearest to one",
         SimilarResponse,
-        errors=(*_WITH_KEYS, 404, 422, 503),
+        errors=(*_ANYWHERE, 404),
         parameters=(
             Parameter("item_id", "path", "Of the item", _ID, "50"),
             Parameter("n", "query", "Items wanted", {"type": "integer", "minimum": 1, "maximum": 100, "default": 10}),
@@ -121,7 +123,7 @@ OPERATIONS = (
         "user",
         "What is held of a user",
         UserResponse,
-        errors=(*_WITH_KEYS, 404, 422, 503),
+        errors=(*_ANYWHERE, 404),
         parameters=(_USER,),
         scope="admin",
     ),
@@ -131,7 +133,7 @@ OPERATIONS = (
         "delete_user",
         "Delete all that is held of a user",
         DeletedResponse,
-        errors=(*_WITH_KEYS, 422, 503),
+        errors=_ANYWHERE,
         parameters=(_USER,),
         scope="admin",
     ),
