@@ -61,12 +61,13 @@ def demo(once: bool, workers: WorkerKind, port: int | None) -> None:
     pipeline, bundle = _train()
     verify_bundle(bundle.directory)
     _print_evaluation(pipeline, bundle)
-    gateway_port = port if port is not None else 0 if once else DEFAULT_PORT
+    gateway_port = (port if port is not None else 0 if once else DEFAULT_PORT) or free_port()
     click.echo(f"publishing to an embedded Redis; starting worker ({workers}) and gateway")
-    with running_stack(bundle, RUN, workers=workers, gateway_port=gateway_port or free_port()) as stack:
+    admin_port = 0 if once else gateway_port + 1
+    with running_stack(bundle, RUN, workers=workers, gateway_port=gateway_port, admin_port=admin_port) as stack:
         _ask(stack.gateway_port, bundle, pipeline.results.dataset())
         if not once:
-            _stay(stack)
+            _stay(stack, admin_port)
 
 
 def _train() -> tuple[Pipeline, Bundle]:
@@ -141,14 +142,16 @@ def _print_latency(port: int) -> None:
             click.echo(f"  {line}")
 
 
-def _stay(stack: Stack) -> None:
+def _stay(stack: Stack, admin_port: int) -> None:
     click.echo(
         f"""
-gateway  http://127.0.0.1:{stack.gateway_port}   /recommend /healthz /readyz /metrics
+gateway  http://127.0.0.1:{stack.gateway_port}   /recommend /events /items /users /openapi.json /readyz /metrics
+admin    http://127.0.0.1:{admin_port}   /admin/bundles /admin/workers /admin/experiments /admin/items
 worker   http://127.0.0.1:{stack.worker_port}
+redis    {stack.redis_url}
   curl -s localhost:{stack.gateway_port}/recommend -d '{{"user_id": "196", "n": 5, "explain": true}}'
   scripts/loadtest --host http://127.0.0.1:{stack.gateway_port}
-Ctrl-C ends everything."""
+README, «The API», has more to try. Ctrl-C ends everything."""
     )
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with suppress(KeyboardInterrupt):

@@ -44,6 +44,7 @@ def running_stack(
     *,
     workers: WorkerKind = "engine",
     gateway_port: int | None = None,
+    admin_port: int = 0,
     publish: Callable[[Bundle, Redis], object] = publish_profiles,
 ) -> Iterator[Stack]:
     """Publish a bundle to a Redis of its own and serve it while the context lasts; begins when adapters are loaded.
@@ -53,6 +54,7 @@ def running_stack(
         directory: for Redis and the logs.
         workers: our engine, or vLLM.
         gateway_port: default: a free one.
+        admin_port: of the operators' endpoints; 0: there are none.
         publish: writes users' state; default: what the bundle holds of its users.
     """
     worker_port, gateway_port = free_port(), gateway_port or free_port()
@@ -63,6 +65,7 @@ def running_stack(
             pointer.activate(bundle.id, redis)
         worker = parts.enter_context(running_worker(bundle, directory, workers, worker_port))
         environment = gateway_environment(bundle, redis_url, worker_port, workers)
+        environment["LOCALREC_ADMIN__PORT"] = str(admin_port)
         gateway = parts.enter_context(running_gateway(gateway_port, environment, directory / "gateway.log"))
         yield Stack(redis_url, worker, gateway, worker_port, gateway_port)
 

@@ -4,11 +4,13 @@ import re
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 
 _BLOCK = re.compile(r"^```console\n(.*?)^```", re.MULTILINE | re.DOTALL)
 _SPACE = re.compile(r"\s+")
 SECONDS = 60
+MORE = "> "
 
 
 @dataclass(frozen=True)
@@ -36,11 +38,12 @@ class Example:
 
 
 def examples_of(markdown: str) -> list[Example]:
-    """Every ``$ command`` of the document's ``console`` blocks; lines after a trailing backslash belong to it."""
+    """Every ``$ command`` of the document's ``console`` blocks; ``> `` goes on with it, as a shell shows it."""
     found: list[Example] = []
     for block in _BLOCK.findall(markdown):
         for part in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
-            lines = part.splitlines()
-            end = next(at for at, line in enumerate(lines) if not line.endswith("\\"))
-            found.append(Example("\n".join(lines[: end + 1]), "\n".join(lines[end + 1 :])))
+            first, *lines = part.splitlines()
+            more = list(takewhile(lambda line: line.startswith(MORE), lines))
+            command = "\n".join([first, *(line.removeprefix(MORE) for line in more)])
+            found.append(Example(command, "\n".join(lines[len(more) :])))
     return found

@@ -13,7 +13,7 @@ $ not one of ours
 ```console
 $ echo '{"a": 1,
 $ echo second \\
-    line
+>     line
 second …
 $ true
 ```
