@@ -74,6 +74,7 @@ class Gateway:
         found = (
             [f"bundle: refused: {self.follower.refusal}"] if self.follower.snapshot and self.follower.refusal else []
         )
+        found += [f"bundle: refused: {why}" for why in self.follower.canaries.refused.values()]
         if self.experiments.refusal:
             found.append(f"experiments: refused: {self.experiments.refusal}")
         found += self._key_warnings()
@@ -132,6 +133,7 @@ def _build(settings: Settings, loader: ExperimentsLoader, first: Experiments) ->
     operations = Operations(store)
     availability = AvailabilityFollower(operations, telemetry.items_hidden)
     recommender = Recommender(pools, lambda: availability.hidden)
+    experiments = ExperimentsFollower(loader, first, telemetry.experiments_changed)
     follower = SnapshotFollower(
         store,
         list(pools.values()),
@@ -139,9 +141,9 @@ def _build(settings: Settings, loader: ExperimentsLoader, first: Experiments) ->
         settings.bundle_wait_s,
         telemetry.bundle_changed,
         lambda snapshot: warm_up(recommender, settings.pipelines.values(), snapshot),
+        lambda: experiments.current.bundles,
     )
     exposures = ExposureLog(store, settings.exposures_kept, telemetry.exposures, settings.rotating())
-    experiments = ExperimentsFollower(loader, first, telemetry.experiments_changed)
     traffic: TrafficControl[Ready] = control_traffic(
         settings.limits, settings.quality, settings.cache, settings.default_deadline_ms / 1e3, keeps, telemetry
     )
@@ -155,7 +157,7 @@ def _build(settings: Settings, loader: ExperimentsLoader, first: Experiments) ->
     )
     responder = Responder(
         settings,
-        lambda: follower.snapshot,
+        follower.serving,
         lambda: experiments.current,
         lambda: availability.hidden,
         store,

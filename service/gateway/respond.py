@@ -95,7 +95,7 @@ class Responder:
 
     Args:
         settings: deadlines.
-        snapshot: gives the bundle in service, if there is one.
+        snapshot: gives the bundle that a request is served from, which may ask for one; None while there is none.
         experiments: gives the experiments in service.
         hidden: gives the ids of items that must not be shown to anybody.
         store: users' state.
@@ -110,7 +110,7 @@ class Responder:
     def __init__(
         self,
         settings: Settings,
-        snapshot: Callable[[], Snapshot | None],
+        snapshot: Callable[[str | None], Snapshot | None],
         experiments: Callable[[], Experiments],
         hidden: Callable[[], frozenset[str]],
         store: StateStore,
@@ -149,15 +149,17 @@ class Responder:
             ApiError: no bundle is in service, or the query asks for what there is not.
         """
         arrived = asyncio.get_running_loop().time()
-        snapshot = self._snapshot()  # read once: whatever is switched meanwhile, this request sees one bundle
-        if snapshot is None:
-            raise ApiError(503, "no_bundle", "No bundle is in service", headers={"Retry-After": "1"})
         experiments = self._experiments()  # read once, as the bundle is
         assignment = _assign(experiments, query.user_id, caller)
+        snapshot = self._snapshot(assignment.bundle)  # whatever is switched meanwhile, this request sees one bundle
+        if snapshot is None:
+            raise ApiError(503, "no_bundle", "No bundle is in service", headers={"Retry-After": "1"})
         wanted_ms = query.deadline_ms or assignment.deadline_ms or caller.deadline_ms
         patience = (wanted_ms or self._settings.default_deadline_ms) / 1e3
         with trace.stage("state"):
             known = await self._read(query.user_id, snapshot.id, arrived + patience, assignment)
+        if assignment.bundle not in {None, snapshot.id}:
+            known = replace(known, reasons=(*known.reasons, Reason("bundle_not_ready", str(assignment.bundle))))
         effort, hidden = self._traffic.quality.effort(), self._hidden()
         job = _Job(query, known, assignment, snapshot, effort, hidden, arrived, patience, gate, trace)
         ready, outcome = await self._answer(job)

@@ -235,6 +235,7 @@ class Assignment:
         settings: the pipeline with the parameters of all variants.
         experiments: the variant of each experiment that the user is in.
         variant: label of the variant that decided, ``<experiment>:<variant>``; empty where none did.
+        bundle: id of the bundle that a variant wants its users to be served from; None: the one in service.
         deadline_ms: length of the deadline of requests that name none; None: no variant says.
         forced: whether a variant was asked for or set by an allowlist, not drawn.
         reasons: what the caller should know of the assignment.
@@ -244,6 +245,7 @@ class Assignment:
     settings: Pipeline
     experiments: Mapping[str, str]
     variant: str = ""
+    bundle: str | None = None
     deadline_ms: int | None = None
     forced: bool = False
     reasons: tuple[Reason, ...] = ()

@@ -10,10 +10,12 @@ from typing import Any
 
 import pytest
 from redis import Redis
+from support.bundles import make_bundle, users_of
 from support.gateway import RunningGateway, running_gateway
 from support.processes import wait_until
 from support.stub_worker import StubProcess
 
+from localrec.bench.synthetic import write_users
 from localrec.cli import main
 from models.contract.bundle import Bundle
 from models.contract.records import Exposure, decode_exposures
@@ -234,3 +236,24 @@ def test_a_gateway_does_not_start_with_a_bad_file(tmp_path: Path, path: Path, ca
     assert capsys.readouterr().err == (
         f"localrec: {path}: door.a.pipeline: 'local' is not configured; expected one of cf\n"
     )
+
+
+def test_a_variants_users_are_served_from_its_bundle(
+    published: Bundle, stub: StubProcess, serve: Serve, redis_url: str
+):
+    """A canary: the other half stays on the bundle in service, and where it cannot be served, all do."""
+    canary = make_bundle(published.directory.parent, n_users=60, seed=5)
+    with Redis.from_url(redis_url) as redis:
+        write_users(redis, canary, users_of(canary))
+    variants = f'[{{name = "new", weight = 1, bundle = "{canary.id}"}}, {{name = "old", weight = 1}}]'
+    text = f'[[layers]]\nname = "l"\n[[layers.experiments]]\nname = "canary"\nvariants = {variants}\n'
+    with serve(text) as gateway:
+        wait_until(lambda: canary.id in {gateway.recommend(f"u{row}")["model_version"] for row in range(8)})
+        bodies = [gateway.recommend(f"u{row}") for row in range(40)]
+        by_variant = {(body["experiments"]["canary"], body["model_version"]) for body in bodies}
+        assert by_variant == {("new", canary.id), ("old", published.id)}
+        assert not [body for body in bodies if body["degraded"] or body["reasons"]]
+        path.write_text(text.replace(canary.id, "no-such-bundle"))
+        wait_until(lambda: gateway.get("/readyz").json["warnings"])
+        reasons = {tuple(gateway.recommend(f"u{row}")["reasons"]) for row in range(20)}
+        assert reasons == {(), ("bundle_not_ready:no-such-bundle",)}

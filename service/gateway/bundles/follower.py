@@ -8,12 +8,13 @@ import asyncio
 import logging
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Protocol
 
 from models.contract.bundle import Bundle
 from models.contract.errors import BundleError
+from service.gateway.bundles.canaries import Canaries
 from service.gateway.bundles.snapshot import Snapshot, load_snapshot
 from service.gateway.traffic.collector import collector_at_rest
 from service.gateway.types import StateUnavailableError
@@ -46,7 +47,7 @@ class Prepares(Protocol):
 
 
 class SnapshotFollower:
-    """Holds the snapshot in service.
+    """Holds the snapshot in service, and those that experiments name beside it.
 
     Args:
         pointer: where the current bundle's id is.
@@ -55,6 +56,7 @@ class SnapshotFollower:
         wait_seconds: how long a new bundle waits for its workers while an older one is in service.
         observer: told of a bundle's id and what became of it: ``loaded``, ``refused`` or ``in_service``.
         warm: called with a loaded bundle, in its thread, before anyone is served from it; refused where that raises.
+        named: gives the ids of the bundles that experiments name.
     """
 
     def __init__(
@@ -65,6 +67,7 @@ class SnapshotFollower:
         wait_seconds: float,
         observer: Callable[[str, str], None],
         warm: Callable[[Snapshot], None] = lambda _: None,
+        named: Callable[[], Collection[str]] = tuple,
     ) -> None:
         self.snapshot: Snapshot | None = None
         self.previous: Snapshot | None = None  # kept, so that going back loads nothing
@@ -76,6 +79,8 @@ class SnapshotFollower:
         self._wait_seconds = wait_seconds
         self._observer = observer
         self._warm = warm
+        self._named = named
+        self.canaries = Canaries(self._open, observer)
         self._wanted: str | None = None  # the bundle that loads, was refused, or waits for workers
         self._loading: asyncio.Task[None] | None = None
         self._refused_at: float | None = None
@@ -92,15 +97,26 @@ class SnapshotFollower:
             self.refusal = ""
         elif wanted != self._wanted or self._may_be_repaired():
             self._turn_to(wanted)
+        in_service = {self.snapshot.id} if self.snapshot is not None else set()
+        self.canaries.follow(set(self._named()) - in_service)
         self._advance()
+
+    def serving(self, bundle_id: str | None) -> Snapshot | None:
+        """The snapshot that a request is served from, which may ask for the bundle that its variant names.
+
+        While that one is not loaded, or its workers are not ready, it is the one in service; None while there is none.
+        """
+        canary = self.canaries.loaded.get(bundle_id) if bundle_id is not None else None
+        return canary if canary is not None and self._is_ready(canary) else self.snapshot
 
     async def check(self, bundle_id: str) -> None:
         """Whether a bundle could be served here. Reads and hashes all of it. Raises BundleError."""
-        if bundle_id not in {kept.id for kept in (self.snapshot, self.previous) if kept is not None}:
+        if self._kept(bundle_id) is None:
             await asyncio.to_thread(self._open, bundle_id)
 
     async def close(self) -> None:
         """Give up what is being loaded."""
+        await self.canaries.close()
         if self._loading is not None:
             await cancel_all([self._loading])
 
@@ -109,11 +125,21 @@ class SnapshotFollower:
         if self._loading is not None:
             self._loading.cancel()
         self._wanted, self._next, self._refused_at, self._loading = bundle_id, None, None, None
-        if self.previous is not None and self.previous.id == bundle_id:
+        if bundle_id is None:
+            return
+        if (kept := self._kept(bundle_id)) is not None:
             self.refusal = ""
-            self._next = self.previous, time.monotonic()
-        elif bundle_id is not None:
+            self._next = kept, time.monotonic()
+        else:
             self._loading = asyncio.create_task(self._load(bundle_id))
+
+    def _kept(self, bundle_id: str) -> Snapshot | None:
+        """A snapshot that is in memory, so that nothing has to be loaded."""
+        kept = [each for each in (self.snapshot, self.previous) if each is not None and each.id == bundle_id]
+        return kept[0] if kept else self.canaries.loaded.get(bundle_id)
+
+    def _is_ready(self, snapshot: Snapshot) -> bool:
+        return all(pool.is_ready(snapshot.id) for pool in self._pools)
 
     def _may_be_repaired(self) -> bool:
         return self._refused_at is not None and time.monotonic() - self._refused_at >= RETRY_REFUSED_SECONDS
@@ -139,7 +165,8 @@ class SnapshotFollower:
             self._switch(self._next[0])
 
     def _expect(self, *snapshots: Snapshot | None) -> None:
-        bundles = [snapshot.bundle for snapshot in snapshots if snapshot is not None]
+        wanted = [snapshot for snapshot in (*snapshots, *self.canaries.loaded.values()) if snapshot is not None]
+        bundles = list({snapshot.id: snapshot.bundle for snapshot in wanted}.values())
         for pool in self._pools:
             pool.expect(bundles)
 
@@ -147,7 +174,7 @@ class SnapshotFollower:
         if self.snapshot is None:
             return True  # the global models can serve before the first worker is ready
         waited = time.monotonic() - since >= self._wait_seconds
-        return waited or all(pool.is_ready(snapshot.id) for pool in self._pools)
+        return waited or self._is_ready(snapshot)
 
     def _open(self, bundle_id: str) -> Snapshot:
         if not _BUNDLE_ID.fullmatch(bundle_id):

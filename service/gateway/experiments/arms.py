@@ -15,6 +15,7 @@ class Arm:
     experiment: str
     variant: str
     pipeline: str | None
+    bundle: str | None
     parameters: Parameters
     forced: bool = False
 
@@ -37,7 +38,7 @@ class Experiment:
         self._ends = settings.ends.timestamp() if settings.ends else never
         if not settings.enabled:
             self._starts = never
-        self._arms = [Arm(settings.name, v.name, v.pipeline, v.parameters) for v in settings.variants]
+        self._arms = [Arm(settings.name, v.name, v.pipeline, v.bundle, v.parameters) for v in settings.variants]
         self.forced: Mapping[str, Arm] = {arm.variant: replace(arm, forced=True) for arm in self._arms}
         self.allowed = {user_id: self.forced[variant] for user_id, variant in settings.allowlist.items()}
 

@@ -51,6 +51,8 @@ class Experiments:
         pipelines: the gateway's, by name.
         default_pipeline: of users whose variants name none.
         version: digest of the file; empty where there is none.
+
+    ``bundles`` are the ids of those that its variants name.
     """
 
     def __init__(
@@ -66,6 +68,8 @@ class Experiments:
         self._holdout = acting.holdout
         self._held_out = None if acting.holdout is None else _sample(acting.holdout.salt, acting.holdout.share)
         self.shadows = tuple(map(self._shadow, acting.shadows))
+        enabled = [experiment for experiment in acting.experiments() if experiment.enabled]
+        self.bundles = frozenset(v.bundle for experiment in enabled for v in experiment.variants if v.bundle)
         self._resolve = lru_cache(ASSIGNMENTS_KEPT)(self._combine)
 
     def assign(self, user_id: str, now: float, asked: str = "") -> Assignment:
@@ -102,6 +106,7 @@ class Experiments:
         return replace(
             self._tuned(pipeline, Parameters().model_copy(update=changes)),
             experiments={arm.experiment: arm.variant for arm in arms},
+            bundle=next((arm.bundle for arm in arms if arm.bundle), None),
             variant=_label(arms, held_out),
             forced=any(arm.forced for arm in arms),
             reasons=(_IGNORED,) if ignored else (),
@@ -132,7 +137,8 @@ def _tune(pipeline: Pipeline, parameters: Parameters) -> Pipeline:
 
 def _label(arms: tuple[Arm, ...], held_out: bool) -> str:
     """Of the variant that names the pipeline, else of the first that changes anything: bounded by the file."""
-    deciding = [arm for arm in arms if arm.pipeline] or [arm for arm in arms if arm.parameters.named()]
+    changing = [arm for arm in arms if arm.bundle or arm.parameters.named()]
+    deciding = [arm for arm in arms if arm.pipeline] or changing
     if deciding:
         return f"{deciding[0].experiment}:{deciding[0].variant}"
     return HELD_OUT if held_out else ""

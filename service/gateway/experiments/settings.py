@@ -10,7 +10,7 @@ from typing import Annotated, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from service.gateway.ranking.settings import FusionOverrides, LocalPipeline, Pipeline
-from service.gateway.tables import MAX_DEADLINE_MS, Name, Table, check_distinct, check_known
+from service.gateway.tables import MAX_DEADLINE_MS, BundleId, Name, Table, check_distinct, check_known
 
 BUCKETS = 10_000  # of assignment v1, docs/experiments.md
 
@@ -60,11 +60,12 @@ class VariantSettings(Table):
     name: Name
     weight: float = Field(gt=0, le=1_000_000)
     pipeline: Name | None = None
+    bundle: BundleId | None = None
     parameters: Parameters = Parameters()
 
     def changes(self) -> set[str]:
         """The settings that this variant decides."""
-        return self.parameters.named() | ({"pipeline"} if self.pipeline else set())
+        return self.parameters.named() | {key for key in ("pipeline", "bundle") if getattr(self, key)}
 
 
 class Salted(Table):

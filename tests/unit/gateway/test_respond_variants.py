@@ -39,7 +39,7 @@ class Asked:
         telemetry = Telemetry()
         unlimited = control_traffic(LimitSettings(), QualitySettings(), CacheSettings(ttl_ms=0), 1.0, keeps, telemetry)
         others: list[Any] = [self, self, self, self, telemetry, unlimited, lambda _: b""]
-        self.responder = Responder(SETTINGS, lambda: SNAPSHOT, lambda: self.experiments, frozenset, *others)  # type: ignore[arg-type]
+        self.responder = Responder(SETTINGS, lambda _: SNAPSHOT, lambda: self.experiments, frozenset, *others)  # type: ignore[arg-type]
 
     async def read(self, user_id: str, bundle_id: str, deadline: float, with_shown: bool) -> StoredUser:
         """As the store does."""

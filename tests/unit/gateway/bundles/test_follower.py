@@ -46,8 +46,14 @@ class World:
     def __init__(self, root: Path, wait_seconds: float = 60.0) -> None:
         self.pointer, self.pool = Pointer(), Pool()
         self.events: list[tuple[str, str]] = []
+        self.named: set[str] = set()
         self.follower = SnapshotFollower(
-            self.pointer, [self.pool], root, wait_seconds, lambda *event: self.events.append(event)
+            self.pointer,
+            [self.pool],
+            root,
+            wait_seconds,
+            lambda *event: self.events.append(event),
+            named=lambda: self.named,
         )
 
     @property
@@ -277,3 +283,44 @@ async def test_check_says_what_a_load_would_say(root: Path, ids: list[str], load
             with pytest.raises(BundleError):
                 await here.follower.check(wrong)
         assert here.serves == ids[0]
+
+
+async def test_a_bundle_that_an_experiment_names_is_loaded_beside_the_one_in_service(root: Path, ids: list[str]):
+    first, second, _ = ids
+    async with world(root) as here:
+        await here.turn_to(first)
+        here.named = {second}
+        await here.until(lambda: here.pool.expected == [first, second])
+        assert here.follower.serving(second) is here.follower.snapshot  # its workers are not ready
+        here.pool.ready.add(second)
+        assert here.follower.serving(second) is here.follower.canaries.loaded[second]
+        assert here.follower.serving(None) is here.follower.serving("unheard-of") is here.follower.snapshot
+        here.named = set()
+        await here.look()
+        assert here.follower.serving(second) is here.follower.snapshot
+        assert here.pool.expected == [first]
+
+
+async def test_a_canary_that_is_activated_is_not_loaded_again(root: Path, ids: list[str]):
+    first, second, _ = ids
+    async with world(root) as here:
+        await here.turn_to(first)
+        here.named = {second}
+        here.pool.ready.add(second)
+        await here.until(lambda: here.follower.serving(second) is here.follower.canaries.loaded.get(second))
+        canary = here.follower.serving(second)
+        await here.turn_to(second)
+        assert here.follower.snapshot is canary
+        await here.look()
+        assert here.follower.canaries.loaded == {}
+        assert here.events.count((second, "loaded")) == 1
+
+
+async def test_a_bad_canary_is_refused_and_the_others_are_served(root: Path, ids: list[str]):
+    async with world(root) as here:
+        await here.turn_to(ids[0])
+        here.named = {"nowhere"}
+        await here.until(lambda: "nowhere" in here.follower.canaries.refused)
+        assert here.follower.serving("nowhere") is here.follower.snapshot
+        assert here.serves == ids[0]
+        assert here.follower.refusal == ""
