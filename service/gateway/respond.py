@@ -61,7 +61,11 @@ class Ready:
 
 @dataclass(frozen=True, slots=True)
 class _Job:
-    """All that an answer is made of, and by when. ``gate`` is passed before workers are asked."""
+    """All that an answer is made of, and by when.
+
+    ``arrived`` is an instant on the loop's clock, which stands still while the loop works, ``started`` the same on the
+    performance counter; ``gate`` is passed before workers are asked.
+    """
 
     query: Query
     known: Known
@@ -70,6 +74,7 @@ class _Job:
     effort: Effort
     hidden: frozenset[str]
     arrived: float
+    started: float
     patience_seconds: float
     gate: Gate
     trace: Trace
@@ -148,7 +153,7 @@ class Responder:
         Raises:
             ApiError: no bundle is in service, or the query asks for what there is not.
         """
-        arrived = asyncio.get_running_loop().time()
+        arrived, started = asyncio.get_running_loop().time(), time.perf_counter()
         experiments = self._experiments()  # read once, as the bundle is
         assignment = _assign(experiments, query.user_id, caller)
         snapshot = self._snapshot(assignment.bundle)  # whatever is switched meanwhile, this request sees one bundle
@@ -161,7 +166,7 @@ class Responder:
         if assignment.bundle not in {None, snapshot.id}:
             known = replace(known, reasons=(*known.reasons, Reason("bundle_not_ready", str(assignment.bundle))))
         effort, hidden = self._traffic.quality.effort(), self._hidden()
-        job = _Job(query, known, assignment, snapshot, effort, hidden, arrived, patience, gate, trace)
+        job = _Job(query, known, assignment, snapshot, effort, hidden, arrived, started, patience, gate, trace)
         ready, outcome = await self._answer(job)
         self._note(job, ready, outcome, caller, request_id)
         if not caller.batch:  # nobody compares those, and one batch would crowd out all others
@@ -175,7 +180,7 @@ class Responder:
         made = outcome in (CacheOutcome.MISS, CacheOutcome.OFF)
         if made and not caller.batch:
             self._observe(job)
-        now_ms, latency_ms = time.time_ns() // 1_000_000, (asyncio.get_running_loop().time() - job.arrived) * 1e3
+        now_ms, latency_ms = time.time_ns() // 1_000_000, (time.perf_counter() - job.started) * 1e3
         shown = partial(ready.record.shown, request_id, job.query.context, now_ms, latency_ms, not made)
         self._exposures.put(shown)
 

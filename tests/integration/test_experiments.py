@@ -238,9 +238,7 @@ def test_a_gateway_does_not_start_with_a_bad_file(tmp_path: Path, path: Path, ca
     )
 
 
-def test_a_variants_users_are_served_from_its_bundle(
-    published: Bundle, stub: StubProcess, serve: Serve, redis_url: str
-):
+def test_a_variants_users_are_served_from_its_bundle(published: Bundle, serve: Serve, path: Path, redis_url: str):
     """A canary: the other half stays on the bundle in service, and where it cannot be served, all do."""
     canary = make_bundle(published.directory.parent, n_users=60, seed=5)
     with Redis.from_url(redis_url) as redis:
