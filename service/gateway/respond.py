@@ -215,7 +215,7 @@ class Responder:
 
     def _observe(self, job: _Job) -> None:
         """Let quality and limit know what the request took; of its own time, none was spent in workers."""
-        seconds = asyncio.get_running_loop().time() - job.arrived
+        seconds = time.perf_counter() - job.started
         # A caller in a hurry is no sign of pressure, nor is one slow community.
         usual = max(job.patience_seconds, self._settings.default_deadline_ms / 1e3)
         self._traffic.quality.observe((seconds - job.trace.straggled) / usual)
@@ -239,7 +239,9 @@ def keeps(ready: Ready) -> bool:
 
 def _anew(job: _Job) -> _Job:
     """The same, for nobody in particular, from now on."""
-    return replace(job, arrived=asyncio.get_running_loop().time(), gate=OPEN_GATE, trace=Trace())
+    return replace(
+        job, arrived=asyncio.get_running_loop().time(), started=time.perf_counter(), gate=OPEN_GATE, trace=Trace()
+    )
 
 
 def _assign(experiments: Experiments, user_id: str, caller: Caller) -> Assignment:
