@@ -131,7 +131,7 @@ def _build(settings: Settings, loader: ExperimentsLoader, first: Experiments) ->
     pools = {pool.name: WorkerPool(_options(pool, settings), telemetry) for pool in settings.pools}
     operations = Operations(store)
     availability = AvailabilityFollower(operations, telemetry.items_hidden)
-    recommender = Recommender(pools, lambda: availability.hidden)
+    recommender = Recommender(pools)
     follower = SnapshotFollower(
         store,
         list(pools.values()),

@@ -68,7 +68,6 @@ class _Job:
     assignment: Assignment
     snapshot: Snapshot
     effort: Effort
-    hidden: frozenset[str]
     arrived: float
     patience_seconds: float
     gate: Gate
@@ -86,7 +85,7 @@ class _Job:
             self.snapshot.id,
             self.assignment,  # one object for all who got the same from one experiments file
             self.effort,
-            self.hidden,
+            self.known.hidden,
         )
 
 
@@ -158,8 +157,8 @@ class Responder:
         patience = (wanted_ms or self._settings.default_deadline_ms) / 1e3
         with trace.stage("state"):
             known = await self._read(query.user_id, snapshot.id, arrived + patience, assignment)
-        effort, hidden = self._traffic.quality.effort(), self._hidden()
-        job = _Job(query, known, assignment, snapshot, effort, hidden, arrived, patience, gate, trace)
+        effort = self._traffic.quality.effort()
+        job = _Job(query, known, assignment, snapshot, effort, arrived, patience, gate, trace)
         ready, outcome = await self._answer(job)
         self._note(job, ready, outcome, caller, request_id)
         if not caller.batch:  # nobody compares those, and one batch would crowd out all others
@@ -186,7 +185,9 @@ class Responder:
         if found is None and not self._asks_models(job):
             return await cache.make(key, lambda: self._make(job))
         try:
-            found = found or await cache.share(key, job.patience_seconds, job.deadline, lambda: self._make(job))
+            patience, make = job.patience_seconds, lambda: self._make(job)
+            # Nobody joins those who wait at another gate: people would queue behind a batch.
+            found = found or await cache.share(key, patience, job.deadline, make, crowd=job.gate)
         except TimeoutError:  # what others wait for comes too late here
             return await self._make(replace(job, effort=replace(job.effort, models=False))), CacheOutcome.OFF
         if found[1] is not CacheOutcome.MISS:
@@ -217,10 +218,11 @@ class Responder:
     async def _read(self, user_id: str, bundle_id: str, deadline: float, assignment: Assignment) -> Known:
         rotates = assignment.settings.rotation is not None
         try:
-            return Known(await self._store.read(user_id, bundle_id, deadline, rotates), assignment.reasons)
+            stored = await self._store.read(user_id, bundle_id, deadline, rotates)
+            return Known(stored, assignment.reasons, self._hidden())
         except StateUnavailableError as exc:
             unavailable = Reason("redis_unavailable", str(exc), degrades=True)
-            return Known(StoredUser(), (*assignment.reasons, unavailable))
+            return Known(StoredUser(), (*assignment.reasons, unavailable), self._hidden())
 
 
 def keeps(ready: Ready) -> bool:
@@ -231,8 +233,8 @@ def keeps(ready: Ready) -> bool:
 
 
 def _anew(job: _Job) -> _Job:
-    """The same, for nobody in particular, from now on."""
-    return replace(job, arrived=asyncio.get_running_loop().time(), gate=OPEN_GATE, trace=Trace())
+    """The same, for nobody in particular, from now on. It passes the gate, too: a batch may find much that is stale."""
+    return replace(job, arrived=asyncio.get_running_loop().time(), trace=Trace())
 
 
 def _assign(experiments: Experiments, user_id: str, caller: Caller) -> Assignment:

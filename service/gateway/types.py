@@ -175,10 +175,11 @@ class StateUnavailableError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What the store said of a user, or why it said nothing."""
+    """What the store said of a user, or why it said nothing; and ``hidden``, ids of items that nobody is shown."""
 
     stored: StoredUser
     reasons: tuple["Reason", ...] = ()
+    hidden: frozenset[str] = frozenset()
 
 
 class StateStore(Protocol):
