@@ -185,7 +185,7 @@ def test_who_comes_back_is_a_new_user(gateway: RunningGateway):
     assert delete(gateway, "u0") == NOTHING | {"history": 1, "seen": 1, "event_ids": 1, "events": 1}
 
 
-@pytest.mark.parametrize("user_id", ["a/b", "ü ß", "../x", "100%", "{u}", "?", "*"])
+@pytest.mark.parametrize("user_id", ["a/b", "ü ß", "../x", "100%", "{u}", "?", "*", "😀" * 256])
 def test_odd_ids_are_users_like_any_other(gateway: RunningGateway, user_id: str):
     act(gateway, "u1", "i1")
     act(gateway, user_id, "i1")
