@@ -88,7 +88,7 @@ def test_all_that_is_held_is_shown(gateway: RunningGateway, published: Bundle, r
         "title": f"Item {history[-1]}",
         "timestamp": 1_700_000_019,
     }
-    assert (body["seen"], body["event_ids"], body["unreadable"]) == (20, 0, [])
+    assert (body["seen"], body["event_ids"], body["shown"], body["unreadable"]) == (20, 0, 0, [])
     keys = [profile_key("u0", published.id), history_key("u0"), seen_key("u0")]
     assert body["keys"] == {key: redis.strlen(key) for key in keys}
 
@@ -99,6 +99,16 @@ def test_events_make_the_profile_stale(gateway: RunningGateway):
     assert not body["profile"]["fresh"]
     assert (len(body["history"]), body["seen"], body["event_ids"]) == (23, 22, 3)
     assert body["history"][-2] == {"item_id": "elsewhere", "title": None, "timestamp": 1_750_000_000}
+
+
+def test_what_was_shown_lately_is_counted(published: Bundle, stub: StubProcess, configure):
+    rotating = {"local": {"kind": "local", "pool": "local", "rotation": {"discount": 0.5}}}
+    with running_gateway(configure(stub.url, pipelines=rotating)) as gateway:
+        gateway.wait_ready()
+        for user in ("u0", "stranger"):
+            gateway.recommend(user, n=7)
+            wait_until(lambda user=user: call(gateway, "GET", user).json.get("shown") == 7)
+        assert delete(gateway, "stranger") == NOTHING | {"shown": 1, "exposures": 1}
 
 
 def test_a_new_user_has_no_profile(gateway: RunningGateway):

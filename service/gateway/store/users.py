@@ -13,6 +13,7 @@ from models.contract.redis_schema import (
     EVENTS,
     EXPOSURES,
     PUBLISHED_BUNDLES,
+    SHOWN,
     event_ids_key,
     history_key,
     profile_key,
@@ -42,11 +43,13 @@ class Held:
         stored: what lists are made of, for the bundle that was asked for.
         sizes: bytes of the value of each key that there is.
         event_ids: how many of the last events' ids are kept.
+        shown: how many showings of items are kept.
     """
 
     stored: StoredUser
     sizes: Mapping[str, int]
     event_ids: int
+    shown: int
 
 
 class UserStore:
@@ -74,7 +77,12 @@ class UserStore:
 
         values, lengths = await self._store.ask(read)
         sizes = {key: length for key, length in zip(keys, lengths, strict=True) if length}
-        return Held(StoredUser(*values), sizes, sizes.get(event_ids_key(user_id), 0) // 8)
+        return Held(
+            stored=StoredUser(*values),
+            sizes=sizes,
+            event_ids=sizes.get(event_ids_key(user_id), 0) // 8,
+            shown=sizes.get(shown_key(user_id), 0) // SHOWN.itemsize,
+        )
 
     async def delete(self, user_id: str, now: float) -> dict[str, int]:
         """Delete all of it, and see to it that no bundle made before brings it back. May be repeated.
