@@ -178,7 +178,7 @@ def _build(settings: Settings, loader: ExperimentsLoader, first: Experiments) ->
         responder=responder,
         exposures=exposures,
         events=EventLog(store, settings.events, telemetry.events),
-        users=UserStore(store),
+        users=UserStore(store, settings.default_deadline_ms / 1e3),
         operations=operations,
         access=access,
         keys_file=keys_file,

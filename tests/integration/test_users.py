@@ -1,6 +1,7 @@
 """What is held of a user, shown and deleted over HTTP."""
 
 import logging
+import threading
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import quote
@@ -35,6 +36,14 @@ from service.gateway.privacy import hashed
 def redis(redis_url: str) -> Iterator[Redis]:
     with Redis.from_url(redis_url) as client:
         yield client
+
+
+@pytest.fixture
+def gateway(published: Bundle, stub: StubProcess, configure) -> Iterator[RunningGateway]:
+    """Deleting waits for requests to end: here, not for long."""
+    with running_gateway(configure(stub.url, default_deadline_ms=200)) as running:
+        running.wait_ready()
+        yield running
 
 
 def call(gateway: RunningGateway, method: str, user_id: str) -> Reply:
@@ -103,7 +112,7 @@ def test_events_make_the_profile_stale(gateway: RunningGateway):
 
 def test_what_was_shown_lately_is_counted(published: Bundle, stub: StubProcess, configure):
     rotating = {"local": {"kind": "local", "pool": "local", "rotation": {"discount": 0.5}}}
-    with running_gateway(configure(stub.url, pipelines=rotating)) as gateway:
+    with running_gateway(configure(stub.url, default_deadline_ms=200, pipelines=rotating)) as gateway:
         gateway.wait_ready()
         for user in ("u0", "stranger"):
             gateway.recommend(user, n=7)
@@ -178,11 +187,23 @@ def test_a_list_that_is_not_written_yet_goes_too(
     published: Bundle, stub: StubProcess, configure, redis: Redis, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr("service.gateway.gateway.EXPOSURE_INTERVAL_SECONDS", 0.06)
-    with running_gateway(configure(stub.url)) as gateway:
+    with running_gateway(configure(stub.url, default_deadline_ms=200)) as gateway:
         gateway.wait_ready()
         gateway.recommend("u0")  # written at once
         gateway.recommend("u0")  # after the interval
         assert delete(gateway, "u0")["exposures"] == 2
+    assert redis.xlen(EXPOSURES) == 0
+
+
+def test_a_list_that_is_still_being_made_goes_too(published: Bundle, stub: StubProcess, configure, redis: Redis):
+    with running_gateway(configure(stub.url, default_deadline_ms=300)) as gateway:
+        gateway.wait_ready()
+        stub.order(delay_seconds=0.25)
+        slow = threading.Thread(target=gateway.recommend)
+        slow.start()
+        wait_until(lambda: gateway.metric("localrec_requests_in_flight") == 1)
+        assert delete(gateway, "u0")["exposures"] == 1
+        slow.join()
     assert redis.xlen(EXPOSURES) == 0
 
 
@@ -213,7 +234,7 @@ def test_what_is_no_id_is_refused(gateway: RunningGateway, method: str, user_id:
 
 
 def test_before_the_first_bundle_users_are_held_all_the_same(stub: StubProcess, configure, redis: Redis):
-    with running_gateway(configure(stub.url)) as gateway:
+    with running_gateway(configure(stub.url, default_deadline_ms=200)) as gateway:
         act(gateway, "new", "i1", "i2")
         body = show(gateway, "new")
         assert (body["profile"], body["seen"], body["history"][0]["title"]) == (None, 2, None)
