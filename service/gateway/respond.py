@@ -37,7 +37,7 @@ from service.gateway.types import (
 
 Gate = AbstractAsyncContextManager[object]
 OPEN_GATE: Gate = nullcontext()
-MAX_KEPT_BYTES = 16 * 1024  # long lists that are explained are rare, and would crowd the others out
+MAX_KEPT_BYTES = 16 * 1024  # long requests, and long lists that are explained, are rare and would crowd the others out
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,7 +227,7 @@ class Responder:
 
 def keeps(ready: Ready) -> bool:
     """Whether an answer may serve again: not where something failed. Less effort is no failure; the key has it."""
-    return len(ready.body) <= MAX_KEPT_BYTES and not any(
+    return len(ready.body) + ready.served.query.size() <= MAX_KEPT_BYTES and not any(
         reason.degrades and reason.code not in SAVING_CODES for reason in ready.served.answer.reasons
     )
 

@@ -21,7 +21,7 @@ from service.gateway.telemetry import Telemetry
 from service.gateway.traffic.control import control_traffic
 from service.gateway.traffic.settings import CacheSettings, LimitSettings, QualitySettings
 from service.gateway.traffic.turnstile import Turnstile
-from service.gateway.types import Answer, Caller, Effort, Query, StoredUser, Trace
+from service.gateway.types import Answer, AttributeFilter, Caller, Effort, Query, StoredUser, Trace
 
 NOTHING = Selection(item_numbers([]), np.empty(0, np.float32), ())
 PEOPLE, BATCH = Caller(), Caller(batch=True, deadline_ms=5_000)
@@ -68,8 +68,8 @@ class World:
     def offer(self, *_: object) -> None:
         """As the shadows do."""
 
-    async def ask(self, user: str = "u", caller: Caller = PEOPLE, gate: Gate = OPEN_GATE) -> Ready:
-        return await self.responder.respond(Query(user), caller, "r", Trace(), gate)
+    async def ask(self, user: str = "u", caller: Caller = PEOPLE, gate: Gate = OPEN_GATE, **query: Any) -> Ready:
+        return await self.responder.respond(Query(user, **query), caller, "r", Trace(), gate)
 
 
 class Changing:
@@ -139,3 +139,27 @@ async def test_what_a_batch_makes_anew_passes_its_gate_too(snapshot: Snapshot):
     world.open.set()
     await settle()
     assert len(world.efforts) == 12
+
+
+LONG = tuple(f"item {number}" for number in range(1_000))
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        {"history": LONG},
+        {"exclude_items": LONG},
+        {"candidates": LONG},
+        {"filters": {"brand": AttributeFilter(any_of=LONG)}},
+        {"filters": {"brand": AttributeFilter(none_of=LONG)}},
+        {"history": LONG[:100]},
+    ],
+    ids=["history", "exclude_items", "candidates", "any_of", "none_of", "short"],
+)
+async def test_long_requests_are_not_kept(snapshot: Snapshot, query: dict[str, Any]):
+    """A key of the cache holds all that the request says: thousands of them would take gigabytes."""
+    world = World(snapshot)
+    world.open.set()
+    for _ in range(2):
+        await world.ask(**query)
+    assert len(world.efforts) == (1 if query == {"history": LONG[:100]} else 2)
