@@ -26,11 +26,10 @@ from models.pointer import mark_published
 
 PIPELINE_USERS = 1_000  # users written per round trip
 
-# One user: skipped where deleted after the bundle was made; else the profile, the history unless somebody has changed
-# it since it was read, and what is to be added to the seen set. A cluster refuses it, as it does the gateway's events:
-# the deleted users lie in another slot.
-# KEYS: profile, history, seen set, deleted users. ARGV: the user's hash, when the bundle was made, the profile, the
-# history as read, the one to be written or nothing, the hashes to be added.
+# One user: skipped where deleted since what the bundle knows; else the profile, the history unless somebody has changed
+# it since it was read, and what is to be added to the seen set.
+# KEYS: profile, history, seen set, deleted users. ARGV: the user's hash, of when that is what is known, the profile,
+# the history as read, the one to be written or nothing, the hashes to be added.
 _WRITE = """
 local deleted = redis.call('HGET', KEYS[4], ARGV[1])
 if deleted and tonumber(deleted) >= tonumber(ARGV[2]) then return 0 end
@@ -46,7 +45,8 @@ Progress = Callable[[Iterable[pl.DataFrame], int], Iterable[pl.DataFrame]]
 def publish(bundle: Bundle, redis: Redis, progress: Progress | None = None) -> int:
     """Write the profiles of a bundle and mark it as published. Returns the number of users.
 
-    Users who were deleted after the bundle was made are left out.
+    Users who were deleted after their last event, or after the bundle was made, are left out: a bundle that is made
+    after a deletion may come of data that were read before.
 
     Args:
         bundle: a verified bundle.
@@ -72,10 +72,12 @@ def _write(part: pl.DataFrame, bundle: Bundle, redis: Redis) -> int:
         part.iter_rows(), histories, seen_sets, strict=True
     ):
         keys = [profile_key(user_id, bundle.id), history_key(user_id), seen_key(user_id), DELETED_USERS]
-        reaches_further = old_history is None or _last_time(history) > _last_time(old_history)
+        last = _last_time(history)
+        known = min(last, bundle.created_seconds) if last > 0 else bundle.created_seconds
+        reaches_further = old_history is None or last > _last_time(old_history)
         replacing = (old_history or b"", history if reaches_further else b"")
         added = _unseen(seen, old_seen or b"")
-        write(keys, [user_hash(user_id), bundle.created_seconds, profile, *replacing, added], client=pipe)
+        write(keys, [user_hash(user_id), known, profile, *replacing, added], client=pipe)
     return sum(pipe.execute())
 
 

@@ -1,4 +1,4 @@
-"""Sets of item numbers, as arrays."""
+"""Arrays of item numbers."""
 
 import numpy as np
 
@@ -16,3 +16,8 @@ def among(items: Ints, others: Ints) -> Array:
     table[others] = True
     found: Array = table[items]
     return found
+
+
+def distinct(items: Ints) -> Ints:
+    """Each item where it comes first."""
+    return items[np.sort(np.unique(items, return_index=True)[1])]

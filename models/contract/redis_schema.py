@@ -17,8 +17,9 @@
 | lr:exposures                   | stream | what was shown, capped; an entry is a batch, ``models.contract.records`` |
 | lr:events                      | stream | what users did, capped; an entry is a batch, ``models.contract.records`` |
 
-A user's keys share a hash tag, so one MGET brings them in one round trip, in a cluster too; `u:`
-keeps the tag from being empty whatever the id.
+All of them lie on one Redis node, a primary with as many replicas as there may be. One MGET brings the values of
+several users, and scripts change a user's values together with a stream or with what is said of all users: a Redis
+Cluster refuses both, although a user's keys share a hash tag (in which `u:` stands so that it is never empty).
 """
 
 import hashlib

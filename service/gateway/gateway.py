@@ -132,7 +132,7 @@ def _build(settings: Settings, loader: ExperimentsLoader, first: Experiments) ->
     pools = {pool.name: WorkerPool(_options(pool, settings), telemetry) for pool in settings.pools}
     operations = Operations(store)
     availability = AvailabilityFollower(operations, telemetry.items_hidden)
-    recommender = Recommender(pools, lambda: availability.hidden)
+    recommender = Recommender(pools)
     experiments = ExperimentsFollower(loader, first, telemetry.experiments_changed)
     follower = SnapshotFollower(
         store,
@@ -180,7 +180,7 @@ def _build(settings: Settings, loader: ExperimentsLoader, first: Experiments) ->
         responder=responder,
         exposures=exposures,
         events=EventLog(store, settings.events, telemetry.events),
-        users=UserStore(store),
+        users=UserStore(store, settings.default_deadline_ms / 1e3),
         operations=operations,
         access=access,
         keys_file=keys_file,

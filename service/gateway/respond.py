@@ -37,7 +37,7 @@ from service.gateway.types import (
 
 Gate = AbstractAsyncContextManager[object]
 OPEN_GATE: Gate = nullcontext()
-MAX_KEPT_BYTES = 16 * 1024  # long lists that are explained are rare, and would crowd the others out
+MAX_KEPT_BYTES = 16 * 1024  # long requests, and long lists that are explained, are rare and would crowd the others out
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,6 @@ class _Job:
     assignment: Assignment
     snapshot: Snapshot
     effort: Effort
-    hidden: frozenset[str]
     arrived: float
     started: float
     patience_seconds: float
@@ -91,7 +90,7 @@ class _Job:
             self.snapshot.id,
             self.assignment,  # one object for all who got the same from one experiments file
             self.effort,
-            self.hidden,
+            self.known.hidden,
         )
 
 
@@ -165,8 +164,8 @@ class Responder:
             known = await self._read(query.user_id, snapshot.id, arrived + patience, assignment)
         if assignment.bundle not in {None, snapshot.id}:
             known = replace(known, reasons=(*known.reasons, Reason("bundle_not_ready", str(assignment.bundle))))
-        effort, hidden = self._traffic.quality.effort(), self._hidden()
-        job = _Job(query, known, assignment, snapshot, effort, hidden, arrived, started, patience, gate, trace)
+        effort = self._traffic.quality.effort()
+        job = _Job(query, known, assignment, snapshot, effort, arrived, started, patience, gate, trace)
         ready, outcome = await self._answer(job)
         self._note(job, ready, outcome, caller, request_id)
         if not caller.batch:  # nobody compares those, and one batch would crowd out all others
@@ -193,7 +192,9 @@ class Responder:
         if found is None and not self._asks_models(job):
             return await cache.make(key, lambda: self._make(job))
         try:
-            found = found or await cache.share(key, job.patience_seconds, job.deadline, lambda: self._make(job))
+            patience, make = job.patience_seconds, lambda: self._make(job)
+            # Nobody joins those who wait at another gate: people would queue behind a batch.
+            found = found or await cache.share(key, patience, job.deadline, make, crowd=job.gate)
         except TimeoutError:  # what others wait for comes too late here
             return await self._make(replace(job, effort=replace(job.effort, models=False))), CacheOutcome.OFF
         if found[1] is not CacheOutcome.MISS:
@@ -224,24 +225,23 @@ class Responder:
     async def _read(self, user_id: str, bundle_id: str, deadline: float, assignment: Assignment) -> Known:
         rotates = assignment.settings.rotation is not None
         try:
-            return Known(await self._store.read(user_id, bundle_id, deadline, rotates), assignment.reasons)
+            stored = await self._store.read(user_id, bundle_id, deadline, rotates)
+            return Known(stored, assignment.reasons, self._hidden())
         except StateUnavailableError as exc:
             unavailable = Reason("redis_unavailable", str(exc), degrades=True)
-            return Known(StoredUser(), (*assignment.reasons, unavailable))
+            return Known(StoredUser(), (*assignment.reasons, unavailable), self._hidden())
 
 
 def keeps(ready: Ready) -> bool:
     """Whether an answer may serve again: not where something failed. Less effort is no failure; the key has it."""
-    return len(ready.body) <= MAX_KEPT_BYTES and not any(
+    return len(ready.body) + ready.served.query.size() <= MAX_KEPT_BYTES and not any(
         reason.degrades and reason.code not in SAVING_CODES for reason in ready.served.answer.reasons
     )
 
 
 def _anew(job: _Job) -> _Job:
-    """The same, for nobody in particular, from now on."""
-    return replace(
-        job, arrived=asyncio.get_running_loop().time(), started=time.perf_counter(), gate=OPEN_GATE, trace=Trace()
-    )
+    """The same, for nobody in particular, from now on. It passes the gate, too: a batch may find much that is stale."""
+    return replace(job, arrived=asyncio.get_running_loop().time(), started=time.perf_counter(), trace=Trace())
 
 
 def _assign(experiments: Experiments, user_id: str, caller: Caller) -> Assignment:

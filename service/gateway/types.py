@@ -19,6 +19,7 @@ from service.gateway.ranking.settings import Pipeline
 from service.workers.types import Completion, Outcome
 
 Scalar = str | float | bool
+STRING_BYTES = 57  # of an empty string in a tuple
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +85,12 @@ class Query:
             None if self.max_per is None else tuple(sorted(self.max_per.items())),
             self.explain,
         )
+
+    def size(self) -> int:
+        """About how many bytes its ids and values take."""
+        lists = [self.history, self.exclude_items, self.candidates]
+        lists += [values for wanted in self.filters.values() for values in (wanted.any_of, wanted.none_of)]
+        return sum(len(name) + STRING_BYTES for names in lists if names for name in names)
 
 
 def _name(pair: tuple[str, AttributeFilter]) -> str:
@@ -175,10 +182,11 @@ class StateUnavailableError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What the store said of a user, or why it said nothing."""
+    """What the store said of a user, or why it said nothing; and ``hidden``, ids of items that nobody is shown."""
 
     stored: StoredUser
     reasons: tuple["Reason", ...] = ()
+    hidden: frozenset[str] = frozenset()
 
 
 class StateStore(Protocol):

@@ -1,6 +1,7 @@
 """What is held of a user, shown and deleted over HTTP."""
 
 import logging
+import threading
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import quote
@@ -35,6 +36,14 @@ from service.gateway.privacy import hashed
 def redis(redis_url: str) -> Iterator[Redis]:
     with Redis.from_url(redis_url) as client:
         yield client
+
+
+@pytest.fixture
+def gateway(published: Bundle, stub: StubProcess, configure) -> Iterator[RunningGateway]:
+    """Deleting waits for requests to end: here, not for long."""
+    with running_gateway(configure(stub.url, default_deadline_ms=200)) as running:
+        running.wait_ready()
+        yield running
 
 
 def call(gateway: RunningGateway, method: str, user_id: str) -> Reply:
@@ -88,7 +97,7 @@ def test_all_that_is_held_is_shown(gateway: RunningGateway, published: Bundle, r
         "title": f"Item {history[-1]}",
         "timestamp": 1_700_000_019,
     }
-    assert (body["seen"], body["event_ids"], body["unreadable"]) == (20, 0, [])
+    assert (body["seen"], body["event_ids"], body["shown"], body["unreadable"]) == (20, 0, 0, [])
     keys = [profile_key("u0", published.id), history_key("u0"), seen_key("u0")]
     assert body["keys"] == {key: redis.strlen(key) for key in keys}
 
@@ -99,6 +108,16 @@ def test_events_make_the_profile_stale(gateway: RunningGateway):
     assert not body["profile"]["fresh"]
     assert (len(body["history"]), body["seen"], body["event_ids"]) == (23, 22, 3)
     assert body["history"][-2] == {"item_id": "elsewhere", "title": None, "timestamp": 1_750_000_000}
+
+
+def test_what_was_shown_lately_is_counted(published: Bundle, stub: StubProcess, configure):
+    rotating = {"local": {"kind": "local", "pool": "local", "rotation": {"discount": 0.5}}}
+    with running_gateway(configure(stub.url, default_deadline_ms=200, pipelines=rotating)) as gateway:
+        gateway.wait_ready()
+        for user in ("u0", "stranger"):
+            gateway.recommend(user, n=7)
+            wait_until(lambda user=user: call(gateway, "GET", user).json.get("shown") == 7)
+        assert delete(gateway, "stranger") == NOTHING | {"shown": 1, "exposures": 1}
 
 
 def test_a_new_user_has_no_profile(gateway: RunningGateway):
@@ -168,11 +187,23 @@ def test_a_list_that_is_not_written_yet_goes_too(
     published: Bundle, stub: StubProcess, configure, redis: Redis, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr("service.gateway.gateway.EXPOSURE_INTERVAL_SECONDS", 0.06)
-    with running_gateway(configure(stub.url)) as gateway:
+    with running_gateway(configure(stub.url, default_deadline_ms=200)) as gateway:
         gateway.wait_ready()
         gateway.recommend("u0")  # written at once
         gateway.recommend("u0")  # after the interval
         assert delete(gateway, "u0")["exposures"] == 2
+    assert redis.xlen(EXPOSURES) == 0
+
+
+def test_a_list_that_is_still_being_made_goes_too(published: Bundle, stub: StubProcess, configure, redis: Redis):
+    with running_gateway(configure(stub.url, default_deadline_ms=300)) as gateway:
+        gateway.wait_ready()
+        stub.order(delay_seconds=0.25)
+        slow = threading.Thread(target=gateway.recommend)
+        slow.start()
+        wait_until(lambda: gateway.metric("localrec_requests_in_flight") == 1)
+        assert delete(gateway, "u0")["exposures"] == 1
+        slow.join()
     assert redis.xlen(EXPOSURES) == 0
 
 
@@ -185,7 +216,7 @@ def test_who_comes_back_is_a_new_user(gateway: RunningGateway):
     assert delete(gateway, "u0") == NOTHING | {"history": 1, "seen": 1, "event_ids": 1, "events": 1}
 
 
-@pytest.mark.parametrize("user_id", ["a/b", "ü ß", "../x", "100%", "{u}", "?", "*"])
+@pytest.mark.parametrize("user_id", ["a/b", "ü ß", "../x", "100%", "{u}", "?", "*", "😀" * 256])
 def test_odd_ids_are_users_like_any_other(gateway: RunningGateway, user_id: str):
     act(gateway, "u1", "i1")
     act(gateway, user_id, "i1")
@@ -203,7 +234,7 @@ def test_what_is_no_id_is_refused(gateway: RunningGateway, method: str, user_id:
 
 
 def test_before_the_first_bundle_users_are_held_all_the_same(stub: StubProcess, configure, redis: Redis):
-    with running_gateway(configure(stub.url)) as gateway:
+    with running_gateway(configure(stub.url, default_deadline_ms=200)) as gateway:
         act(gateway, "new", "i1", "i2")
         body = show(gateway, "new")
         assert (body["profile"], body["seen"], body["history"][0]["title"]) == (None, 2, None)

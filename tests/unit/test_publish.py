@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -271,13 +272,19 @@ def delete(redis: Redis, user_id: str, at: float) -> None:
     redis.delete(profile_key(user_id, "b-1"), history_key(user_id), seen_key(user_id))
 
 
-@pytest.mark.parametrize(("later", "comes_back"), [(-1, True), (0, False), (1, False), (10**7, False)])
-def test_a_bundle_made_before_a_deletion_does_not_bring_the_user_back(
-    redis: Redis, tmp_path: Path, later: int, comes_back: bool
+CREATED, LAST = datetime.fromisoformat(CREATED_AT).timestamp(), events_of(1)[-1].timestamp
+
+
+@pytest.mark.parametrize(
+    ("deleted", "comes_back"), [(LAST - 1, True), (LAST, False), (CREATED - 1, False), (CREATED + 10**7, False)]
+)
+def test_what_was_known_before_a_deletion_does_not_bring_the_user_back(
+    redis: Redis, tmp_path: Path, deleted: int, comes_back: bool
 ) -> None:
+    """Not even where the bundle was made after it, out of data that were read before."""
     bundle = make_bundle(tmp_path)
     publish(bundle, redis)
-    delete(redis, "bob", bundle.created_seconds + later)
+    delete(redis, "bob", deleted)
     assert publish(bundle, redis) == len(USERS) - (not comes_back)
     kept = [profile_key("bob", "b-1"), history_key("bob"), seen_key("bob")]
     assert redis.exists(*kept) == (3 if comes_back else 0)

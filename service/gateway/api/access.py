@@ -24,7 +24,7 @@ NEEDED: Mapping[str, KeyScope] = {
     "admin": "admin",
 }
 OPEN = frozenset({"healthz", "readyz", "metrics", "openapi.json"})
-MAX_URI_BYTES = 2_048
+MAX_URI_BYTES = 4_096  # an id of 256 characters takes three quarters, each one four bytes and percent-encoded
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 

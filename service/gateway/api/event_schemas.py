@@ -34,15 +34,19 @@ class EventBody(BaseModel):
     user_id: Id
     item_id: Annotated[Id, AfterValidator(_short)]
     timestamp: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = Field(
-        default=None, description="seconds since 1970, at most a day ahead; default: now"
+        default=None, description="seconds since 1970; up to a day ahead means now; default: now"
     )
     value: Number | None = Field(default=None, description="stars of a rating, revenue of a purchase")
     request_id: Id | None = Field(default=None, description="of the list in which the item was found")
     context: dict[AttributeName, Text | Number | bool] = Field(default={}, max_length=MAX_ATTRIBUTES)
 
     def event(self, event_id: str, now: float) -> NewEvent:
-        """The event without its transport: ``event_id`` where it has none, and ``now`` where it has no time."""
-        seconds = now if self.timestamp is None else self.timestamp
+        """The event without its transport: ``event_id`` where it has none, and ``now`` where it has no time.
+
+        One of the future is the time of a clock that is ahead: ``now``, too.
+        """
+        is_stamped = self.timestamp is None or self.timestamp > now
+        seconds = now if self.timestamp is None else min(self.timestamp, now)
         event = Event(
             event_id=self.event_id or event_id,
             type=self.type,
@@ -53,7 +57,7 @@ class EventBody(BaseModel):
             request_id=self.request_id,
             context=self.context,
         )
-        return NewEvent(event, is_stamped=self.timestamp is None)
+        return NewEvent(event, is_stamped=is_stamped)
 
 
 class EventsBody(BaseModel):

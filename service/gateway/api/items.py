@@ -1,6 +1,5 @@
 """``GET /items/{item_id}/similar``."""
 
-import time
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -8,17 +7,16 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from models.contract.types import RankedList
+from service.gateway.api.route import respond
 from service.gateway.api.schemas import MAX_HISTORY, Id
 from service.gateway.api.scope import gateway_of
 from service.gateway.bundles.snapshot import Snapshot
-from service.gateway.errors import ApiError, error_response, invalid_request, new_request_id
+from service.gateway.errors import ApiError, invalid_request
 from service.gateway.gateway import Gateway
-from service.gateway.telemetry import RequestLabels
-from service.gateway.types import Trace
 from service.json_response import json_response
 
 SIMILAR_PATH = "/items/{item_id:path}/similar"  # ids may hold slashes
-_LABELS = RequestLabels("/items/{item_id}/similar")
+_ROUTE = "/items/{item_id}/similar"
 
 
 class SimilarRequest(BaseModel):
@@ -52,17 +50,11 @@ class SimilarResponse(BaseModel):
 
 async def similar(request: Request) -> Response:
     """``GET /items/{item_id}/similar``: the nearest items of the global model, the most similar first."""
-    gateway, request_id, started = gateway_of(request), new_request_id(), time.perf_counter()
-    labels = _LABELS
-    try:
-        body = _answer(gateway, request.path_params["item_id"], _parse(request), request_id)
-        labels = labels._replace(outcome="ok")
-        return json_response(body)
-    except ApiError as error:
-        labels = labels._replace(outcome=error.code)
-        return error_response(error, request_id)
-    finally:
-        gateway.telemetry.request_ended(labels, time.perf_counter() - started, Trace())
+
+    async def answer(request_id: str) -> Response:
+        return json_response(_answer(gateway_of(request), request.path_params["item_id"], _parse(request), request_id))
+
+    return await respond(request, _ROUTE, answer)
 
 
 def _parse(request: Request) -> SimilarRequest:

@@ -9,6 +9,7 @@ from starlette.responses import Response
 from service.gateway.api.body import read_body
 from service.gateway.api.disconnect import ClientWatch
 from service.gateway.api.reply import JsonReply
+from service.gateway.api.route import CLIENT_GONE_STATUS
 from service.gateway.api.schemas import RecommendRequest, complete
 from service.gateway.api.scope import caller_of, gateway_of
 from service.gateway.errors import ApiError, ClientGoneError, error_response, invalid_request, new_request_id
@@ -18,7 +19,6 @@ from service.gateway.telemetry import RequestLabels
 from service.gateway.types import Query, Trace
 
 RECOMMEND_PATH = "/recommend"
-CLIENT_GONE_STATUS = 499  # nginx' number; nobody is there to read it
 
 
 async def recommend(request: Request) -> Response:

@@ -32,8 +32,8 @@ class HistoryEventBody(BaseModel):
 class UserResponse(BaseModel):
     """Body of the answer to ``GET /users/{user_id}``.
 
-    ``seen`` and ``event_ids`` are numbers of items and of events whose repetition is recognised; ``unreadable`` names
-    damaged values; ``keys`` has the bytes of each value in Redis.
+    ``seen`` and ``event_ids`` are numbers of items and of events whose repetition is recognised, ``shown`` of showings
+    of items lately, where lists rotate; ``unreadable`` names damaged values; ``keys`` has the bytes of each value.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -44,6 +44,7 @@ class UserResponse(BaseModel):
     history: list[HistoryEventBody]
     seen: int
     event_ids: int
+    shown: int
     unreadable: list[str]
     keys: dict[str, int]
 

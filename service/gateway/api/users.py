@@ -57,6 +57,7 @@ def describe(held: Held, snapshot: Snapshot | None) -> dict[str, Any]:
         "history": _history(held.stored.history or b"", snapshot),
         "seen": len(set(state.seen.tolist())),
         "event_ids": held.event_ids,
+        "shown": held.shown,
         "unreadable": state.unreadable,
         "keys": held.sizes,
     }

@@ -27,7 +27,7 @@ class Record:
     def __init__(
         self, query: Query, answer: Answer, assignment: Assignment, snapshot: Snapshot, shadow: str = ""
     ) -> None:
-        self._query = query
+        self._user_id = query.user_id  # the rest of a long request should not wait for Redis
         self._answer = answer
         self._assignment = assignment
         self._snapshot = snapshot
@@ -64,7 +64,7 @@ class Record:
         ids, selection, ballots = self._snapshot.catalogue.ids, self._answer.selection, self._answer.ballots
         return Exposure(
             request_id="",
-            user_id=self._query.user_id,
+            user_id=self._user_id,
             timestamp_ms=0,
             bundle_id=self._snapshot.id,
             pipeline=self._assignment.pipeline,

@@ -28,18 +28,11 @@ class Recommender:
 
     Args:
         pools: workers by the name of their pool.
-        hidden: gives the ids of items that must not be shown to anybody.
         now: wall clock, seconds since 1970; what was shown lately is counted by it.
     """
 
-    def __init__(
-        self,
-        pools: Mapping[str, Workers],
-        hidden: Callable[[], frozenset[str]] = frozenset,
-        now: Callable[[], float] = time.time,
-    ) -> None:
+    def __init__(self, pools: Mapping[str, Workers], now: Callable[[], float] = time.time) -> None:
         self._pools = pools
-        self._hidden = hidden
         self._now = now
 
     async def recommend(
@@ -56,7 +49,7 @@ class Recommender:
 
         Args:
             query: what is asked.
-            known: what the store has of the user.
+            known: what the store has of the user, and what is hidden.
             pipeline: what answers.
             snapshot: the bundle that the whole answer comes from.
             deadline: instant on the loop's clock by which the answer should be on its way.
@@ -68,7 +61,7 @@ class Recommender:
         """
         with trace.stage("plan"):
             state = decode_user(known.stored)
-            user = understand(query, state, snapshot, self._hidden())
+            user = understand(query, state, snapshot, known.hidden)
             wanted = arrangement(query, pipeline, snapshot)
             planned = plan(pipeline, user, snapshot, effort)
         if planned and not effort.models:

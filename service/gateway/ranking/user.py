@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from models.contract.numbers import distinct
 from models.contract.profile import inherit_weights
 from models.contract.types import Array, Ints, Profile
 from service.gateway.bundles.item_set import ItemSet
@@ -54,7 +55,7 @@ def understand(query: Query, state: UserState, snapshot: Snapshot, hidden: froze
         ApiError: the query's filters are not possible with this bundle.
     """
     reasons = [Reason("unreadable_state", name, degrades=True) for name in state.unreadable]
-    history = snapshot.catalogue.numbers(state.history if query.history is None else query.history)
+    history = _history(query, state, snapshot)
     seen = snapshot.items_of(state.seen)
     if query.history is None:
         profile = _stored_profile(state, history, seen, snapshot, reasons)
@@ -73,6 +74,14 @@ def understand(query: Query, state: UserState, snapshot: Snapshot, hidden: froze
         constraints.allowed,
         constraints.left_out,
     )
+
+
+def _history(query: Query, state: UserState, snapshot: Snapshot) -> Ints:
+    """What counts, oldest first. Of live events models read each item once, where it came first, as in training."""
+    if query.history is not None:
+        return snapshot.catalogue.numbers(query.history)
+    history = snapshot.catalogue.numbers(state.history)
+    return distinct(history) if state.changed or state.profile is None else history
 
 
 def _stored_profile(

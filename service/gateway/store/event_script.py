@@ -19,8 +19,6 @@ from service.gateway.store.settings import EventSettings
 IDS_KEPT = 1_000  # of a user's last events: as far back as a repetition is recognised
 IDS_KEPT_SECONDS = 7 * 86_400
 
-# A cluster keeps the stream in another slot than the user, and refuses a script over both, as it would refuse a MULTI:
-# events want one Redis node, with as many replicas as there may be.
 SCRIPT = """
 local function load_set(key)
   local stored = redis.call('GET', key) or ''

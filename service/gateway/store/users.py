@@ -13,6 +13,7 @@ from models.contract.redis_schema import (
     EVENTS,
     EXPOSURES,
     PUBLISHED_BUNDLES,
+    SHOWN,
     event_ids_key,
     history_key,
     profile_key,
@@ -24,7 +25,7 @@ from service.gateway.store.erasure import erase
 from service.gateway.store.redis_store import RedisStore
 from service.gateway.types import StoredUser
 
-SETTLE_SECONDS = 0.1  # ten times what gateways keep lists for before they write them
+WRITING_SECONDS = 0.1  # ten times what gateways keep lists for before they write them
 
 _PARTS: Mapping[str, Callable[[str], str]] = {
     "history": history_key,
@@ -42,11 +43,13 @@ class Held:
         stored: what lists are made of, for the bundle that was asked for.
         sizes: bytes of the value of each key that there is.
         event_ids: how many of the last events' ids are kept.
+        shown: how many showings of items are kept.
     """
 
     stored: StoredUser
     sizes: Mapping[str, int]
     event_ids: int
+    shown: int
 
 
 class UserStore:
@@ -54,10 +57,12 @@ class UserStore:
 
     Args:
         store: where it lies.
+        deadline_seconds: of a usual request.
     """
 
-    def __init__(self, store: RedisStore) -> None:
+    def __init__(self, store: RedisStore, deadline_seconds: float) -> None:
         self._store = store
+        self._settle_seconds = deadline_seconds + WRITING_SECONDS
 
     async def held(self, user_id: str, bundle_id: str) -> Held:
         """What there is. Raises StateUnavailableError."""
@@ -74,13 +79,19 @@ class UserStore:
 
         values, lengths = await self._store.ask(read)
         sizes = {key: length for key, length in zip(keys, lengths, strict=True) if length}
-        return Held(StoredUser(*values), sizes, sizes.get(event_ids_key(user_id), 0) // 8)
+        return Held(
+            stored=StoredUser(*values),
+            sizes=sizes,
+            event_ids=sizes.get(event_ids_key(user_id), 0) // 8,
+            shown=sizes.get(shown_key(user_id), 0) // SHOWN.itemsize,
+        )
 
     async def delete(self, user_id: str, now: float) -> dict[str, int]:
         """Delete all of it, and see to it that no bundle made before brings it back. May be repeated.
 
-        The tombstone comes first: whoever publishes meanwhile finds it. Then a moment passes, in which gateways write
-        what they were about to write of lists that they have served. Where Redis is slower, some may come later.
+        The tombstone comes first: whoever publishes meanwhile finds it. Then the user's values go, and a moment passes,
+        in which gateways serve and record the lists that they were making of them. Some may come later: of requests
+        with a longer deadline than is usual, batches among them, or where Redis is slow.
 
         Args:
             user_id: of whom.
@@ -94,13 +105,15 @@ class UserStore:
         """
         tombstone = {user_hash(user_id): int(now)}
         await self._store.ask(lambda redis: cast(Any, redis.hset(DELETED_USERS, mapping=cast(Any, tombstone))))
-        await asyncio.sleep(SETTLE_SECONDS)
-        return await self._unlink(user_id) | {
+        deleted = await self._unlink(user_id)
+        await asyncio.sleep(self._settle_seconds)
+        deleted.update(await self._unlink(user_id))
+        return dict(deleted) | {
             "exposures": await erase(self._store, EXPOSURES, user_id),
             "events": await erase(self._store, EVENTS, user_id),
         }
 
-    async def _unlink(self, user_id: str) -> dict[str, int]:
+    async def _unlink(self, user_id: str) -> Counter[str]:
         profiles = [("profiles", key) for key in await self._profile_keys(user_id)]
         keys = [*profiles, *((part, key(user_id)) for part, key in _PARTS.items())]
 
@@ -113,7 +126,7 @@ class UserStore:
         counts = Counter(dict.fromkeys(("profiles", *_PARTS), 0))
         for (part, _), count in zip(keys, await self._store.ask(unlink), strict=True):
             counts[part] += count
-        return dict(counts)
+        return counts
 
     async def _profile_keys(self, user_id: str) -> list[str]:
         bundles = await self._store.ask(lambda redis: cast(Any, redis.smembers(PUBLISHED_BUNDLES)))

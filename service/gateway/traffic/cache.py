@@ -58,10 +58,11 @@ class AnswerCache(Generic[V]):
         return await self._keep(key, make), CacheOutcome.MISS
 
     async def share(
-        self, key: Hashable, patience_seconds: float, deadline: float, make: Make[V]
+        self, key: Hashable, patience_seconds: float, deadline: float, make: Make[V], crowd: object = None
     ) -> tuple[V, CacheOutcome]:
-        """The same, made once for all who ask at one time. Arguments and errors: :meth:`Flights.join`."""
-        value, joined = await self._flights.join(key, patience_seconds, deadline, lambda: self._keep(key, make))
+        """The same, made once for all of a ``crowd`` who ask at one time. The rest is :meth:`Flights.join`'s."""
+        flight = (key, crowd)
+        value, joined = await self._flights.join(flight, patience_seconds, deadline, lambda: self._keep(key, make))
         return value, CacheOutcome.COALESCED if joined else CacheOutcome.MISS
 
     async def close(self) -> None:

@@ -51,8 +51,11 @@ class Entries(Generic[V]):
         return entry.value, now < entry.fresh_until
 
     def put(self, key: Hashable, value: V) -> None:
-        """Keep a value that was made just now."""
-        fresh_until = self._clock() + self._settings.ttl_ms / 1e3 * (1 - JITTER * self._spread())
+        """Keep a value that was made just now, and let go of those that nobody asked for until they were too old."""
+        now = self._clock()
+        while self._entries and next(iter(self._entries.values())).kept_until <= now:
+            self._entries.popitem(last=False)
+        fresh_until = now + self._settings.ttl_ms / 1e3 * (1 - JITTER * self._spread())
         self._entries[key] = Entry(value, fresh_until, fresh_until + self._settings.stale_ms / 1e3)
         self._entries.move_to_end(key)
         if len(self._entries) > self._settings.entries:

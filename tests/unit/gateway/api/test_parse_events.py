@@ -31,10 +31,17 @@ def test_what_is_left_out_is_made():
     assert (first.event.timestamp_ms, first.is_stamped) == (1_800_000_000_500, True)
 
 
-@pytest.mark.parametrize("timestamp", [0, 1_700_000_000, NOW + 86_399])
-def test_times_up_to_a_day_ahead_are_taken(timestamp: float):
+@pytest.mark.parametrize("timestamp", [0, 1_700_000_000, NOW])
+def test_times_up_to_now_are_taken(timestamp: float):
     (new,) = parse(CLICK | {"timestamp": timestamp})
     assert (new.event.timestamp_ms, new.is_stamped) == (int(timestamp * 1_000), False)
+
+
+@pytest.mark.parametrize("ahead", [0.001, 60, 86_399])
+def test_a_clock_that_is_ahead_means_now(ahead: float):
+    """Else an export would take the event for one that came after its user was deleted, and keep it."""
+    (new,) = parse(CLICK | {"timestamp": NOW + ahead})
+    assert (new.event.timestamp_ms, new.is_stamped) == (int(NOW * 1_000), True)
 
 
 BAD: list[tuple[str, dict[str, Any]]] = [

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -104,9 +105,10 @@ def answer(
     )
 
     async def ask() -> Answer:
-        recommender = Recommender({"w": workers or Workers(snapshot)}, lambda: frozenset(hidden))
+        recommender = Recommender({"w": workers or Workers(snapshot)})
         deadline = asyncio.get_running_loop().time() + 60
-        return await recommender.recommend(query, known, settings.pipelines[pipeline], snapshot, deadline, Trace())
+        told = replace(known, hidden=frozenset(hidden))
+        return await recommender.recommend(query, told, settings.pipelines[pipeline], snapshot, deadline, Trace())
 
     return asyncio.run(ask())
 

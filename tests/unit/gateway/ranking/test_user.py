@@ -68,6 +68,18 @@ def test_the_order_and_repetition_of_events_change_no_embedding(snapshot: Snapsh
     assert embedding(user).tobytes() == published.embedding.tobytes()
 
 
+@pytest.mark.parametrize("is_new", [True, False])
+def test_what_is_done_with_an_item_in_turn_is_read_once(snapshot: Snapshot, published: Profile, is_new: bool):
+    """Viewed, clicked and bought: no model was trained on the same item three times."""
+    ids = ("i3", "i4", "i4", "i4", "i3", "i5")
+    user = user_of(snapshot, UserState(None if is_new else published, ids, changed=not is_new))
+    assert user.history.tolist() == [3, 4, 5]
+
+
+def test_a_fresh_history_is_read_as_it_was_published(snapshot: Snapshot, published: Profile):
+    assert user_of(snapshot, UserState(published, ("i3", "i3"))).history.tolist() == [3, 3]
+
+
 def test_a_new_user_with_a_long_past_is_more_than_the_last_events(snapshot: Snapshot):
     user = user_of(snapshot, UserState(None, ("i3",), hashes(item_numbers([8, 9]))))
     assert embedding(user).tolist() == snapshot.fold_in(item_numbers([3, 8, 9])).embedding.tolist()

@@ -56,3 +56,14 @@ def test_a_look_counts_as_use():
     entries.put(9, 9)
     assert entries.get(0) == (0, True)
     assert entries.get(1) is None
+
+
+def test_what_may_not_be_served_any_more_does_not_stay():
+    """It holds a bundle that may be out of service, and what a deleted user was shown."""
+    now = 0.0
+    entries: Entries[int] = Entries(SETTINGS, lambda: now, lambda: 0.0)
+    entries.put(0, 0)
+    entries.put(1, 1)
+    now = TTL + STALE
+    entries.put(2, 2)
+    assert len(entries) == 1
