@@ -4,6 +4,7 @@ A timer runs only while a connection owes something, so a request that comes in 
 """
 
 import asyncio
+import select
 from typing import TYPE_CHECKING, ClassVar, cast
 
 from starlette.types import Receive, Scope, Send
@@ -11,6 +12,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from service.gateway.errors import ApiError, error_response, new_request_id
 from service.gateway.security.settings import HttpSettings
+from service.gateway.stop import Stop
 
 if TYPE_CHECKING:
     from uvicorn._types import ASGI3Application
@@ -22,11 +24,13 @@ class LimitedProtocol(HttpToolsProtocol):
     """One connection. What it owes: first a head, then the body that the head promised, and again after each answer."""
 
     limits: ClassVar[HttpSettings] = HttpSettings()
+    stop: ClassVar[Stop] = Stop()
 
     _owed: asyncio.TimerHandle | None = None
     _in_head = True
     _in_body = False
     _head_bytes = 0
+    _is_last = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -57,11 +61,27 @@ class LimitedProtocol(HttpToolsProtocol):
             self.app = _refusal(_header_too_large(self.limits))
         super().on_headers_complete()
         self._in_head, self._in_body = False, True
+        if self._is_last or self.stop.asked:
+            self.finish()
 
     def on_message_complete(self) -> None:
         self._settle()
         self._in_body = False
         super().on_message_complete()
+
+    def finish(self) -> None:
+        """The request under way is the last one; its answer says so."""
+        if self.cycle is not None:
+            self.cycle.keep_alive = False
+
+    def shutdown(self) -> None:
+        """Close as soon as nothing is owed. A request that lies in the socket unread is under way, too."""
+        self._is_last = True
+        self.finish()
+        answered = self.cycle is None or self.cycle.response_complete
+        coming = (self._in_head and self._head_bytes) or _is_unread(self.transport)
+        if answered and (self._in_body or not coming):
+            self.transport.close()
 
     def send_400_response(self, msg: str) -> None:
         self._refuse(_closing(400, "bad_http", msg))
@@ -112,14 +132,21 @@ class LimitedProtocol(HttpToolsProtocol):
         return b"".join([STATUS_LINE[error.status], *lines, b"\r\n", bytes(response.body)])
 
 
-def limited(limits: HttpSettings) -> type[LimitedProtocol]:
+def limited(limits: HttpSettings, stop: Stop) -> type[LimitedProtocol]:
     """The protocol with these limits, as uvicorn's ``http`` setting wants it."""
 
     class Protocol(LimitedProtocol):
         pass
 
-    Protocol.limits = limits
+    Protocol.limits, Protocol.stop = limits, stop
     return Protocol
+
+
+def _is_unread(transport: asyncio.Transport) -> bool:
+    """Whether bytes have come that the loop has not read yet; to close now would reset the connection."""
+    poll = select.poll()
+    poll.register(transport.get_extra_info("socket").fileno(), select.POLLIN)
+    return bool(poll.poll(0))
 
 
 def _header_too_large(limits: HttpSettings) -> ApiError:
