@@ -4,6 +4,7 @@ A timer runs only while a connection owes something, so a request that comes in 
 """
 
 import asyncio
+import re
 import select
 from typing import TYPE_CHECKING, ClassVar, cast
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from uvicorn._types import ASGI3Application
 
 HEADER_OVERHEAD_BYTES = 4  # ": " and the end of the line
+_UPGRADE = re.compile(rb"(?<=\n)upgrade(?=:)", re.IGNORECASE)
 
 
 class LimitedProtocol(HttpToolsProtocol):
@@ -43,7 +45,7 @@ class LimitedProtocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         self._head_bytes = self._head_bytes + len(data) if self._in_head else len(data)
         self._in_head = not self._in_body
-        super().data_received(data)
+        super().data_received(_without_upgrade(data) if self._in_head else data)
         if self.transport.is_closing():
             self._settle()
         elif self._in_head and self._head_bytes > self.limits.header_bytes:
@@ -59,6 +61,8 @@ class LimitedProtocol(HttpToolsProtocol):
         self._settle()
         if self._exceeds():
             self.app = _refusal(_header_too_large(self.limits))
+        elif self.parser.should_upgrade():  # the parser takes what follows for another protocol's
+            self.app = _refusal(_closing(400, "bad_http", "The connection cannot be upgraded"))
         super().on_headers_complete()
         self._in_head, self._in_body = False, True
         if self._is_last or self.stop.asked:
@@ -147,6 +151,17 @@ def _is_unread(transport: asyncio.Transport) -> bool:
     poll = select.poll()
     poll.register(transport.get_extra_info("socket").fileno(), select.POLLIN)
     return bool(poll.poll(0))
+
+
+def _without_upgrade(data: bytes) -> bytes:
+    """The same with no ``Upgrade`` in its head: offers of HTTP/2, such as Java's client makes, are to be ignored.
+
+    The parser would read no body, and take the body for the next request.
+    """
+    if b"pgrade" not in data:
+        return data
+    head, end, rest = data.partition(b"\r\n\r\n")
+    return _UPGRADE.sub(b"Ignored", head) + end + rest
 
 
 def _header_too_large(limits: HttpSettings) -> ApiError:

@@ -6,6 +6,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 
 import pytest
 import uvicorn
@@ -180,6 +181,48 @@ def test_request_in_many_pieces_within_the_time_is_answered(connection: socket.s
 def test_requests_behind_each_other_in_one_piece_are_answered(connection: socket.socket):
     connection.sendall((POST + b"abcd") * 20)
     assert rest(connection).count(b"read abcd") == 20
+
+
+H2C = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAM\r\n"
+
+
+@pytest.mark.parametrize("upgrade", [H2C, H2C.replace(b"Upgrade: ", b"upgrade: ")])
+def test_offer_of_another_protocol_is_ignored_and_the_body_read(connection: socket.socket, upgrade: bytes):
+    """Java's client offers HTTP/2 with its first request, whatever that is."""
+    connection.sendall(POST.replace(b"Host: h\r\n", b"Host: h\r\n" + upgrade))
+    time.sleep(0.1)  # it sends the body on its own
+    connection.sendall(b"abcd" + GET)
+    answers = rest(connection)
+    assert b"read abcd" in answers
+    assert answers.count(b"HTTP/1.1 200") == 2
+
+
+def test_body_behind_an_offer_in_pieces_is_no_request(connection: socket.socket):
+    smuggled = GET.replace(b"/x", b"/smuggled")
+    connection.sendall(POST.replace(b"Content-Length: 4\r\n\r\n", b"Content-Length: %d\r\n" % len(smuggled)) + H2C[:40])
+    time.sleep(0.1)
+    connection.sendall(H2C[40:] + b"\r\n")
+    time.sleep(0.1)
+    with suppress(OSError):
+        connection.sendall(smuggled)
+    assert error_of(rest(connection)) == (400, "bad_http")
+
+
+SMUGGLING = [
+    b"Content-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    b"Transfer-Encoding: chunked\r\nContent-Length: 4\r\n\r\n0\r\n\r\n",
+    b"Content-Length: 4\r\nContent-Length: 5\r\n\r\nabcde",
+    b"Content-Length: 4, 4\r\n\r\nabcd",
+    b"Transfer-Encoding: chunked, identity\r\n\r\n0\r\n\r\n",
+    b"Transfer-Encoding : chunked\r\n\r\n0\r\n\r\n",
+    b"Transfer-Encoding: chunked\r\n\r\n3\nabc\n0\n\n",
+]
+
+
+@pytest.mark.parametrize("ambiguous", SMUGGLING)
+def test_body_whose_end_could_be_read_in_two_ways_is_refused(connection: socket.socket, ambiguous: bytes):
+    connection.sendall(b"POST /read HTTP/1.1\r\nHost: h\r\n" + ambiguous + GET)
+    assert error_of(rest(connection)) == (400, "bad_http")
 
 
 HEADERS = b"".join(b"H%d: v\r\n" % number for number in range(8))
