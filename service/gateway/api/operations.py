@@ -27,6 +27,7 @@ from service.gateway.api.user_schemas import DeletedResponse, UserResponse
 from service.gateway.experiments.override import OVERRIDE_HEADER
 
 ERRORS = {
+    400: "No HTTP/1.x, or a header twice that decides something",
     401: "An API key is missing, unknown or expired",
     403: "The API key lacks the scope",
     404: "There is no such thing",
@@ -39,7 +40,7 @@ ERRORS = {
     431: "More headers, or more bytes of them, than allowed",
     503: "Turned away for now; see Retry-After",
 }
-_ANYWHERE = (401, 403, 408, 414, 422, 429, 431, 503)
+_ANYWHERE = (400, 401, 403, 408, 414, 422, 429, 431, 503)
 _WITH_BODY = (*_ANYWHERE, 413, 415)
 _ID = {"type": "string", "minLength": 1, "maxLength": 256}
 _VARIANTS = Parameter(

@@ -56,3 +56,16 @@ def test_a_look_counts_as_use():
     entries.put(9, 9)
     assert entries.get(0) == (0, True)
     assert entries.get(1) is None
+
+
+def test_what_is_too_old_goes_though_there_is_room_and_nobody_asks_for_it():
+    """An answer holds its bundle: a quiet gateway would keep each one that it ever served."""
+    now = 0.0
+    settings = CacheSettings(ttl_ms=2_000, stale_ms=1_000, entries=1_000)
+    entries: Entries[int] = Entries(settings, lambda: now, lambda: 0.0)
+    for key in range(100):
+        entries.put(key, key)
+    now = TTL + STALE
+    for key in range(100, 150):
+        entries.put(key, key)
+    assert len(entries) == 50
