@@ -1,4 +1,5 @@
-"""HTTP/1.1 within limits. uvicorn's protocol waits for ever for the head of a request, of any size, and for its body.
+"""HTTP/1.1 within limits. uvicorn's protocol waits for ever: for the head of a request, of any size, for its body, and
+for a client that does not take its answer.
 
 A timer runs only while a connection owes something, so a request that comes in one piece pays for none.
 """
@@ -29,6 +30,7 @@ class LimitedProtocol(HttpToolsProtocol):
     stop: ClassVar[Stop] = Stop()
 
     _owed: asyncio.TimerHandle | None = None
+    _untaken: asyncio.TimerHandle | None = None
     _in_head = True
     _in_body = False
     _head_bytes = 0
@@ -41,6 +43,18 @@ class LimitedProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._settle()
         super().connection_lost(exc)
+        self.resume_writing()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        # To close it would wait for ever until the client takes what is left.
+        self._untaken = self.loop.call_later(self.limits.keep_alive_s, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if self._untaken is not None:
+            self._untaken.cancel()
+            self._untaken = None
 
     def data_received(self, data: bytes) -> None:
         self._head_bytes = self._head_bytes + len(data) if self._in_head else len(data)

@@ -23,12 +23,14 @@ GET = b"GET /x HTTP/1.1\r\nHost: h\r\n\r\n"
 POST = b"POST /read HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\n\r\n"
 
 
+LARGE = 16 * 2**20  # more than the kernel takes for a client that does not read
+
+
 class App:
-    """Reads the body at ``/read``, waits at ``/wait``, and answers ``/x`` without a look at it."""
+    """Reads the body at ``/read``, and answers ``/x`` without a look at it, ``/large`` with much."""
 
     def __init__(self) -> None:
         self.gone = 0
-        self.go = threading.Event()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         body = b""
@@ -38,7 +40,7 @@ class App:
             except Exception:
                 self.gone += 1
                 raise
-        await Response(b"read " + body)(scope, receive, send)
+        await Response(b"a" * LARGE if scope["path"] == "/large" else b"read " + body)(scope, receive, send)
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +49,7 @@ def app() -> App:
 
 
 @pytest.fixture(scope="module")
-def port(app: App) -> Iterator[int]:
+def server(app: App) -> Iterator[uvicorn.Server]:
     port = free_port()
     config = server_config(app, "127.0.0.1", port, LIMITS)
     config.lifespan = "off"
@@ -56,9 +58,14 @@ def port(app: App) -> Iterator[int]:
     thread.start()
     wait_until(lambda: server.started)
     time.sleep(0.15)  # uvicorn adds the headers that all answers have in its first tick
-    yield port
+    yield server
     server.should_exit = True
     thread.join(10)
+
+
+@pytest.fixture(scope="module")
+def port(server: uvicorn.Server) -> int:
+    return server.config.port
 
 
 @pytest.fixture
@@ -141,6 +148,21 @@ def test_body_that_nobody_reads_ends_the_connection_too(connection: socket.socke
     answer = rest(connection)
     assert answer.startswith(b"HTTP/1.1 200")
     assert b"408" not in answer
+
+
+@pytest.mark.parametrize("ending", [b"", b"Connection: close\r\n"])
+def test_answer_that_nobody_takes_is_not_kept_for_ever(
+    connection: socket.socket, server: uvicorn.Server, ending: bytes
+):
+    connection.sendall(b"GET /large HTTP/1.1\r\nHost: h\r\n" + ending + b"\r\n")
+    wait_until(lambda: bool(server.server_state.connections))
+    wait_until(lambda: not server.server_state.connections, 4)
+    assert len(rest(connection)) < LARGE
+
+
+def test_large_answer_is_whole(connection: socket.socket):
+    connection.sendall(GET.replace(b"/x", b"/large"))
+    assert len(rest(connection)) > LARGE
 
 
 def test_second_head_on_a_kept_connection_has_its_own_time(connection: socket.socket):
