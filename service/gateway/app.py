@@ -17,11 +17,14 @@ from service.gateway.experiments.file import ExperimentsLoader
 from service.gateway.gateway import Gateway, running_gateway
 from service.gateway.server import server_config, serving_beside
 from service.gateway.settings import Settings
+from service.gateway.stop import Stop
 from service.gateway.types import StateUnavailableError
 
 
-def create_app(settings: Settings) -> FastAPI:
+def create_app(settings: Settings, stop: Stop | None = None) -> FastAPI:
     """The gateway as an ASGI application. Connections open when it starts and close when it stops.
+
+    It is not ready once ``stop`` was asked for.
 
     Raises ConfigError where the file of experiments cannot be used.
     """
@@ -31,7 +34,7 @@ def create_app(settings: Settings) -> FastAPI:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, Gateway]]:
         async with (
-            running_gateway(settings, loader, experiments) as gateway,
+            running_gateway(settings, loader, experiments, stop or Stop()) as gateway,
             _operators_port(gateway, settings),
         ):
             yield {"gateway": gateway}

@@ -4,7 +4,7 @@
 
 | status | code               | when                                                       |
 | ------ | ------------------ | ---------------------------------------------------------- |
-| 400    | bad_http           | not HTTP/1.x                                               |
+| 400    | bad_http           | not HTTP/1.x, or a header twice that decides something     |
 | 401    | unauthorized       | an API key is missing, unknown or expired                  |
 | 403    | forbidden          | the API key lacks the scope                                |
 | 404    | not_found          | no such path, no such bundle                               |

@@ -18,6 +18,7 @@ from service.gateway.respond import Ready, Responder, keeps
 from service.gateway.security.access import Access
 from service.gateway.security.keys_file import KeysFile, load_keyring
 from service.gateway.settings import PoolSettings, Settings
+from service.gateway.stop import Stop
 from service.gateway.store.availability import AvailabilityFollower
 from service.gateway.store.events import EventLog
 from service.gateway.store.exposures import ExposureLog
@@ -43,6 +44,7 @@ class Gateway:
     """What the routes need."""
 
     settings: Settings
+    stop: Stop
     telemetry: Telemetry
     store: RedisStore
     pools: list[WorkerPool]
@@ -61,7 +63,7 @@ class Gateway:
 
     def problems(self) -> list[str]:
         """Why the process is not ready for requests; empty where it is."""
-        found = []
+        found = ["process: was told to stop"] if self.stop.asked else []
         silent_seconds = time.monotonic() - self.store.last_contact
         if silent_seconds > self.settings.redis_grace_s + self.settings.bundle_poll_ms / 1e3:
             found.append(f"redis: no contact for {silent_seconds:.1f} s")
@@ -97,10 +99,10 @@ class Gateway:
 
 @asynccontextmanager
 async def running_gateway(
-    settings: Settings, loader: ExperimentsLoader, experiments: Experiments
+    settings: Settings, loader: ExperimentsLoader, experiments: Experiments, stop: Stop
 ) -> AsyncIterator[Gateway]:
     """Build a gateway, run its background loops, and close everything at the end."""
-    gateway = _build(settings, loader, experiments)
+    gateway = _build(settings, loader, experiments, stop)
     loops = [
         asyncio.create_task(every(settings.bundle_poll_ms / 1e3, gateway.follower.follow)),
         asyncio.create_task(every(settings.bundle_poll_ms / 1e3, gateway.availability.follow)),
@@ -125,7 +127,7 @@ async def running_gateway(
         await gateway.store.close()
 
 
-def _build(settings: Settings, loader: ExperimentsLoader, first: Experiments) -> Gateway:
+def _build(settings: Settings, loader: ExperimentsLoader, first: Experiments, stop: Stop) -> Gateway:
     telemetry = Telemetry()
     access, keys_file = _access(settings.security.keys_file, telemetry)  # may raise: before anything is open
     store = RedisStore(settings.redis_url, settings.redis_timeout_ms / 1e3)
@@ -170,6 +172,7 @@ def _build(settings: Settings, loader: ExperimentsLoader, first: Experiments) ->
     )
     return Gateway(
         settings=settings,
+        stop=stop,
         telemetry=telemetry,
         store=store,
         pools=list(pools.values()),

@@ -1,9 +1,12 @@
-"""HTTP/1.1 within limits. uvicorn's protocol waits for ever for the head of a request, of any size, and for its body.
+"""HTTP/1.1 within limits. uvicorn's protocol waits for ever: for the head of a request, of any size, for its body, and
+for a client that does not take its answer.
 
 A timer runs only while a connection owes something, so a request that comes in one piece pays for none.
 """
 
 import asyncio
+import re
+import select
 from typing import TYPE_CHECKING, ClassVar, cast
 
 from starlette.types import Receive, Scope, Send
@@ -11,22 +14,27 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from service.gateway.errors import ApiError, error_response, new_request_id
 from service.gateway.security.settings import HttpSettings
+from service.gateway.stop import Stop
 
 if TYPE_CHECKING:
     from uvicorn._types import ASGI3Application
 
 HEADER_OVERHEAD_BYTES = 4  # ": " and the end of the line
+_UPGRADE = re.compile(rb"(?<=\n)upgrade(?=:)", re.IGNORECASE)
 
 
 class LimitedProtocol(HttpToolsProtocol):
     """One connection. What it owes: first a head, then the body that the head promised, and again after each answer."""
 
     limits: ClassVar[HttpSettings] = HttpSettings()
+    stop: ClassVar[Stop] = Stop()
 
     _owed: asyncio.TimerHandle | None = None
+    _untaken: asyncio.TimerHandle | None = None
     _in_head = True
     _in_body = False
     _head_bytes = 0
+    _is_last = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -35,11 +43,23 @@ class LimitedProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._settle()
         super().connection_lost(exc)
+        self.resume_writing()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        # To close it would wait for ever until the client takes what is left.
+        self._untaken = self.loop.call_later(self.limits.keep_alive_s, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if self._untaken is not None:
+            self._untaken.cancel()
+            self._untaken = None
 
     def data_received(self, data: bytes) -> None:
         self._head_bytes = self._head_bytes + len(data) if self._in_head else len(data)
         self._in_head = not self._in_body
-        super().data_received(data)
+        super().data_received(_without_upgrade(data) if self._in_head else data)
         if self.transport.is_closing():
             self._settle()
         elif self._in_head and self._head_bytes > self.limits.header_bytes:
@@ -55,13 +75,31 @@ class LimitedProtocol(HttpToolsProtocol):
         self._settle()
         if self._exceeds():
             self.app = _refusal(_header_too_large(self.limits))
+        elif self.parser.should_upgrade():  # the parser takes what follows for another protocol's
+            self.app = _refusal(_closing(400, "bad_http", "The connection cannot be upgraded"))
         super().on_headers_complete()
         self._in_head, self._in_body = False, True
+        if self._is_last or self.stop.asked:
+            self.finish()
 
     def on_message_complete(self) -> None:
         self._settle()
         self._in_body = False
         super().on_message_complete()
+
+    def finish(self) -> None:
+        """The request under way is the last one; its answer says so."""
+        if self.cycle is not None:
+            self.cycle.keep_alive = False
+
+    def shutdown(self) -> None:
+        """Close as soon as nothing is owed. A request that lies in the socket unread is under way, too."""
+        self._is_last = True
+        self.finish()
+        answered = self.cycle is None or self.cycle.response_complete
+        coming = (self._in_head and self._head_bytes) or _is_unread(self.transport)
+        if answered and (self._in_body or not coming):
+            self.transport.close()
 
     def send_400_response(self, msg: str) -> None:
         self._refuse(_closing(400, "bad_http", msg))
@@ -112,14 +150,32 @@ class LimitedProtocol(HttpToolsProtocol):
         return b"".join([STATUS_LINE[error.status], *lines, b"\r\n", bytes(response.body)])
 
 
-def limited(limits: HttpSettings) -> type[LimitedProtocol]:
+def limited(limits: HttpSettings, stop: Stop) -> type[LimitedProtocol]:
     """The protocol with these limits, as uvicorn's ``http`` setting wants it."""
 
     class Protocol(LimitedProtocol):
         pass
 
-    Protocol.limits = limits
+    Protocol.limits, Protocol.stop = limits, stop
     return Protocol
+
+
+def _is_unread(transport: asyncio.Transport) -> bool:
+    """Whether bytes have come that the loop has not read yet; to close now would reset the connection."""
+    poll = select.poll()
+    poll.register(transport.get_extra_info("socket").fileno(), select.POLLIN)
+    return bool(poll.poll(0))
+
+
+def _without_upgrade(data: bytes) -> bytes:
+    """The same with no ``Upgrade`` in its head: offers of HTTP/2, such as Java's client makes, are to be ignored.
+
+    The parser would read no body, and take the body for the next request.
+    """
+    if b"pgrade" not in data:
+        return data
+    head, end, rest = data.partition(b"\r\n\r\n")
+    return _UPGRADE.sub(b"Ignored", head) + end + rest
 
 
 def _header_too_large(limits: HttpSettings) -> ApiError:

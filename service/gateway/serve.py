@@ -3,12 +3,11 @@
 import logging
 import signal
 
-import uvicorn
-
 from service.gateway.app import create_app
 from service.gateway.security.keys_file import load_keyring
-from service.gateway.server import server_config
+from service.gateway.server import DrainingServer, server_config
 from service.gateway.settings import Settings
+from service.gateway.stop import Stop
 
 
 def serve(settings: Settings, host: str, port: int) -> None:
@@ -20,8 +19,9 @@ def serve(settings: Settings, host: str, port: int) -> None:
     if settings.security.keys_file is not None:
         load_keyring(settings.security.keys_file)  # a file that is wrong is one line, not a traceback of the start
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    config = server_config(create_app(settings), host, port, settings.http)
+    stop = Stop()
+    config = server_config(create_app(settings, stop), host, port, settings.http, stop)
     # uvicorn raises the signal again once it has stopped; a stop that was asked for is no failure.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)
-    uvicorn.Server(config).run()
+    DrainingServer(config, stop, settings.http.drain_s).run([config.bind_socket()])

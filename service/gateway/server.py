@@ -1,20 +1,24 @@
-"""How both ports are served: by uvicorn, with limits on connections and headers on every answer."""
+"""How both ports are served: by uvicorn, with limits on connections, headers on every answer, and a gentle end."""
 
 import asyncio
 import logging
 import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from types import FrameType
 
 import uvicorn
 from starlette.types import ASGIApp
 
-from service.gateway.protocol import limited
+from service.gateway.protocol import LimitedProtocol, limited
 from service.gateway.security.settings import HttpSettings
+from service.gateway.stop import Stop
 
 logger = logging.getLogger(__name__)
 
 GRACE_SECONDS = 10
+SETTLE_SECONDS = 0.2  # for what was sent just before the end
+TICK_SECONDS = 0.05
 # No browser has any business here: nothing is kept, guessed, framed, or fetched from an answer.
 SECURITY_HEADERS = [
     ("X-Content-Type-Options", "nosniff"),
@@ -24,14 +28,14 @@ SECURITY_HEADERS = [
 ]
 
 
-def server_config(app: ASGIApp, host: str, port: int, limits: HttpSettings) -> uvicorn.Config:
-    """uvicorn's configuration for either port."""
+def server_config(app: ASGIApp, host: str, port: int, limits: HttpSettings, stop: Stop | None = None) -> uvicorn.Config:
+    """uvicorn's configuration for either port. Once ``stop`` was asked for, an answer is the last of its connection."""
     return uvicorn.Config(
         app,
         host=host,
         port=port,
         loop="uvloop",
-        http=limited(limits),
+        http=limited(limits, stop or Stop()),
         ws="none",
         log_config=None,
         access_log=False,
@@ -58,6 +62,65 @@ async def serving_beside(config: uvicorn.Config) -> AsyncIterator[None]:
         finally:
             server.should_exit = True
             await task
+
+
+class DrainingServer(uvicorn.Server):
+    """The server that owns the process. From a signal to its end no request is lost:
+
+    1. For ``drain_seconds`` it answers as before, /readyz says 503, and each answer ends its connection: whoever sends
+       the requests has time to send them elsewhere.
+    2. The listening sockets close. The kernel would reset the connections that nobody has accepted yet: they are.
+    3. Connections close, those first that nobody uses; those with unread bytes, which would be reset, when answered.
+
+    Args:
+        config: of :func:`server_config`.
+        stop: told of the signal at once.
+        drain_seconds: how long; a second SIGINT ends it.
+    """
+
+    def __init__(self, config: uvicorn.Config, stop: Stop, drain_seconds: float) -> None:
+        super().__init__(config)
+        self._stop = stop
+        self._drain_seconds = drain_seconds
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        self._stop.asked = True
+        super().handle_exit(sig, frame)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        for connection in self.server_state.connections:
+            if isinstance(connection, LimitedProtocol):
+                connection.finish()
+        await self._drain()
+        late = [connection for listener in sockets or [] for connection in _unaccepted(listener)]
+        for server in self.servers:
+            server.close()
+        for accepted in late:
+            await asyncio.get_running_loop().connect_accepted_socket(self._protocol, accepted)
+        await asyncio.sleep(SETTLE_SECONDS)
+        await super().shutdown(sockets)
+
+    async def _drain(self) -> None:
+        clock = asyncio.get_running_loop().time
+        until = clock() + self._drain_seconds
+        while clock() < until and not self.force_exit:
+            await self.on_tick(0)  # the answers' date goes on
+            await asyncio.sleep(TICK_SECONDS)
+
+    def _protocol(self) -> asyncio.Protocol:
+        protocol: asyncio.Protocol = self.config.http_protocol_class(  # type: ignore[call-arg]
+            config=self.config, server_state=self.server_state, app_state=self.lifespan.state
+        )
+        return protocol
+
+
+def _unaccepted(listener: socket.socket) -> Iterator[socket.socket]:
+    listener.setblocking(False)
+    while True:
+        try:
+            yield listener.accept()[0]
+        except OSError:  # there is none
+            return
 
 
 class _Beside(uvicorn.Server):

@@ -1,6 +1,7 @@
 """API keys on a gateway that runs: let in, turned away, rotated."""
 
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,23 @@ def test_key_gives_the_deadline(keyed: Keyed, stub: StubProcess):
     stub.order(delay_seconds=0.5)
     assert "worker_timeout" in str(keyed.post("lrk_hasty").json["reasons"])
     assert keyed.post("lrk_shop").json["degraded"] is False
+
+
+def test_key_of_a_batch_leaves_room_for_people(
+    published: Bundle, stub: StubProcess, configure: Callable[..., Any], tmp_path: Path
+):
+    path = tmp_path / "keys.toml"
+    path.write_text(entry("shop", "lrk_shop") + entry("nightly", "lrk_nightly", 'priority = "batch"'))
+    with running_gateway(configure(stub.url, security={"keys_file": path}, limits={"min": 2, "max": 2})) as gateway:
+        gateway.wait_ready()
+        keyed = Keyed(gateway, path)
+        stub.order(delay_seconds=0.6)
+        with ThreadPoolExecutor() as pool:
+            first = pool.submit(keyed.status, "lrk_nightly")
+            wait_until(lambda: gateway.metric("localrec_requests_in_flight") == 1)
+            assert keyed.status("lrk_nightly") == 503  # batches may use half of the limit
+            assert keyed.status("lrk_shop") == 200
+            assert first.result() == 200
 
 
 def test_what_is_refused_is_not_read(keyed: Keyed):

@@ -4,13 +4,16 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
+import pytest
 from support.gateway import RunningGateway
 from support.http import request
+from support.load import Clients
 from support.processes import free_port, wait_until
 from support.stub_worker import StubProcess
 
@@ -95,7 +98,8 @@ def test_operators_see_the_drain_and_are_drained_last(
     published: Bundle, stub: StubProcess, redis_url: str, tmp_path: Path
 ):
     admin = free_port()
-    with gateway_process(tmp_path, published, redis_url, stub.url, f"[admin]\nport = {admin}\n") as (process, port):
+    more = f"[admin]\nport = {admin}\n[http]\ndrain_s = 0\n"
+    with gateway_process(tmp_path, published, redis_url, stub.url, more) as (process, port):
         gateway = RunningGateway(port)
         stub.order(delay_seconds=1.0)
         bodies: list = []
@@ -105,6 +109,7 @@ def test_operators_see_the_drain_and_are_drained_last(
         process.send_signal(signal.SIGTERM)
         wait_until(lambda: not listens(port))
         assert request(admin, "GET", "/admin/workers").status == 200
+        assert request(admin, "GET", "/readyz").json["reasons"] == ["process: was told to stop"]
         _, log = process.communicate(timeout=15)
         last.join()
         assert not listens(admin)
@@ -119,3 +124,24 @@ def listens(port: int) -> bool:
     except OSError:
         return False
     return True
+
+
+@pytest.mark.parametrize("drain_seconds", [0.0, 1.0])
+def test_nothing_that_was_sent_is_lost_when_it_stops(
+    published: Bundle, stub: StubProcess, redis_url: str, tmp_path: Path, drain_seconds: float
+):
+    """Clients go on for as long as they are let in. Without a drain, who keeps a connection may write into its end."""
+    more = f"[http]\ndrain_s = {drain_seconds}\n"
+    with gateway_process(tmp_path, published, redis_url, stub.url, more) as (process, port):
+        with Clients(port, fresh=24, kept=24 if drain_seconds else 0) as clients:
+            time.sleep(1.0)
+            process.send_signal(signal.SIGTERM)
+            told = time.monotonic()
+            wait_until(lambda: request(port, "GET", "/readyz").status == 503, 0.5) if drain_seconds else None
+            _, log = process.communicate(timeout=15)
+        assert process.returncode == 0, log
+    assert clients.lost == []
+    assert len(clients.answered) > 200
+    late = [answer for answer in clients.answered if answer.sent_at > told + 0.2]
+    assert bool(late) == bool(drain_seconds)
+    assert all(answer.closes for answer in late)

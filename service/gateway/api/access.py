@@ -25,6 +25,7 @@ NEEDED: Mapping[str, KeyScope] = {
 }
 OPEN = frozenset({"healthz", "readyz", "metrics", "openapi.json"})
 MAX_URI_BYTES = 4_096  # an id of 256 characters takes three quarters, each one four bytes and percent-encoded
+DECIDING = frozenset({b"authorization", b"x-api-key", b"content-encoding", b"origin", b"host"})
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
@@ -60,11 +61,20 @@ def guard(app: FastAPI) -> None:
 def _admit(scope: Scope) -> None:
     _check_uri(scope["raw_path"], scope["query_string"])
     headers: dict[bytes, bytes] = dict(scope["headers"])
+    if len(headers) < len(scope["headers"]):
+        _check_single([name for name, _ in scope["headers"]])
     if headers.get(b"content-encoding", b"identity").lower() != b"identity":
         raise ApiError(415, "encoded_body", "The body must not be compressed", headers={"Accept-Encoding": "identity"})
     state = scope["state"]
     needed = NEEDED.get(_first_part(scope["path"]))
     state["caller"] = ANYONE if needed is None else state["gateway"].access.admit(headers, needed)
+
+
+def _check_single(names: list[bytes]) -> None:
+    """Somebody in between may have gone by the one, and the door by the other."""
+    for name in DECIDING & set(names):
+        if names.count(name) > 1:
+            raise ApiError(400, "bad_http", f"The header {name.decode()} occurs twice")
 
 
 def _check_uri(path: bytes, query: bytes) -> None:

@@ -19,7 +19,7 @@ class Express:
     Args:
         app: everything else.
         interactive: handlers by path, of requests for which people wait.
-        batch: handlers by path, of requests that are turned away before those.
+        batch: handlers by path, of requests that are turned away before those, as are all of a caller of that class.
     """
 
     def __init__(self, app: ASGIApp, interactive: Mapping[str, Handler], batch: Mapping[str, Handler]) -> None:
@@ -34,7 +34,7 @@ class Express:
             return
         handler, batch = known
         gateway: Gateway = scope["state"]["gateway"]
-        turned_away = gateway.traffic.admission.turns_away(batch)
+        turned_away = gateway.traffic.admission.turns_away(batch or scope["state"]["caller"].batch)
         response = _overloaded() if turned_away else await handler(Request(scope, receive))
         await response(scope, receive, send)
 

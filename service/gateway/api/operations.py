@@ -27,7 +27,7 @@ from service.gateway.api.user_schemas import DeletedResponse, UserResponse
 from service.gateway.experiments.override import OVERRIDE_HEADER
 
 ERRORS = {
-    400: "Not HTTP, or a head that no request has",
+    400: "No HTTP/1.x, or a header twice that decides something",
     401: "An API key is missing, unknown or expired",
     403: "The API key lacks the scope",
     404: "There is no such thing",

@@ -41,15 +41,15 @@ async def recommend(request: Request) -> Response:
 
 
 async def _respond(gateway: Gateway, request: Request, request_id: str, trace: Trace) -> Ready:
-    admission = gateway.traffic.admission
+    admission, caller = gateway.traffic.admission, caller_of(request)
     body = await read_body(request.receive)  # not yet counted: who sends slowly takes nobody's place
-    admission.enter(1, batch=False)
+    admission.enter(1, caller.batch)
     try:
         query = parse(body)
         with ClientWatch(request.receive):
-            return await gateway.responder.respond(query, caller_of(request), request_id, trace)
+            return await gateway.responder.respond(query, caller, request_id, trace)
     finally:
-        admission.leave(1, batch=False)
+        admission.leave(1, caller.batch)
 
 
 def parse(body: bytes) -> Query:

@@ -20,7 +20,8 @@ def load_keyring(path: Path) -> Keyring:
 class KeysFile:
     """Puts what the file says into force, as a whole or not at all.
 
-    The content itself is compared, every time: a time stamp and a size would miss a rotation within one tick.
+    The content itself is compared, every time: a time stamp and a size would miss a rotation within one tick. A new
+    one counts once it was the same at two looks: half a file may be a valid one, of keys without rates and expiry.
 
     Args:
         path: the file.
@@ -30,7 +31,8 @@ class KeysFile:
     def __init__(self, path: Path, access: Access) -> None:
         self._path = path
         self._access = access
-        self._content: bytes | None = None
+        self._seen: bytes | None = None
+        self._judged: bytes | None = None
         self.problem = ""
 
     async def look(self) -> None:
@@ -38,11 +40,12 @@ class KeysFile:
         try:
             content = await asyncio.to_thread(read_content, self._path)
         except ConfigError as exc:
-            self._content = None  # the same content is news once it is back
+            self._judged = None  # the same content is news once it is back
             self._refuse(str(exc))
         else:
-            if content != self._content:
-                self._content = content
+            settled, self._seen = content == self._seen, content
+            if settled and content != self._judged:
+                self._judged = content
                 await self._put_in_force(content)
 
     async def _put_in_force(self, content: bytes) -> None:

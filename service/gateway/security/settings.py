@@ -21,10 +21,11 @@ class AdminSettings(Table):
 
 
 class HttpSettings(Table):
-    """What a connection may cost before a request is understood."""
+    """What a connection may cost before a request is understood, and how connections end."""
 
     header_timeout_s: float = Field(default=5.0, gt=0, le=300)
     body_timeout_s: float = Field(default=5.0, gt=0, le=300)
     keep_alive_s: int = Field(default=30, ge=1, le=3_600)
     header_bytes: int = Field(default=16_384, ge=256, le=1_048_576)
     header_count: int = Field(default=64, ge=4, le=1_000)
+    drain_s: float = Field(default=1.0, ge=0, le=300)

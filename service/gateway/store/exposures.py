@@ -57,7 +57,9 @@ class ExposureLog:
         try:
             exposures = await _made(batch)
             await self._store.append_exposures(encode_records(exposures), self._kept)
-            self._count("written", len(batch))
+            self._count("written", len(exposures))
+            if len(exposures) < len(batch):
+                self._count("dropped", len(batch) - len(exposures))
             await self._note_shown(exposures)
         except StateUnavailableError as exc:
             self._count("dropped", len(batch))
@@ -97,6 +99,15 @@ def _shown(exposure: Exposure, kept_seconds: int) -> ShownList:
 async def _made(batch: Sequence[Record]) -> list[Exposure]:
     exposures: list[Exposure] = []
     for at in range(0, len(batch), TURN):
-        exposures += [record() for record in batch[at : at + TURN]]
+        exposures += filter(None, map(_make, batch[at : at + TURN]))
         await asyncio.sleep(0)
     return exposures
+
+
+def _make(record: Record) -> Exposure | None:
+    """None where that is a bug: it must not take the others with it, nor the end of the process."""
+    try:
+        return record()
+    except Exception:
+        logger.exception("an exposure could not be made")
+        return None

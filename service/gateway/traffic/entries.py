@@ -8,6 +8,7 @@ from typing import Generic, TypeVar
 from service.gateway.traffic.settings import CacheSettings
 
 JITTER = 0.2  # of the time to live, so that what came together does not go together
+SWEPT = 4  # entries that may go for one that comes: after a pause the table empties, and no request pays for all of it
 V = TypeVar("V")
 
 
@@ -53,10 +54,15 @@ class Entries(Generic[V]):
     def put(self, key: Hashable, value: V) -> None:
         """Keep a value that was made just now, and let go of those that nobody asked for until they were too old."""
         now = self._clock()
-        while self._entries and next(iter(self._entries.values())).kept_until <= now:
-            self._entries.popitem(last=False)
         fresh_until = now + self._settings.ttl_ms / 1e3 * (1 - JITTER * self._spread())
         self._entries[key] = Entry(value, fresh_until, fresh_until + self._settings.stale_ms / 1e3)
         self._entries.move_to_end(key)
-        if len(self._entries) > self._settings.entries:
+        for _ in range(SWEPT):
+            if not self._first_may_go():
+                break
             self._entries.popitem(last=False)
+
+    def _first_may_go(self) -> bool:
+        """The least recently used: whatever nobody has used for as long as it may be served is there in the end."""
+        first = next(iter(self._entries.values()))
+        return len(self._entries) > self._settings.entries or first.kept_until <= self._clock()

@@ -6,6 +6,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 
 import pytest
 import uvicorn
@@ -22,12 +23,14 @@ GET = b"GET /x HTTP/1.1\r\nHost: h\r\n\r\n"
 POST = b"POST /read HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\n\r\n"
 
 
+LARGE = 16 * 2**20  # more than the kernel takes for a client that does not read
+
+
 class App:
-    """Reads the body at ``/read``, waits at ``/wait``, and answers ``/x`` without a look at it."""
+    """Reads the body at ``/read``, and answers ``/x`` without a look at it, ``/large`` with much."""
 
     def __init__(self) -> None:
         self.gone = 0
-        self.go = threading.Event()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         body = b""
@@ -37,7 +40,7 @@ class App:
             except Exception:
                 self.gone += 1
                 raise
-        await Response(b"read " + body)(scope, receive, send)
+        await Response(b"a" * LARGE if scope["path"] == "/large" else b"read " + body)(scope, receive, send)
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +49,7 @@ def app() -> App:
 
 
 @pytest.fixture(scope="module")
-def port(app: App) -> Iterator[int]:
+def server(app: App) -> Iterator[uvicorn.Server]:
     port = free_port()
     config = server_config(app, "127.0.0.1", port, LIMITS)
     config.lifespan = "off"
@@ -55,9 +58,14 @@ def port(app: App) -> Iterator[int]:
     thread.start()
     wait_until(lambda: server.started)
     time.sleep(0.15)  # uvicorn adds the headers that all answers have in its first tick
-    yield port
+    yield server
     server.should_exit = True
     thread.join(10)
+
+
+@pytest.fixture(scope="module")
+def port(server: uvicorn.Server) -> int:
+    return server.config.port
 
 
 @pytest.fixture
@@ -142,6 +150,21 @@ def test_body_that_nobody_reads_ends_the_connection_too(connection: socket.socke
     assert b"408" not in answer
 
 
+@pytest.mark.parametrize("ending", [b"", b"Connection: close\r\n"])
+def test_answer_that_nobody_takes_is_not_kept_for_ever(
+    connection: socket.socket, server: uvicorn.Server, ending: bytes
+):
+    connection.sendall(b"GET /large HTTP/1.1\r\nHost: h\r\n" + ending + b"\r\n")
+    wait_until(lambda: bool(server.server_state.connections))
+    wait_until(lambda: not server.server_state.connections, 4)
+    assert len(rest(connection)) < LARGE
+
+
+def test_large_answer_is_whole(connection: socket.socket):
+    connection.sendall(GET.replace(b"/x", b"/large"))
+    assert len(rest(connection)) > LARGE
+
+
 def test_second_head_on_a_kept_connection_has_its_own_time(connection: socket.socket):
     connection.sendall(GET)
     assert connection.recv(4_096).startswith(b"HTTP/1.1 200")
@@ -180,6 +203,48 @@ def test_request_in_many_pieces_within_the_time_is_answered(connection: socket.s
 def test_requests_behind_each_other_in_one_piece_are_answered(connection: socket.socket):
     connection.sendall((POST + b"abcd") * 20)
     assert rest(connection).count(b"read abcd") == 20
+
+
+H2C = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAM\r\n"
+
+
+@pytest.mark.parametrize("upgrade", [H2C, H2C.replace(b"Upgrade: ", b"upgrade: ")])
+def test_offer_of_another_protocol_is_ignored_and_the_body_read(connection: socket.socket, upgrade: bytes):
+    """Java's client offers HTTP/2 with its first request, whatever that is."""
+    connection.sendall(POST.replace(b"Host: h\r\n", b"Host: h\r\n" + upgrade))
+    time.sleep(0.1)  # it sends the body on its own
+    connection.sendall(b"abcd" + GET)
+    answers = rest(connection)
+    assert b"read abcd" in answers
+    assert answers.count(b"HTTP/1.1 200") == 2
+
+
+def test_body_behind_an_offer_in_pieces_is_no_request(connection: socket.socket):
+    smuggled = GET.replace(b"/x", b"/smuggled")
+    connection.sendall(POST.replace(b"Content-Length: 4\r\n\r\n", b"Content-Length: %d\r\n" % len(smuggled)) + H2C[:40])
+    time.sleep(0.1)
+    connection.sendall(H2C[40:] + b"\r\n")
+    time.sleep(0.1)
+    with suppress(OSError):
+        connection.sendall(smuggled)
+    assert error_of(rest(connection)) == (400, "bad_http")
+
+
+SMUGGLING = [
+    b"Content-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    b"Transfer-Encoding: chunked\r\nContent-Length: 4\r\n\r\n0\r\n\r\n",
+    b"Content-Length: 4\r\nContent-Length: 5\r\n\r\nabcde",
+    b"Content-Length: 4, 4\r\n\r\nabcd",
+    b"Transfer-Encoding: chunked, identity\r\n\r\n0\r\n\r\n",
+    b"Transfer-Encoding : chunked\r\n\r\n0\r\n\r\n",
+    b"Transfer-Encoding: chunked\r\n\r\n3\nabc\n0\n\n",
+]
+
+
+@pytest.mark.parametrize("ambiguous", SMUGGLING)
+def test_body_whose_end_could_be_read_in_two_ways_is_refused(connection: socket.socket, ambiguous: bytes):
+    connection.sendall(b"POST /read HTTP/1.1\r\nHost: h\r\n" + ambiguous + GET)
+    assert error_of(rest(connection)) == (400, "bad_http")
 
 
 HEADERS = b"".join(b"H%d: v\r\n" % number for number in range(8))

@@ -46,7 +46,7 @@ class World:
         traffic = control_traffic(LimitSettings(), QualitySettings(), settings, 0.2, keeps, telemetry)
         others: list[Any] = [self, recommender or self, self, self, telemetry, traffic, lambda _: b""]
         self.responder = Responder(
-            Settings(default_deadline_ms=200), lambda: snapshot, lambda: experiments, lambda: self.hidden, *others
+            Settings(default_deadline_ms=200), lambda _: snapshot, lambda: experiments, lambda: self.hidden, *others
         )
 
     async def read(self, user_id: str, bundle_id: str, deadline: float, with_shown: bool) -> StoredUser:

@@ -64,6 +64,23 @@ def test_table_decides_by_the_first_part(client: TestClient, path: str, without:
     assert client.get(url, headers=KEY).status_code == with_key
 
 
+@pytest.mark.parametrize(
+    "headers",
+    [
+        [("Authorization", "Bearer wrong"), ("Authorization", "Bearer key")],
+        [("X-API-Key", "key"), ("x-api-key", "wrong")],
+        [("X-API-Key", "key"), ("Content-Encoding", "gzip"), ("Content-Encoding", "identity")],
+    ],
+)
+def test_header_that_decides_may_not_occur_twice(client: TestClient, headers: list[tuple[str, str]]):
+    answer = client.get("/recommend", headers=headers)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (400, "bad_http")
+
+
+def test_other_headers_may(client: TestClient):
+    assert client.get("/recommend", headers=[*KEY.items(), ("Via", "a"), ("Via", "b")]).status_code == 200
+
+
 def test_caller_is_in_the_state(client: TestClient):
     assert client.get("/recommend", headers=KEY).text == "shop"
     assert client.get("/healthz", headers=KEY).text == ""

@@ -23,6 +23,7 @@ class World:
 
     async def after(self, content: str) -> list[bool]:
         self.path.write_text(content)
+        await self.file.look()
         return await self.look()
 
     async def look(self) -> list[bool]:
@@ -47,6 +48,15 @@ async def test_change_of_the_same_size_within_one_tick_is_seen(world: World):
     """Another digest: as many bytes, and the file's time may be the same."""
     await world.look()
     assert await world.after(entry("shop", "new")) == [False, True]
+
+
+async def test_file_that_is_half_written_does_not_count(world: World):
+    await world.after(entry("shop", "old"))
+    world.path.write_text(entry("shop", "new"))  # its limits are still to come
+    assert await world.look() == [True, False]
+    await world.after(entry("shop", "new") + "rate_per_s = 1\nexpires = 2020-01-01T00:00:00Z\n")
+    assert world.access.keyring is not None
+    assert [(key.bucket is None, key.expires_at < 2e9) for key in world.access.keyring.keys] == [(False, True)]
 
 
 async def test_bad_file_keeps_the_keys_and_says_so_once(world: World, caplog: pytest.LogCaptureFixture):

@@ -127,3 +127,14 @@ async def test_exposures_are_written_though_their_users_note_is_not():
     await log.write_batch()
     assert counts == {"written": 1}
     assert len(store.entries) == 1
+
+
+async def test_a_record_that_cannot_be_made_costs_no_other_and_not_the_flush():
+    log, store, counts = make_log()
+    store.open.set()
+    log.put(exposure("r0"))
+    log.put(lambda: exposure("r1")()._replace())  # a bug
+    log.put(exposure("r2"))
+    await log.flush()
+    assert [shown.request_id for shown in decode_exposures(store.entries[0])] == ["r0", "r2"]
+    assert counts == {"written": 2, "dropped": 1}
