@@ -15,7 +15,7 @@
 | 408    | body_timeout       | the body took too long                                     |
 | 409    | bad_bundle         | the bundle cannot be served; the pointer stays             |
 | 413    | body_too_large     | more than 64 KiB, events 512 KiB, a batch 1 MiB            |
-| 414    | uri_too_long       | path and query exceed 2 KiB                                |
+| 414    | uri_too_long       | path and query exceed 4 KiB                                |
 | 415    | encoded_body       | the body is compressed                                     |
 | 422    | invalid_json       | the body is no JSON, or ambiguous: a key twice, NaN, …     |
 | 422    | invalid_request    | a field is missing, unknown, of a wrong type, out of range |

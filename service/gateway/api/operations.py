@@ -33,7 +33,7 @@ ERRORS = {
     404: "There is no such thing",
     408: "Head or body took too long",
     413: "The body is too large",
-    414: "Path and query exceed 2 KiB",
+    414: "Path and query exceed 4 KiB",
     415: "The body is compressed",
     422: "The request is malformed; `error.field` names the field at fault",
     429: "Too many requests with this API key; see Retry-After",
