@@ -1,7 +1,5 @@
 """The experiments in service, and the file that they follow. What is wrong with a new file never reaches a request."""
 
-import asyncio
-import hashlib
 import logging
 import tomllib
 from collections.abc import Callable, Mapping
@@ -14,6 +12,7 @@ from service.gateway.experiments.assignment import Experiments
 from service.gateway.experiments.settings import ExperimentFile, check_pipelines
 from service.gateway.ranking.settings import Pipeline
 from service.gateway.tables import problems_of
+from service.gateway.watched_file import WatchedFile, version_of
 
 logger = logging.getLogger(__name__)
 
@@ -68,43 +67,23 @@ class ExperimentsFollower:
 
     def __init__(self, loader: ExperimentsLoader, first: Experiments, observer: Callable[[str], None]) -> None:
         self.current = first
-        self.refusal = ""
-        self._loader = loader
         self._observer = observer
-        self._seen = self._judged = first.version
+        self._file = WatchedFile(loader.read, loader.parse, self._put_in_service, self._refuse, first.version)
+
+    @property
+    def refusal(self) -> str:
+        """Why the file as it is now is not in service; empty where it is."""
+        return self._file.problem
 
     async def follow(self) -> None:
-        """One look at the file. A new content counts once it was the same at two looks: it may be half written."""
-        try:
-            content = await asyncio.to_thread(self._loader.read)
-        except ConfigError as exc:
-            self._judged = ""  # what comes back is judged anew, be it what was there before
-            self._refuse(str(exc))
-            return
-        version = version_of(content)
-        settled, self._seen = version == self._seen, version
-        if settled and version != self._judged:
-            self._judged = version
-            await self._judge(content)
-
-    async def _judge(self, content: bytes) -> None:
-        try:
-            self._put_in_service(await asyncio.to_thread(self._loader.parse, content))
-        except ConfigError as exc:
-            self._refuse(str(exc))
+        """One look at the file."""
+        await self._file.look()
 
     def _put_in_service(self, experiments: Experiments) -> None:
-        self.current, self.refusal = experiments, ""
+        self.current = experiments
         self._observer("loaded")
         logger.info("experiments %s in service", experiments.version)
 
     def _refuse(self, why: str) -> None:
-        if why != self.refusal:  # else the same as a second ago
-            self._observer("refused")
-            logger.error("experiments refused: %s; in service: %s", why, self.current.version)
-        self.refusal = why
-
-
-def version_of(content: bytes) -> str:
-    """Digest of a file."""
-    return hashlib.blake2b(content, digest_size=8).hexdigest()
+        self._observer("refused")
+        logger.error("experiments refused: %s; in service: %s", why, self.current.version)

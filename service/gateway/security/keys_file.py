@@ -1,13 +1,13 @@
 """Follows the keys file: a key is added, rotated or withdrawn without a restart."""
 
-import asyncio
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 
-from models.contract.errors import ConfigError
 from service.gateway.security.access import Access
 from service.gateway.security.keyring import Keyring
-from service.gateway.security.keys import parse_keys, read_content
+from service.gateway.security.keys import KeySettings, parse_keys, read_content
+from service.gateway.watched_file import WatchedFile
 
 logger = logging.getLogger(__name__)
 
@@ -20,45 +20,29 @@ def load_keyring(path: Path) -> Keyring:
 class KeysFile:
     """Puts what the file says into force, as a whole or not at all.
 
-    The content itself is compared, every time: a time stamp and a size would miss a rotation within one tick. A new
-    one counts once it was the same at two looks: half a file may be a valid one, of keys without rates and expiry.
-
     Args:
         path: the file.
         access: where the keys are in force.
     """
 
     def __init__(self, path: Path, access: Access) -> None:
-        self._path = path
         self._access = access
-        self._seen: bytes | None = None
-        self._judged: bytes | None = None
-        self.problem = ""
+        self._file = WatchedFile(
+            lambda: read_content(path), lambda content: parse_keys(content, path), self._put_in_force, self._refuse
+        )
+
+    @property
+    def problem(self) -> str:
+        """Why the file as it is now is not in force; empty where it is."""
+        return self._file.problem
 
     async def look(self) -> None:
-        """One look at the file. One that cannot be used changes nothing; ``problem`` says why."""
-        try:
-            content = await asyncio.to_thread(read_content, self._path)
-        except ConfigError as exc:
-            self._judged = None  # the same content is news once it is back
-            self._refuse(str(exc))
-        else:
-            settled, self._seen = content == self._seen, content
-            if settled and content != self._judged:
-                self._judged = content
-                await self._put_in_force(content)
+        """One look at the file."""
+        await self._file.look()
 
-    async def _put_in_force(self, content: bytes) -> None:
-        try:
-            keys = await asyncio.to_thread(parse_keys, content, self._path)
-        except ConfigError as exc:
-            self._refuse(str(exc))
-            return
+    def _put_in_force(self, keys: Sequence[KeySettings]) -> None:
         self._access.keyring = Keyring(keys, before=self._access.keyring)
-        self.problem = ""
         logger.info("%d API keys in force", len(keys))
 
     def _refuse(self, why: str) -> None:
-        if why != self.problem:
-            logger.error("API keys stay as they are: %s", why)
-        self.problem = why
+        logger.error("API keys stay as they are: %s", why)
