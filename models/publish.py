@@ -35,7 +35,11 @@ local deleted = redis.call('HGET', KEYS[4], ARGV[1])
 if deleted and tonumber(deleted) >= tonumber(ARGV[2]) then return 0 end
 redis.call('SET', KEYS[1], ARGV[3])
 if ARGV[5] ~= '' and (redis.call('GET', KEYS[2]) or '') == ARGV[4] then redis.call('SET', KEYS[2], ARGV[5]) end
-if ARGV[6] ~= '' then redis.call('APPEND', KEYS[3], ARGV[6]) end
+if ARGV[6] ~= '' then
+  local askew = redis.call('STRLEN', KEYS[3]) % 8
+  if askew > 0 then redis.call('SET', KEYS[3], string.sub(redis.call('GET', KEYS[3]), 1, -askew - 1)) end
+  redis.call('APPEND', KEYS[3], ARGV[6])
+end
 return 1
 """
 

@@ -123,6 +123,14 @@ def test_a_user_who_came_before_the_first_publish_keeps_the_live_history(redis: 
     }
 
 
+def test_a_damaged_seen_set_is_mended_where_something_is_added(redis: Redis, tmp_path: Path) -> None:
+    """Else all that is ever added would stand askew, and nothing of it could be read."""
+    redis.set(seen_key("bob"), encode_seen(["x"]) + b"cut")
+    publish(make_bundle(tmp_path), redis)
+    ids = ["x", *(event.item_id for event in events_of(1))]
+    assert redis.get(seen_key("bob")) == encode_seen(ids)
+
+
 @pytest.mark.parametrize("stored", [encode_events([HistoryEvent(ItemId("x"), 1)]), b"", b"damaged"])
 def test_a_history_that_reaches_further_replaces_the_stored_one(redis: Redis, tmp_path: Path, stored: bytes) -> None:
     redis.set(history_key("bob"), stored)
