@@ -10,6 +10,7 @@ from models.contract.errors import BundleError
 from models.contract.pointer import activation
 from models.contract.redis_schema import (
     CURRENT_BUNDLE,
+    HELD_BUNDLES,
     PREVIOUS_BUNDLE,
     PUBLISHED_BUNDLES,
     profile_key,
@@ -50,6 +51,11 @@ def bundles(redis: Redis) -> set[str]:
     return {value.decode() for value in cast("set[bytes]", redis.smembers(PUBLISHED_BUNDLES))}
 
 
+def mark_held(bundle_id: str, redis: Redis) -> None:
+    """Say that profiles of a bundle come: from now on whoever deletes a user deletes theirs, too."""
+    redis.sadd(HELD_BUNDLES, bundle_id)
+
+
 def mark_published(bundle_id: str, redis: Redis) -> None:
     """Say that all profiles of a bundle are in place: from now on it may become the current one."""
     redis.sadd(PUBLISHED_BUNDLES, bundle_id)
@@ -66,6 +72,7 @@ def unpublish(bundle_id: str, redis: Redis) -> int:
     deleted = 0
     for keys in _batched(redis.scan_iter(match=profile_key("*", bundle_id), count=SCANNED_KEYS), SCANNED_KEYS):
         deleted += int(redis.unlink(*keys))
+    redis.srem(HELD_BUNDLES, bundle_id)
     return deleted
 
 

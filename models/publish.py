@@ -22,7 +22,7 @@ from models.contract.redis_schema import (
     seen_key,
     user_hash,
 )
-from models.pointer import mark_published
+from models.pointer import mark_held, mark_published
 
 PIPELINE_USERS = 1_000  # users written per round trip
 
@@ -35,7 +35,11 @@ local deleted = redis.call('HGET', KEYS[4], ARGV[1])
 if deleted and tonumber(deleted) >= tonumber(ARGV[2]) then return 0 end
 redis.call('SET', KEYS[1], ARGV[3])
 if ARGV[5] ~= '' and (redis.call('GET', KEYS[2]) or '') == ARGV[4] then redis.call('SET', KEYS[2], ARGV[5]) end
-if ARGV[6] ~= '' then redis.call('APPEND', KEYS[3], ARGV[6]) end
+if ARGV[6] ~= '' then
+  local askew = redis.call('STRLEN', KEYS[3]) % 8
+  if askew > 0 then redis.call('SET', KEYS[3], string.sub(redis.call('GET', KEYS[3]), 1, -askew - 1)) end
+  redis.call('APPEND', KEYS[3], ARGV[6])
+end
 return 1
 """
 
@@ -53,13 +57,13 @@ def publish(bundle: Bundle, redis: Redis, progress: Progress | None = None) -> i
         redis: where to.
         progress: wraps the loop over slices of users; gets the number of slices.
     """
-    users = pl.read_parquet(bundle.path(PROFILES))
-    slices = list(users.iter_slices(PIPELINE_USERS))
+    slices = list(pl.read_parquet(bundle.path(PROFILES)).iter_slices(PIPELINE_USERS))
+    mark_held(bundle.id, redis)
     written = 0
     for part in slices if progress is None else progress(slices, len(slices)):
         written += _write(part, bundle, redis)
     mark_published(bundle.id, redis)
-    return written - _take_back(users["user_id"], bundle, redis)
+    return written
 
 
 def _write(part: pl.DataFrame, bundle: Bundle, redis: Redis) -> int:
@@ -79,17 +83,6 @@ def _write(part: pl.DataFrame, bundle: Bundle, redis: Redis) -> int:
         added = _unseen(seen, old_seen or b"")
         write(keys, [user_hash(user_id), known, profile, *replacing, added], client=pipe)
     return sum(pipe.execute())
-
-
-def _take_back(user_ids: pl.Series, bundle: Bundle, redis: Redis) -> int:
-    """Delete the profiles of users who were deleted while the bundle was being published. Returns how many.
-
-    From now on the bundle is among the published ones, so that whoever deletes a user deletes this profile, too.
-    """
-    times = cast("dict[bytes, bytes]", redis.hgetall(DELETED_USERS))
-    deleted = {hashed for hashed, time in times.items() if int(time) >= bundle.created_seconds}
-    keys = [profile_key(user_id, bundle.id) for user_id in user_ids if deleted and user_hash(user_id) in deleted]
-    return int(redis.unlink(*keys)) if keys else 0
 
 
 def _last_time(history: bytes) -> int:

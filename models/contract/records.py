@@ -1,8 +1,8 @@
 """What the service records, for retraining and for experiments: one stream entry holds a batch of records as JSON.
 
 A record may be in its stream twice, where a process stopped while it wrote: readers keep the first of each
-``event_id``, or of each ``request_id``, ``user_id`` and ``shadow``. Unknown fields are ignored, absent ones have
-defaults: streams outlive a version.
+``event_id`` and ``user_id``, or of each ``request_id``, ``user_id`` and ``shadow``. Unknown fields are ignored, absent
+ones have defaults: streams outlive a version.
 """
 
 from collections.abc import Mapping, Sequence
@@ -62,7 +62,7 @@ class Event(msgspec.Struct, frozen=True, omit_defaults=True):
     """One thing that a user did.
 
     Args:
-        event_id: the same id twice is the same event.
+        event_id: the same id twice is the same event, if it is the same user's.
         type: what was done.
         user_id: by whom.
         item_id: with which item.

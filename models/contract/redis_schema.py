@@ -11,6 +11,7 @@
 | lr:bundle:previous             | string | id of the bundle that was current before                                 |
 | lr:bundle:changed              | pubsub | channel: id of the bundle that became current                            |
 | lr:bundles                     | set    | ids of the published bundles                                             |
+| lr:bundles:held                | set    | ids of all bundles of which there may be profiles, published or not      |
 | lr:hidden                      | set    | item ids that operators have taken out of every list                     |
 | lr:hidden:version              | string | counts the changes of lr:hidden                                          |
 | lr:deleted                     | hash   | :func:`user_hash` of a deleted user → seconds since 1970                 |
@@ -35,6 +36,7 @@ CURRENT_BUNDLE = "lr:bundle"
 PREVIOUS_BUNDLE = "lr:bundle:previous"
 BUNDLE_CHANNEL = "lr:bundle:changed"
 PUBLISHED_BUNDLES = "lr:bundles"
+HELD_BUNDLES = "lr:bundles:held"
 HIDDEN_ITEMS = "lr:hidden"
 HIDDEN_VERSION = "lr:hidden:version"
 DELETED_USERS = "lr:deleted"

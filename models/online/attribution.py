@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import polars as pl
 
-from models.online.columns import EVENT, ITEM, ITEMS, REQUEST, SHADOW, TIME, USER
+from models.online.columns import ITEM, ITEMS, REQUEST, SHADOW, TIME, USER
 
 
 @dataclass(frozen=True)
@@ -36,8 +36,9 @@ def attribute(events: pl.DataFrame, exposures: pl.DataFrame, window: timedelta) 
         window: how long after a list an event that names none may still come from it.
     """
     shown = exposures.filter(pl.col(SHADOW) == "")
-    named = events.join(shown.select(REQUEST, USER), (REQUEST, USER), "semi")
-    rest = events.join(named.select(EVENT), EVENT, "anti")
+    lists = shown.select(REQUEST, USER)
+    named = events.join(lists, (REQUEST, USER), "semi")
+    rest = events.join(lists, (REQUEST, USER), "anti")
     within = _within(rest, shown, window)
     found = pl.concat([named, within])
     return Attributed(found, named.height, within.height, events.height - found.height)

@@ -46,7 +46,7 @@ class TableKind:
 
 
 EXPOSURES = TableKind("exposures", (c.REQUEST, c.USER, c.SHADOW), c.EXPOSURES)
-EVENTS = TableKind("events", (c.EVENT,), c.EVENTS)
+EVENTS = TableKind("events", (c.EVENT, c.USER), c.EVENTS)
 
 
 def exposures_frame(records: Sequence[Exposure]) -> pl.DataFrame:

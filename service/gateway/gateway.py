@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from service.gateway.api.schemas import render_shared
+from service.gateway.api.render import render_shared
 from service.gateway.bundles.follower import SnapshotFollower
 from service.gateway.experiments.assignment import Experiments
 from service.gateway.experiments.file import ExperimentsFollower, ExperimentsLoader

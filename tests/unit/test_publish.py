@@ -1,6 +1,8 @@
 """Publishing into a real redis-server, and moving the pointer there."""
 
+import asyncio
 import threading
+import time
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
@@ -20,6 +22,7 @@ from models.contract.redis_schema import (
     BUNDLE_CHANNEL,
     CURRENT_BUNDLE,
     DELETED_USERS,
+    HELD_BUNDLES,
     decode_events,
     decode_profile,
     decode_seen,
@@ -36,7 +39,9 @@ from models.contract.types import HistoryEvent, ItemId, Membership, Profile
 from models.pointer import activate, bundles, current_bundle, rollback, unpublish
 from models.publish import publish
 from service.gateway.store.event_script import SCRIPT, NewEvent, arguments, keys_of
+from service.gateway.store.redis_store import RedisStore
 from service.gateway.store.settings import EventSettings
+from service.gateway.store.users import UserStore
 
 pytestmark = pytest.mark.redis
 
@@ -92,7 +97,7 @@ def test_what_is_published_decodes_to_what_was_exported(redis: Redis, tmp_path: 
         assert decode_events(redis.get(history_key(user_id))) == events_of(user)
         hashes = decode_seen(redis.get(seen_key(user_id))).tolist()
         assert hashes == [item_hash(event.item_id) for event in events_of(user)]
-    assert redis.dbsize() == 3 * len(USERS) + 1  # and the set of published bundles
+    assert redis.dbsize() == 3 * len(USERS) + 2  # and the sets of bundles
 
 
 def test_live_history_is_never_overwritten(redis: Redis, tmp_path: Path) -> None:
@@ -116,6 +121,14 @@ def test_a_user_who_came_before_the_first_publish_keeps_the_live_history(redis: 
         item_hash("x"),
         *(item_hash(event.item_id) for event in events_of(1)),
     }
+
+
+def test_a_damaged_seen_set_is_mended_where_something_is_added(redis: Redis, tmp_path: Path) -> None:
+    """Else all that is ever added would stand askew, and nothing of it could be read."""
+    redis.set(seen_key("bob"), encode_seen(["x"]) + b"cut")
+    publish(make_bundle(tmp_path), redis)
+    ids = ["x", *(event.item_id for event in events_of(1))]
+    assert redis.get(seen_key("bob")) == encode_seen(ids)
 
 
 @pytest.mark.parametrize("stored", [encode_events([HistoryEvent(ItemId("x"), 1)]), b"", b"damaged"])
@@ -150,6 +163,7 @@ def test_unpublishing_deletes_a_bundles_profiles_and_nothing_else(redis: Redis, 
         unpublish("b-2", redis)
     assert unpublish("b-1", redis) == len(USERS)
     assert bundles(redis) == {"b-2"}
+    assert redis.smembers(HELD_BUNDLES) == {b"b-2"}
     assert redis.get(profile_key("ann", "b-1")) is None
     assert all(redis.exists(profile_key(user, "b-2"), history_key(user), seen_key(user)) == 3 for user in USERS)
 
@@ -301,22 +315,42 @@ def test_a_user_who_comes_back_is_a_new_user(redis: Redis, tmp_path: Path) -> No
     assert redis.exists(profile_key("bob", "b-1"), seen_key("bob")) == 0
 
 
+async def delete_through_the_gateway(redis: Redis, user_id: str) -> None:
+    store = RedisStore(f"unix://{redis.connection_pool.connection_kwargs['path']}", 1.0)
+    try:
+        await UserStore(store, 0.0).delete(user_id, time.time())
+    finally:
+        await store.close()
+
+
 @pytest.mark.parametrize("when", ["before the slice", "after the slice"])
 def test_who_is_deleted_while_a_bundle_is_published_is_not_in_it(redis: Redis, tmp_path: Path, when: str) -> None:
-    """The gateway does not know the bundle yet, and deletes the profiles of others only."""
+    """The bundle is none of the published ones yet; the gateway deletes its profiles all the same."""
     bundle = make_bundle(tmp_path)
 
     def deleting(slices: Any, n_slices: int) -> Iterator[pl.DataFrame]:
         if when == "before the slice":
-            redis.hset(DELETED_USERS, user_hash("bob"), int(bundle.created_seconds) + 5)
+            asyncio.run(delete_through_the_gateway(redis, "bob"))
         yield from slices
         if when == "after the slice":
-            redis.hset(DELETED_USERS, user_hash("bob"), int(bundle.created_seconds) + 5)
-            redis.delete(history_key("bob"), seen_key("bob"))
+            assert bundles(redis) == set()
+            asyncio.run(delete_through_the_gateway(redis, "bob"))
 
-    assert publish(bundle, redis, deleting) == len(USERS) - 1
+    publish(bundle, redis, deleting)
     assert not redis.exists(profile_key("bob", bundle.id), history_key("bob"), seen_key("bob"))
     assert redis.exists(profile_key("ann", bundle.id))
+
+
+def test_who_is_deleted_after_a_publication_that_was_cut_off_has_no_profile_of_it(redis: Redis, tmp_path: Path) -> None:
+    def cut_off(slices: Any, n_slices: int) -> Iterator[pl.DataFrame]:
+        yield from slices
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        publish(make_bundle(tmp_path), redis, cut_off)
+    assert redis.exists(profile_key("bob", "b-1"))
+    asyncio.run(delete_through_the_gateway(redis, "bob"))
+    assert redis.keys("*bob*") == []
 
 
 def act(redis: Redis, user_id: str, item_id: str, seconds: int) -> None:

@@ -15,9 +15,9 @@ from starlette.responses import Response
 from service.gateway.api.body import read_body
 from service.gateway.api.disconnect import ClientWatch
 from service.gateway.api.recommend import RECOMMEND_PATH, parse, timings_ms
+from service.gateway.api.render import complete
 from service.gateway.api.reply import JsonReply
 from service.gateway.api.route import CLIENT_GONE_STATUS
-from service.gateway.api.schemas import complete
 from service.gateway.api.scope import caller_of, gateway_of
 from service.gateway.errors import (
     ApiError,

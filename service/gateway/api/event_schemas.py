@@ -28,7 +28,7 @@ class EventBody(BaseModel):
         min_length=1,
         max_length=128,
         pattern=CLEAN,
-        description="unique among all events: the same id twice is the same event; default: one is made",
+        description="unique among the user's events: the same id twice is the same event; default: one is made",
     )
     type: EventType
     user_id: Id

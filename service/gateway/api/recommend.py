@@ -8,9 +8,10 @@ from starlette.responses import Response
 
 from service.gateway.api.body import read_body
 from service.gateway.api.disconnect import ClientWatch
+from service.gateway.api.render import complete
 from service.gateway.api.reply import JsonReply
 from service.gateway.api.route import CLIENT_GONE_STATUS
-from service.gateway.api.schemas import RecommendRequest, complete
+from service.gateway.api.schemas import RecommendRequest
 from service.gateway.api.scope import caller_of, gateway_of
 from service.gateway.errors import ApiError, ClientGoneError, error_response, invalid_request, new_request_id
 from service.gateway.gateway import Gateway

@@ -12,6 +12,7 @@ from models.contract.redis_schema import (
     DELETED_USERS,
     EVENTS,
     EXPOSURES,
+    HELD_BUNDLES,
     PUBLISHED_BUNDLES,
     SHOWN,
     event_ids_key,
@@ -129,5 +130,5 @@ class UserStore:
         return counts
 
     async def _profile_keys(self, user_id: str) -> list[str]:
-        bundles = await self._store.ask(lambda redis: cast(Any, redis.smembers(PUBLISHED_BUNDLES)))
+        bundles = await self._store.ask(lambda redis: cast(Any, redis.sunion([PUBLISHED_BUNDLES, HELD_BUNDLES])))
         return [profile_key(user_id, bundle.decode(errors="replace")) for bundle in sorted(bundles)]

@@ -128,6 +128,14 @@ def test_doubles_are_dropped_within_an_export_and_between_two(redis: Redis, tmp_
     assert sum(pl.read_parquet(path).height for path in tables.EXPOSURES.parts(tmp_path)) == 2
 
 
+def test_equal_ids_of_two_users_are_two_events(redis: Redis, tmp_path: Path) -> None:
+    """As the service takes them: it knows each user's ids."""
+    record(redis, event(1), event(1, "bob"), event(1))
+    _, report = export(redis, tmp_path)
+    assert (report.n_written, report.n_doubles) == (2, 1)
+    assert tables.read(tmp_path, tables.EVENTS)[c.USER].to_list() == ["ann", "bob"]
+
+
 def test_lists_of_one_request_are_no_doubles(redis: Redis, tmp_path: Path) -> None:
     lists = [exposure(1), exposure(1, "bob"), msgspec.structs.replace(exposure(1), shadow="other")]
     record(redis, *lists)
