@@ -36,6 +36,7 @@ from models.contract.cf import CFModel
 from models.contract.fusion import FusionMethod
 from models.contract.index import top_n
 from models.contract.probe import BASE, PROBED_ITEMS, Probe
+from models.contract.profile import half
 from models.contract.prompts import item_prompt
 from models.contract.redis_schema import (
     encode_events,
@@ -209,13 +210,14 @@ def write_users(redis: Redis, bundle: Bundle, users: SyntheticUsers) -> None:
 
 
 def user_values(bundle: Bundle, user_id: str, history: Ints, embedding: Floats) -> Mapping[str, bytes]:
-    """The three Redis values of one user."""
+    """The three Redis values of one user: numbers rounded, then ranked, as :func:`build_profile` does it."""
     anchors = load_file(bundle.path(COMMUNITIES))["anchors"]
     manifest = bundle.manifest
-    weights = affinities(anchors, embedding[None, :], manifest.bandwidth, manifest.kernel)[0]
+    rounded = half(embedding)
+    weights = half(affinities(anchors, rounded[None, :], manifest.bandwidth, manifest.kernel)[0])
     item_ids = [f"i{number}" for number in history.tolist()]
     events = encode_events(HistoryEvent(ItemId(i), 1_700_000_000 + at) for at, i in enumerate(item_ids))
-    profile = Profile(embedding, memberships(weights), history_digest(events))
+    profile = Profile(rounded, memberships(weights), history_digest(events))
     return {
         profile_key(user_id, bundle.id): encode_profile(profile),
         history_key(user_id): events,

@@ -27,10 +27,10 @@ def build_profile(
         accuracies: (q,) NDCG@5 of each community's model on items held out from the user, for the weights of wRRF(LLM);
             None where nobody has looked: then all models weigh 1.
     """
-    embedding = _half(cf.fold_in(history))
+    embedding = half(cf.fold_in(history))
     if not len(history):
         return Profile(embedding, ())
-    weights = _half(affinities(anchors, embedding[None, :], bandwidth, kernel)[0])
+    weights = half(affinities(anchors, embedding[None, :], bandwidth, kernel)[0])
     members = memberships(weights)
     return Profile(embedding, members if accuracies is None else _judged(members, accuracies))
 
@@ -49,9 +49,10 @@ def inherit_weights(folded: Profile, published: Profile) -> Profile:
 
 
 def _judged(members: tuple[Membership, ...], accuracies: Floats) -> tuple[Membership, ...]:
-    weights = _half(accuracy_weights(accuracies[[member.community for member in members]]))
+    weights = half(accuracy_weights(accuracies[[member.community for member in members]]))
     return tuple(m._replace(llm_weight=float(weight)) for m, weight in zip(members, weights, strict=True))
 
 
-def _half(values: Floats) -> Floats:
+def half(values: Floats) -> Floats:
+    """As Redis holds them: rounded to float16. Ranked after that, equal ones in the same order everywhere."""
     return values.astype(np.float16).astype(np.float32)

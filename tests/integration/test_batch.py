@@ -119,10 +119,11 @@ def test_batch_is_turned_away_before_people_are(published: Bundle, stub: StubPro
 
 def test_client_that_leaves_takes_its_batch_with_it(gateway: RunningGateway, stub: StubProcess):
     stub.order(delay_seconds=1.0)
+    asked, cancelled = (stub.counts()[name] for name in ("completions", "cancelled"))
     connection = http.client.HTTPConnection("127.0.0.1", gateway.port)
     connection.request("POST", "/recommend/batch", json.dumps({"requests": [{"user_id": "u0"}] * 3}))
-    wait_until(lambda: gateway.metric(IN_FLIGHT) == 3)
-    cancelled = stub.counts()["cancelled"]
+    wait_until(lambda: stub.counts()["completions"] > asked)
+    assert gateway.metric(IN_FLIGHT) == 3
     connection.close()
     wait_until(lambda: gateway.metric(IN_FLIGHT) == 0, 0.5)
     wait_until(lambda: stub.counts()["cancelled"] > cancelled)

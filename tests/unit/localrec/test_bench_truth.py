@@ -1,14 +1,19 @@
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from safetensors.numpy import load_file
 
 from localrec.bench.mixed import Request
 from localrec.bench.random_model import Shape, two_versions
-from localrec.bench.synthetic import users_of
+from localrec.bench.synthetic import make_bundle, user_values, users_of
 from localrec.bench.truth import Excuses, Expected, Truth, agrees
-from models.contract.bundle import Bundle
+from models.contract.bundle import CF_MODEL, COMMUNITIES, Bundle
+from models.contract.cf import CFModel
 from models.contract.fusion import FusionMethod
+from models.contract.profile import build_profile
+from models.contract.redis_schema import decode_profile, profile_key
 from models.contract.selection import FusionSettings, Voter, fuse_voters
 from models.contract.types import Membership, RankedList, item_numbers
 
@@ -169,3 +174,16 @@ class TestTruth:
         assert truth.judge(answer, Request({"user_id": "u0"}, 0)) == "degraded"
         assert truth.judge(answer, Request({"user_id": "x", "history": ["i1"]}, 0)) == "wrong"
         assert truth.judge(answer | {"reasons": ["unknown_user"]}, Request({"user_id": "u0"}, 0)) == "wrong"
+
+
+def test_stored_users_have_the_communities_of_the_offline_ranking_in_its_order(tmp_path: Path):
+    """Affinities that are equal in float16 are common: a fan-out that is cut between two of them must cut alike."""
+    bundle = make_bundle(tmp_path, n_items=200, n_users=200)
+    users = users_of(bundle)
+    cf, anchors = CFModel.load(bundle.path(CF_MODEL)), load_file(bundle.path(COMMUNITIES))["anchors"]
+    manifest = bundle.manifest
+    for row, user_id in enumerate(users.ids):
+        values = user_values(bundle, user_id, users.histories[row], users.embeddings[row])
+        stored = decode_profile(values[profile_key(user_id, bundle.id)])
+        built = build_profile(cf, anchors, manifest.bandwidth, manifest.kernel, users.histories[row])
+        assert stored.memberships == built.memberships
