@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 
-from fastapi import FastAPI
+from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 
 from service.gateway import errors
@@ -20,7 +20,7 @@ from service.gateway.settings import Settings
 from service.gateway.types import StateUnavailableError
 
 
-def create_app(settings: Settings) -> FastAPI:
+def create_app(settings: Settings) -> Starlette:
     """The gateway as an ASGI application. Connections open when it starts and close when it stops.
 
     Raises ConfigError where the file of experiments cannot be used.
@@ -29,15 +29,14 @@ def create_app(settings: Settings) -> FastAPI:
     experiments = loader.load()
 
     @asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, Gateway]]:
+    async def lifespan(_: Starlette) -> AsyncIterator[dict[str, Gateway]]:
         async with (
             running_gateway(settings, loader, experiments) as gateway,
             _operators_port(gateway, settings),
         ):
             yield {"gateway": gateway}
 
-    app = FastAPI(title="LocalRec", lifespan=lifespan, openapi_url=None)
-    # Plain routes: FastAPI's own would read a body before its size is known.
+    app = Starlette(lifespan=lifespan)  # FastAPI would read a body before its size is known, and none of it is needed
     app.add_middleware(Express, interactive={RECOMMEND_PATH: recommend}, batch={BATCH_PATH: recommend_batch})
     app.add_route(RECOMMEND_PATH, recommend, methods=["POST"])  # says 405 to other methods
     app.add_route(items.SIMILAR_PATH, items.similar, methods=["GET"])
@@ -51,14 +50,14 @@ def create_app(settings: Settings) -> FastAPI:
     return _finished(app)
 
 
-def create_admin_app(gateway: Gateway) -> FastAPI:
+def create_admin_app(gateway: Gateway) -> Starlette:
     """The operators' application over a gateway that runs."""
 
     @asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, Gateway]]:
+    async def lifespan(_: Starlette) -> AsyncIterator[dict[str, Gateway]]:
         yield {"gateway": gateway}
 
-    app = FastAPI(title="LocalRec, operators", lifespan=lifespan, openapi_url=None)
+    app = Starlette(lifespan=lifespan)
     app.add_route("/admin/bundles", admin.bundles, methods=["GET"])
     app.add_route("/admin/bundles/rollback", admin.rollback, methods=["POST"])
     app.add_route("/admin/bundles/{bundle_id}/activate", admin.activate, methods=["POST"])
@@ -73,7 +72,7 @@ def create_admin_app(gateway: Gateway) -> FastAPI:
     return _finished(app)
 
 
-def _finished(app: FastAPI) -> FastAPI:
+def _finished(app: Starlette) -> Starlette:
     app.add_exception_handler(HTTPException, errors.on_http_exception)
     app.add_exception_handler(errors.ApiError, errors.on_api_error)
     app.add_exception_handler(StateUnavailableError, errors.on_store_silent)

@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 from urllib.parse import unquote_to_bytes
 
-from fastapi import FastAPI
+from starlette.applications import Starlette
 from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -44,7 +44,7 @@ class AccessControl:
         await self._app(scope, receive, send)
 
 
-def guard(app: FastAPI) -> None:
+def guard(app: Starlette) -> None:
     """Put the door before an application whose routes are all there.
 
     Raises:
