@@ -28,7 +28,7 @@ class Catalogue:
     def __init__(self, items: Iterable[Item]) -> None:
         self.items = tuple(items)
         self.ids = tuple(ItemId(item.item_id) for item in self.items)
-        self._numbers = {item_id: number for number, item_id in enumerate(self.ids)}
+        self._numbers: dict[str, int] = {item_id: number for number, item_id in enumerate(self.ids)}
         if len(self._numbers) != len(self.items):
             raise BundleError("items.jsonl: an item id occurs twice")
 
@@ -37,12 +37,12 @@ class Catalogue:
 
     def number(self, item_id: str) -> int | None:
         """The item's number, or None for an item that this bundle does not know."""
-        return self._numbers.get(ItemId(item_id))
+        return self._numbers.get(item_id)
 
     def numbers(self, item_ids: Iterable[str]) -> Ints:
         """Numbers of the known ones among ``item_ids``, in their order."""
-        found = [self._numbers[ItemId(i)] for i in item_ids if i in self._numbers]
-        return np.asarray(found, dtype=np.int32)
+        found = map(self._numbers.get, item_ids)
+        return np.asarray([number for number in found if number is not None], dtype=np.int32)
 
     def hashes(self) -> Array:
         """(n_items,) uint64 :func:`models.contract.redis_schema.item_hash` of every item, by number."""

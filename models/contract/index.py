@@ -30,7 +30,7 @@ class ExactIndex:
 
     def search(self, query: Floats, n: int, excluded: Ints, allowed: Array | None = None) -> RankedList:
         """See :class:`ItemIndex`."""
-        return top_n(query @ self._columns, n, excluded, allowed)
+        return _top_n(query @ self._columns, n, excluded, allowed)
 
 
 class FaissIndex:
@@ -69,11 +69,15 @@ def top_n(scores: Floats, n: int, excluded: Ints, allowed: Array | None = None) 
 
     ``allowed`` is (n_items,) bool, the items that may be listed; None: all.
     """
-    masked = scores.astype(np.float32, copy=True)
+    return _top_n(scores.astype(np.float32, copy=True), n, excluded, allowed)
+
+
+def _top_n(masked: Floats, n: int, excluded: Ints, allowed: Array | None) -> RankedList:
+    """The same, of scores that nobody else needs: those of excluded items are overwritten."""
     masked[excluded] = -np.inf
     if allowed is not None:  # picked out, not masked: among many equal scores a partial sort takes ten times as long
         items = np.flatnonzero(allowed)
-        best = top_n(masked[items], n, np.empty(0, np.int32))
+        best = _top_n(masked[items], n, np.empty(0, np.int32), None)
         return RankedList(items[best.items].astype(np.int32), best.scores)
     n = min(n, len(masked))
     if n == 0:

@@ -147,8 +147,12 @@ def select(
         missing = n - len(items)
         if missing <= 0:
             break
-        more = fallback(missing, np.concatenate([excluded, items]))
-        items = np.concatenate([items, more.items[:missing]])
-        scores = np.concatenate([scores, more.scores[:missing]])
+        if len(items):
+            more = fallback(missing, np.concatenate([excluded, items]))
+            items = np.concatenate([items, more.items[:missing]])
+            scores = np.concatenate([scores, more.scores[:missing]])
+        else:
+            more = fallback(missing, excluded)
+            items, scores = more.items[:missing], more.scores[:missing]
         sources += [name] * min(len(more), missing)
     return Selection(items, scores, tuple(sources))

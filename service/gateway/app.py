@@ -3,7 +3,6 @@
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 
-from fastapi import FastAPI
 from starlette.exceptions import HTTPException
 
 from service.gateway import errors
@@ -11,6 +10,7 @@ from service.gateway.api import admin, events, health, items, users
 from service.gateway.api.access import guard
 from service.gateway.api.batch import BATCH_PATH, recommend_batch
 from service.gateway.api.express import Express
+from service.gateway.api.front import Fronted
 from service.gateway.api.operations import openapi
 from service.gateway.api.recommend import RECOMMEND_PATH, recommend
 from service.gateway.experiments.file import ExperimentsLoader
@@ -21,7 +21,7 @@ from service.gateway.stop import Stop
 from service.gateway.types import StateUnavailableError
 
 
-def create_app(settings: Settings, stop: Stop | None = None) -> FastAPI:
+def create_app(settings: Settings, stop: Stop | None = None) -> Fronted:
     """The gateway as an ASGI application. Connections open when it starts and close when it stops.
 
     It is not ready once ``stop`` was asked for.
@@ -32,16 +32,15 @@ def create_app(settings: Settings, stop: Stop | None = None) -> FastAPI:
     experiments = loader.load()
 
     @asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, Gateway]]:
+    async def lifespan(_: Fronted) -> AsyncIterator[dict[str, Gateway]]:
         async with (
             running_gateway(settings, loader, experiments, stop or Stop()) as gateway,
             _operators_port(gateway, settings),
         ):
             yield {"gateway": gateway}
 
-    app = FastAPI(title="LocalRec", lifespan=lifespan, openapi_url=None)
-    # Plain routes: FastAPI's own would read a body before its size is known.
-    app.add_middleware(Express, interactive={RECOMMEND_PATH: recommend}, batch={BATCH_PATH: recommend_batch})
+    app = Fronted("LocalRec", lifespan)
+    app.front = Express(app.front, interactive={RECOMMEND_PATH: recommend}, batch={BATCH_PATH: recommend_batch})
     app.add_route(RECOMMEND_PATH, recommend, methods=["POST"])  # says 405 to other methods
     app.add_route(items.SIMILAR_PATH, items.similar, methods=["GET"])
     app.add_route(events.EVENTS_PATH, events.events, methods=["POST"])
@@ -54,14 +53,14 @@ def create_app(settings: Settings, stop: Stop | None = None) -> FastAPI:
     return _finished(app)
 
 
-def create_admin_app(gateway: Gateway) -> FastAPI:
+def create_admin_app(gateway: Gateway) -> Fronted:
     """The operators' application over a gateway that runs."""
 
     @asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, Gateway]]:
+    async def lifespan(_: Fronted) -> AsyncIterator[dict[str, Gateway]]:
         yield {"gateway": gateway}
 
-    app = FastAPI(title="LocalRec, operators", lifespan=lifespan, openapi_url=None)
+    app = Fronted("LocalRec, operators", lifespan)
     app.add_route("/admin/bundles", admin.bundles, methods=["GET"])
     app.add_route("/admin/bundles/rollback", admin.rollback, methods=["POST"])
     app.add_route("/admin/bundles/{bundle_id}/activate", admin.activate, methods=["POST"])
@@ -76,7 +75,7 @@ def create_admin_app(gateway: Gateway) -> FastAPI:
     return _finished(app)
 
 
-def _finished(app: FastAPI) -> FastAPI:
+def _finished(app: Fronted) -> Fronted:
     app.add_exception_handler(HTTPException, errors.on_http_exception)
     app.add_exception_handler(errors.ApiError, errors.on_api_error)
     app.add_exception_handler(StateUnavailableError, errors.on_store_silent)

@@ -1,6 +1,5 @@
 """Every metric of the gateway. ``labels()`` is slow, so children are looked up once and kept."""
 
-from collections import Counter as Counts
 from collections.abc import Callable
 from typing import NamedTuple, TypeVar, cast
 
@@ -16,6 +15,7 @@ from prometheus_client import (
 )
 
 from models.contract.records import EventType
+from service.gateway.distribution import Distribution
 from service.gateway.types import Answer, Assignment, Trace
 from service.workers.breaker import BreakerState
 from service.workers.types import OutcomeKind, PoolEvent
@@ -80,16 +80,14 @@ class Telemetry:
         )
 
     def _describe_requests(self) -> None:
-        self._requests = _Children(
-            self._histogram(
-                "request_seconds", "From a request's head to its answer", RequestLabels._fields, LATENCY_BUCKETS
-            )
+        self._requests = self._distribution(
+            "request_seconds", "From a request's head to its answer", RequestLabels._fields, LATENCY_BUCKETS
         )
-        self._stages = _Children(
-            self._histogram("stage_seconds", "Stages of a request, failed ones too", ("stage",), LATENCY_BUCKETS)
+        self._stages = self._distribution(
+            "stage_seconds", "Stages of a request, failed ones too", ("stage",), LATENCY_BUCKETS
         )
-        self._width = _Children(
-            self._histogram("fan_out_width", "Communities asked and answered a request", ("calls",), WIDTH_BUCKETS)
+        self._width = self._distribution(
+            "fan_out_width", "Communities asked and answered a request", ("calls",), WIDTH_BUCKETS
         )
         self._reasons = _Children(self._counter("reasons", "Reasons given with answers", ("code",)))
         self._degraded = _Children(
@@ -106,7 +104,7 @@ class Telemetry:
 
     def _describe_workers(self) -> None:
         labels = ("pool", "adapter", "outcome")
-        self._calls = _Children(self._histogram("worker_call_seconds", "Worker calls", labels, LATENCY_BUCKETS))
+        self._calls = self._distribution("worker_call_seconds", "Worker calls", labels, LATENCY_BUCKETS)
         self._pool_events = self._count_of_pool_events()
         self._loads = _Children(
             self._histogram("adapter_load_seconds", "Adapter loads at run time", ("pool", "outcome"), LOAD_BUCKETS)
@@ -178,13 +176,14 @@ class Telemetry:
     def answered(self, answer: Answer, assignment: Assignment) -> None:
         """Observe what an answer says."""
         pipeline = assignment.pipeline
-        for source, count in Counts(answer.selection.sources).items():
-            self._items[(source,)].inc(count)
+        sources = answer.selection.sources
+        for source in set(sources):
+            self._items[(source,)].inc(sources.count(source))
         for experiment, variant in assignment.experiments.items():
             self._variants[experiment, variant].inc()
         if answer.calls_asked:
-            self._width[("asked",)].observe(answer.calls_asked)
-            self._width[("answered",)].observe(answer.calls_answered)
+            self._width.observe(("asked",), answer.calls_asked)
+            self._width.observe(("answered",), answer.calls_answered)
         for reason in answer.reasons:
             self._reasons[(reason.code,)].inc()
         if answer.degraded:
@@ -192,13 +191,13 @@ class Telemetry:
 
     def request_ended(self, labels: RequestLabels, seconds: float, trace: Trace) -> None:
         """Observe a request, however it ended."""
-        self._requests[labels].observe(seconds)
+        self._requests.observe(labels, seconds)
         self.stages_ended(trace)
 
     def stages_ended(self, trace: Trace) -> None:
         """Observe the stages of a request, or of one of a batch."""
         for stage, taken in trace.seconds.items():
-            self._stages[(stage,)].observe(taken)
+            self._stages.observe((stage,), taken)
 
     def exposures(self, outcome: str, count: int) -> None:
         """Exposures ``written`` or ``dropped``."""
@@ -218,7 +217,7 @@ class Telemetry:
 
     def call_ended(self, pool: str, adapter: str, kind: OutcomeKind, seconds: float) -> None:
         """See :class:`service.workers.types.PoolObserver`."""
-        self._calls[pool, adapter, kind].observe(seconds)
+        self._calls.observe((pool, adapter, kind), seconds)
 
     def adapter_loaded(self, pool: str, ok: bool, seconds: float) -> None:
         """See :class:`service.workers.types.PoolObserver`."""
@@ -265,3 +264,6 @@ class Telemetry:
 
     def _histogram(self, name: str, text: str, labels: tuple[str, ...], buckets: tuple[float, ...]) -> Histogram:
         return Histogram(f"localrec_{name}", text, labels, buckets=buckets, registry=self.registry)
+
+    def _distribution(self, name: str, text: str, labels: tuple[str, ...], bounds: tuple[float, ...]) -> Distribution:
+        return Distribution(f"localrec_{name}", text, labels, bounds, self.registry)

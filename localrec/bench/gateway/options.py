@@ -13,7 +13,7 @@ class GatewayBenchOptions:
         communities: of the bundle; half of them hold a user on average.
         voters: communities that a `local` request asks; only users of at least so many are asked for.
         connections: of a closed-loop load, each with one request in flight.
-        open_connections: of an open-loop load: enough for all that is sent within a deadline.
+        open_connections: of an open-loop load, at most: more than are answered within a deadline.
         seconds: length of one round.
         rounds: rounds of reference, `cf` path and cached path in turn; the first is for warming up.
         cached_users: users that the cached path is asked for, again and again.

@@ -61,6 +61,7 @@ def overload(flood: LoadResult, capacity: float, deadline_ms: float) -> dict[str
     """What came of an overload. Goodput counts lists that came within the deadline."""
     return {
         "overload_sent_per_second": flood.sent / flood.seconds,
+        "overload_sent_over_capacity": flood.sent / flood.seconds / capacity,
         "overload_goodput_per_second": flood.within(deadline_ms),
         "overload_goodput_over_capacity": flood.within(deadline_ms) / capacity,
         "overload_refused_share": flood.refused / flood.sent,

@@ -8,10 +8,10 @@ import re
 from collections.abc import Mapping
 from urllib.parse import unquote_to_bytes
 
-from fastapi import FastAPI
 from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from service.gateway.api.front import Fronted
 from service.gateway.errors import ApiError, error_response, new_request_id
 from service.gateway.security.access import ANYONE
 from service.gateway.security.keys import KeyScope
@@ -45,7 +45,7 @@ class AccessControl:
         await self._app(scope, receive, send)
 
 
-def guard(app: FastAPI) -> None:
+def guard(app: Fronted) -> None:
     """Put the door before an application whose routes are all there.
 
     Raises:
@@ -55,7 +55,7 @@ def guard(app: FastAPI) -> None:
         if _first_part(path) not in NEEDED.keys() | OPEN:
             raise ValueError(f"{path}: expected its first part among NEEDED or OPEN of {__name__}")
     app.router.redirect_slashes = False  # a redirect would go wherever the request's Host header says
-    app.add_middleware(AccessControl)
+    app.front = AccessControl(app.front)
 
 
 def _admit(scope: Scope) -> None:

@@ -1,5 +1,6 @@
 """The way past the router for the paths that carry the load, and the first place where one can be turned away."""
 
+import logging
 from collections.abc import Awaitable, Callable, Mapping
 
 from starlette.requests import Request
@@ -7,8 +8,10 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service.gateway.api.reply import JsonReply
-from service.gateway.errors import new_request_id, overloaded
+from service.gateway.errors import new_request_id, on_bug, overloaded
 from service.gateway.gateway import Gateway
+
+logger = logging.getLogger(__name__)
 
 Handler = Callable[[Request], Awaitable[Response]]
 
@@ -35,8 +38,16 @@ class Express:
         handler, batch = known
         gateway: Gateway = scope["state"]["gateway"]
         turned_away = gateway.traffic.admission.turns_away(batch or scope["state"]["caller"].batch)
-        response = _overloaded() if turned_away else await handler(Request(scope, receive))
+        response = _overloaded() if turned_away else await _answer(handler, Request(scope, receive))
         await response(scope, receive, send)
+
+
+async def _answer(handler: Handler, request: Request) -> Response:
+    try:
+        return await handler(request)
+    except Exception as bug:
+        logger.exception("%s failed", request.url.path)
+        return await on_bug(request, bug)
 
 
 def _overloaded() -> Response:

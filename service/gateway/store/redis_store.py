@@ -23,6 +23,7 @@ from models.contract.redis_schema import (
     seen_key,
     shown_key,
 )
+from service.gateway.store.mget import Mget
 from service.gateway.types import StateUnavailableError, StoredUser
 from service.periodic import cancel_all
 
@@ -60,6 +61,7 @@ class RedisStore:
         # One immediate retry: after a restart of Redis every pooled connection is dead, and says so at its next use.
         # Timeouts are ours, because they are bounded by the request's deadline.
         self._redis = Redis.from_url(url, socket_timeout=None, socket_connect_timeout=None, retry=Retry(NoBackoff(), 1))
+        self._mget = Mget(self._redis.connection_pool)
         self._timeout_seconds = timeout_seconds
         self._tls = url.startswith("rediss")
         self._loop = asyncio.get_running_loop()
@@ -109,6 +111,7 @@ class RedisStore:
         """Close the connections. Whoever still waits gets StateUnavailableError."""
         self._send()
         await cancel_all(list(self._sent))
+        await self._mget.close()
         await self._redis.aclose()
         if self._tls:
             await asyncio.sleep(TLS_CLOSE_SECONDS)
@@ -138,14 +141,14 @@ class RedisStore:
                 answer.set_exception(failure)
 
     async def _fetch(self, batch: list[_Waiting]) -> None:
-        values = await self._guard(lambda: self._mget(batch), self._loop.time() + self._timeout_seconds)
+        values = await self._guard(lambda: self._values(batch), self._loop.time() + self._timeout_seconds)
         for (_, answer), value in zip(batch, values, strict=True):
             if not answer.done():  # its request gave up
                 answer.set_result(value)
 
-    async def _mget(self, batch: list[_Waiting]) -> list[list[bytes | None]]:
-        """One command for all of the batch: the client takes three times as long for one a user."""
-        values = cast("list[bytes | None]", await self._redis.mget([key for keys, _ in batch for key in keys]))
+    async def _values(self, batch: list[_Waiting]) -> list[list[bytes | None]]:
+        """One command for all of the batch."""
+        values = await self._mget([key for keys, _ in batch for key in keys])
         ends = list(accumulate(len(keys) for keys, _ in batch))
         return [values[end - len(keys) : end] for end, (keys, _) in zip(ends, batch, strict=True)]
 

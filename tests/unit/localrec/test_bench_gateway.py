@@ -59,6 +59,7 @@ def test_a_rate_is_sustained_where_nearly_all_is_answered_in_time(beyond: LoadRe
 def test_goodput_under_overload_is_set_against_the_capacity():
     metrics = overload(LoadResult(2.0, (50.0,) * 90 + (150.0,) * 10, refused=200, failures=0), 50.0, 100.0)
     assert metrics["overload_sent_per_second"] == 150
+    assert metrics["overload_sent_over_capacity"] == 3
     assert metrics["overload_goodput_per_second"] == 45
     assert metrics["overload_goodput_over_capacity"] == pytest.approx(0.9)
     assert metrics["overload_refused_share"] == pytest.approx(2 / 3)

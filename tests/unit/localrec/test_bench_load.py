@@ -62,6 +62,19 @@ async def test_a_connection_that_the_server_closes_is_a_failure_and_made_again(p
     assert (len(result.latencies_ms), result.failures) == (5, 5)
 
 
+async def test_connections_that_idle_for_longer_than_the_server_allows_lose_nothing():
+    port = free_port()
+    app = Starlette(routes=[Route("/x", lambda _: Response(), methods=["POST"])])
+    server = uvicorn.Server(uvicorn.Config(app, port=port, log_config=None, timeout_keep_alive=1))
+    serving = asyncio.create_task(server.serve())
+    while not server.started:  # noqa: ASYNC110 - uvicorn has no event for it
+        await asyncio.sleep(0.01)
+    result = await asyncio.to_thread(load, port, "/x", [b""], 64, 3.2, 0.7)  # a request in 1.4 seconds
+    assert (len(result.latencies_ms), result.failures) == (3, 0)
+    server.should_exit = True
+    await serving
+
+
 def test_goodput_counts_what_came_in_time():
     result = LoadResult(2.0, (10.0, 100.0, 101.0), refused=4, failures=1)
     assert result.within(100.0) == 1.0

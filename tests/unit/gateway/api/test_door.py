@@ -1,14 +1,15 @@
 """The door: tables of routes, limits on paths, and what a request carries behind it."""
 
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-from fastapi import FastAPI
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.testclient import TestClient
 
 from service.gateway.api.access import guard
+from service.gateway.api.front import Fronted
 from service.gateway.api.scope import caller_of
 from service.gateway.app import create_app
 from service.gateway.security.access import Access
@@ -29,9 +30,14 @@ async def who(request: Request) -> Response:
     return Response(caller_of(request).key)
 
 
+@asynccontextmanager
+async def lifespan(_: Fronted):
+    yield {}
+
+
 @pytest.fixture
 def client() -> Any:
-    app = FastAPI(openapi_url=None)
+    app = Fronted("test", lifespan)
     for path in ("/recommend", "/items/{item_id:path}/similar", "/users/{user_id}", "/healthz"):
         app.add_route(path, who)
     guard(app)
@@ -112,7 +118,7 @@ def test_body_must_not_be_compressed(client: TestClient, encoding: str, status: 
 
 
 def test_route_that_nobody_thought_of_keeps_the_application_from_starting():
-    app = FastAPI(openapi_url=None)
+    app = Fronted("test", lifespan)
     app.add_route("/secrets", who)
     with pytest.raises(ValueError, match="/secrets"):
         guard(app)

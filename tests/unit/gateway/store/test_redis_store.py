@@ -5,8 +5,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
-from redis.asyncio import Redis
 
+from service.gateway.store.mget import Mget
 from service.gateway.store.redis_store import RedisStore
 from service.gateway.types import StateUnavailableError
 
@@ -35,7 +35,7 @@ async def test_failure_that_nobody_foresaw_reaches_every_request(monkeypatch: py
     def fail(*_: object, **__: object) -> None:
         raise KeyError("surprise")
 
-    monkeypatch.setattr(Redis, "mget", fail)
+    monkeypatch.setattr(Mget, "__call__", fail)
     store = RedisStore("redis://127.0.0.1:1", 60)
     async with asyncio.timeout(2):
         outcomes = await asyncio.gather(*read_all(store, count), return_exceptions=True)
