@@ -61,7 +61,11 @@ class Ready:
 
 @dataclass(frozen=True, slots=True)
 class _Job:
-    """All that an answer is made of, and by when. ``gate`` is passed before workers are asked."""
+    """All that an answer is made of, and by when. ``gate`` is passed before workers are asked.
+
+    ``arrived`` is on the loop's clock, which deadlines go by; it may count whole milliseconds, so that lengths are
+    measured from ``started``.
+    """
 
     query: Query
     known: Known
@@ -69,6 +73,7 @@ class _Job:
     snapshot: Snapshot
     effort: Effort
     arrived: float
+    started: float
     patience_seconds: float
     gate: Gate
     trace: Trace
@@ -147,7 +152,7 @@ class Responder:
         Raises:
             ApiError: no bundle is in service, or the query asks for what there is not.
         """
-        arrived = asyncio.get_running_loop().time()
+        arrived, started = asyncio.get_running_loop().time(), time.perf_counter()
         snapshot = self._snapshot()  # read once: whatever is switched meanwhile, this request sees one bundle
         if snapshot is None:
             raise ApiError(503, "no_bundle", "No bundle is in service", headers={"Retry-After": "1"})
@@ -158,7 +163,7 @@ class Responder:
         with trace.stage("state"):
             known = await self._read(query.user_id, snapshot.id, arrived + patience, assignment)
         effort = self._traffic.quality.effort()
-        job = _Job(query, known, assignment, snapshot, effort, arrived, patience, gate, trace)
+        job = _Job(query, known, assignment, snapshot, effort, arrived, started, patience, gate, trace)
         ready, outcome = await self._answer(job)
         self._note(job, ready, outcome, caller, request_id)
         if not caller.batch:  # nobody compares those, and one batch would crowd out all others
@@ -172,7 +177,7 @@ class Responder:
         made = outcome in (CacheOutcome.MISS, CacheOutcome.OFF)
         if made and not caller.batch:
             self._observe(job)
-        now_ms, latency_ms = time.time_ns() // 1_000_000, (asyncio.get_running_loop().time() - job.arrived) * 1e3
+        now_ms, latency_ms = time.time_ns() // 1_000_000, (time.perf_counter() - job.started) * 1e3
         shown = partial(ready.record.shown, request_id, job.query.context, now_ms, latency_ms, not made)
         self._exposures.put(shown)
 
@@ -209,7 +214,7 @@ class Responder:
 
     def _observe(self, job: _Job) -> None:
         """Let quality and limit know what the request took; of its own time, none was spent in workers."""
-        seconds = asyncio.get_running_loop().time() - job.arrived
+        seconds = time.perf_counter() - job.started
         # A caller in a hurry is no sign of pressure, nor is one slow community.
         usual = max(job.patience_seconds, self._settings.default_deadline_ms / 1e3)
         self._traffic.quality.observe((seconds - job.trace.straggled) / usual)
