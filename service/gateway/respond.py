@@ -61,10 +61,10 @@ class Ready:
 
 @dataclass(frozen=True, slots=True)
 class _Job:
-    """All that an answer is made of, and by when.
+    """All that an answer is made of, and by when. ``gate`` is passed before workers are asked.
 
-    ``arrived`` is an instant on the loop's clock, which stands still while the loop works, ``started`` the same on the
-    performance counter; ``gate`` is passed before workers are asked.
+    ``arrived`` is on the loop's clock, which deadlines go by; it may count whole milliseconds, so that lengths are
+    measured from ``started``.
     """
 
     query: Query
