@@ -21,6 +21,7 @@ from localrec.client.types import (
 )
 
 T = TypeVar("T")
+DELETION_SECONDS = 60.0
 
 
 class Ask(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
@@ -61,12 +62,16 @@ class Ask(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
 
 @dataclass(frozen=True)
 class Call(Generic[T]):
-    """One HTTP request, and how its answer is read. Every call may be repeated: none does anything twice."""
+    """One HTTP request, and how its answer is read. Every call may be repeated: none does anything twice.
+
+    ``timeout_seconds`` is for calls that take longer than lists do; None: the client's.
+    """
 
     method: str
     path: str
     body: bytes | None
     read: Callable[[bytes], T]
+    timeout_seconds: float | None = None
 
 
 class _Responses(msgspec.Struct):
@@ -105,8 +110,8 @@ def user(user_id: str) -> Call[dict[str, Any]]:
 
 
 def delete_user(user_id: str) -> Call[dict[str, Any]]:
-    """``DELETE /users/{id}``."""
-    return Call("DELETE", f"/users/{quote(user_id, safe='')}", None, _reader(dict[str, Any]))
+    """``DELETE /users/{id}``, which reads the whole of the streams."""
+    return Call("DELETE", f"/users/{quote(user_id, safe='')}", None, _reader(dict[str, Any]), DELETION_SECONDS)
 
 
 def refusal(status: int, body: bytes, retry_after: str | None) -> ApiError:

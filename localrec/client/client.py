@@ -80,7 +80,7 @@ class Client:
         self.close()
 
     def _run(self, call: Call[T]) -> T:
-        attempts = Attempts(self._retries, time.monotonic() + self._timeout_seconds)
+        attempts = Attempts(self._retries, time.monotonic() + (call.timeout_seconds or self._timeout_seconds))
         while True:
             try:
                 return self._attempt(call, attempts.remaining_seconds(time.monotonic()))
@@ -150,7 +150,7 @@ class AsyncClient:
         await self.close()
 
     async def _run(self, call: Call[T]) -> T:
-        attempts = Attempts(self._retries, time.monotonic() + self._timeout_seconds)
+        attempts = Attempts(self._retries, time.monotonic() + (call.timeout_seconds or self._timeout_seconds))
         while True:
             try:
                 async with asyncio.timeout(attempts.remaining_seconds(time.monotonic())):
