@@ -96,6 +96,7 @@ async def _drive(
     port: int, path: str, bodies: list[bytes], connections: int, seconds: float, rate: float | None
 ) -> LoadResult:
     clients = _Clients(port, [_request(path, body) for body in bodies], connections)
+    await clients.open(connections if rate is None else min(connections, math.ceil(rate)))
     started = time.perf_counter()
     async with asyncio.TaskGroup() as group:
         if rate is None:
@@ -123,7 +124,7 @@ async def _when_due(clients: "_Clients", group: asyncio.TaskGroup, started: floa
 
 
 class _Clients:
-    """Connections with one request in flight each, made when they are needed.
+    """Connections with one request in flight each, more of them when they are needed.
 
     The one that was used last is used next: those that nobody needs may be closed by the server meanwhile.
 
@@ -140,16 +141,23 @@ class _Clients:
         self._idle: list[_Client] = []
         self.heard = _Heard()
 
+    async def open(self, count: int) -> None:
+        """Make connections one by one: of many at one time a busy server drops some, and those wait for a second."""
+        self._idle += [await self._connect() for _ in range(count)]
+
     async def ask(self, number: int, began: float) -> None:
         """Send a request and note what comes of it, and how long after ``began``."""
         async with self._places:
             client = self._idle.pop() if self._idle else None
             if client is None or client.reader.at_eof():
-                client = _Client(*await asyncio.open_connection("127.0.0.1", self._port))
+                client = await self._connect()
             status = await client.exchange(self._requests[number % len(self._requests)])
             self.heard.note(status, time.perf_counter() - began)
             if status:
                 self._idle.append(client)
+
+    async def _connect(self) -> "_Client":
+        return _Client(*await asyncio.open_connection("127.0.0.1", self._port))
 
 
 @dataclass(frozen=True)
