@@ -6,6 +6,7 @@ closed ──(N failures in a row)──▶ open ──(cool-down over)──▶
 
 from collections.abc import Callable
 from enum import StrEnum
+from math import inf
 
 
 class BreakerState(StrEnum):
@@ -36,6 +37,7 @@ class Breaker:
         self._opened_at: float | None = None
         self._trial_running = False
         self._generation = 1
+        self._answered_at = -inf
 
     @property
     def state(self) -> BreakerState:
@@ -59,8 +61,13 @@ class Breaker:
             self._generation += 1
         return self._generation
 
+    def answered_since(self, instant: float) -> bool:
+        """Whether the replica has answered any call since then: one that was late meanwhile says nothing of it."""
+        return self._answered_at >= instant
+
     def succeeded(self) -> None:
         """The replica answered: close."""
+        self._answered_at = self._clock()
         if self._opened_at is not None:
             self._generation += 1
         self._failures = 0

@@ -4,6 +4,7 @@ import http.client
 import json
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -229,3 +230,17 @@ def test_dead_port_is_a_warning_not_an_error(published: Bundle, configure):
         wait_until(lambda: gateway.get("/readyz").status == 200)
         assert gateway.recommend("u0")["degraded"]
         assert gateway.get("/healthz").json == {"status": "ok"}
+
+
+def test_one_slow_community_does_not_close_the_door_to_the_others(published: Bundle, stub: StubProcess, configure):
+    """Calls of one burst are late together; what the others answered meanwhile speaks for the replica."""
+    pool = {"name": "local", "urls": [stub.url], "probe_interval_ms": 50, "failures_to_open": 3, "cooldown_ms": 60_000}
+    with running_gateway(configure(stub.url, pools=[pool], default_deadline_ms=400)) as gateway:
+        gateway.wait_ready()
+        stub.order(delays={"-c00": 5.0})
+        ask = lambda row: gateway.recommend(f"u{row}", use_cache=False)["reasons"]  # noqa: E731
+        with ThreadPoolExecutor(10) as threads:
+            reasons = [reason for _ in range(2) for found in threads.map(ask, range(10)) for reason in found]
+    stub.order()
+    assert "worker_timeout:c00" in reasons
+    assert {reason for reason in reasons if reason.startswith("worker_")} == {"worker_timeout:c00"}

@@ -74,6 +74,13 @@ def test_trial_without_verdict_lets_another_try(breaker: Breaker, clock: Clock):
     assert breaker.acquire()
 
 
+def test_knows_whether_it_was_answered_since(breaker: Breaker, clock: Clock):
+    assert not breaker.answered_since(0.0)
+    breaker.succeeded()
+    assert breaker.answered_since(clock.now)
+    assert not breaker.answered_since(clock.now + 0.1)
+
+
 def test_late_success_of_an_earlier_call_closes(breaker: Breaker):
     fail(breaker, 3)
     breaker.succeeded()
