@@ -23,7 +23,7 @@ def keys() -> None:
 @click.option("--burst", type=int, help="Requests at once. Default: those of one second.")
 @click.option("--deadline-ms", type=int, help="Deadline of requests that name none. Default: the service's.")
 @click.option("--priority", type=click.Choice(["interactive", "batch"]), help="Default: interactive.")
-@click.option("--days", type=click.IntRange(1), help="Refused after so many days. Default: never.")
+@click.option("--days", type=click.IntRange(1, 36_500), help="Refused after so many days. Default: never.")
 def new(name: str, scopes: tuple[str, ...], days: int | None, **limits: object) -> None:
     """Print a new key, once, and the lines to add to the keys file."""
     key = new_key()

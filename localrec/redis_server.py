@@ -52,6 +52,8 @@ def redis_process(directory: Path, *, keep: bool = False) -> "Iterator[subproces
     path = _socket(directory)
     if len(str(path).encode()) > MAX_SOCKET_PATH_BYTES:
         raise LocalRecError(f"{path}: too long for a unix socket; choose a directory with a shorter path")
+    if _answers(path):
+        raise LocalRecError(f"{path}: a Redis runs there already; is another demo running in this directory?")
     with (directory / "redis.log").open("ab") as log:
         process = subprocess.Popen(_command(path, keep), stdout=log, stderr=log, stdin=subprocess.DEVNULL)  # noqa: S603 - our own arguments
     try:

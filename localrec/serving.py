@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from localrec.options import given
+from models.contract.bundle import open_bundle
 from models.contract.errors import MissingExtraError
 
 HOST = click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
@@ -24,7 +25,13 @@ def serve() -> None:
     help="TOML file, deploy/gateway.toml is the manual. Environment: LOCALREC_CONFIG; LOCALREC_<KEY> overrides a key.",
 )
 @HOST
-@click.option("--port", default=8080, show_default=True, help="TCP port to listen on; 0 takes a free one.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65_535),
+    default=8080,
+    show_default=True,
+    help="TCP port to listen on; 0 takes a free one.",
+)
 def gateway(config: Path | None, host: str, port: int) -> None:
     """The HTTP service: POST /recommend, /healthz, /readyz, /metrics."""
     os.environ.setdefault(
@@ -39,7 +46,7 @@ def gateway(config: Path | None, host: str, port: int) -> None:
 @serve.command()
 @click.option("--bundle", type=click.Path(path_type=Path, file_okay=False), required=True, help="Bundle to serve.")
 @HOST
-@click.option("--port", default=8100, show_default=True, help="TCP port to listen on.")
+@click.option("--port", type=click.IntRange(0, 65_535), default=8100, show_default=True, help="TCP port to listen on.")
 @click.option("--dtype", type=click.Choice(["auto", "float32", "bfloat16"]), help="Default: float32 on a CPU.")
 @click.option("--device", help="Torch device. Default: CUDA where there is one.")
 @click.option("--threads", type=click.IntRange(1), help="Torch threads. Default: one less than cores.")
@@ -59,4 +66,5 @@ def engine(bundle: Path, host: str, port: int, **flags: object) -> None:
     except ModuleNotFoundError as exc:
         raise MissingExtraError(f"serve engine needs {exc.name}: pip install 'localrec[engine]'") from exc
 
+    open_bundle(bundle)  # says what is wrong with it before anything large is loaded
     serve_engine(bundle, host, port, ServeOptions(**given(flags)))

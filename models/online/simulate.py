@@ -8,8 +8,10 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from models.contract.errors import DataError
 from models.online import columns as c
 from models.online import tables
+from models.online.export import STATE
 from models.online.population import Counts, Population, PopulationOptions, draw
 from models.online.statistics import Values
 
@@ -73,7 +75,12 @@ class _Lists:
 
 
 def simulate(options: SimulationOptions, directory: Path) -> tuple[int, int]:
-    """Write both tables into ``directory``; how many exposures and events they have."""
+    """Write both tables into ``directory``; how many exposures and events they have.
+
+    Raises DataError where an export lies there: what was recorded would be lost.
+    """
+    if (directory / STATE).exists():
+        raise DataError(f"{directory}: holds an export of what a service recorded; choose another directory")
     rng = np.random.default_rng(options.seed)
     drawn = PopulationOptions(options.n_users, options.effect, options.mismatch, n_periods=_DAYS)
     population = draw(drawn, rng)

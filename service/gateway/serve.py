@@ -3,9 +3,10 @@
 import logging
 import signal
 
+from models.contract.errors import ConfigError
 from service.gateway.app import create_app
 from service.gateway.security.keys_file import load_keyring
-from service.gateway.server import DrainingServer, server_config
+from service.gateway.server import DrainingServer, check_port, server_config
 from service.gateway.settings import Settings
 from service.gateway.stop import Stop
 
@@ -14,8 +15,15 @@ def serve(settings: Settings, host: str, port: int) -> None:
     """Serve until a signal asks to stop; requests in flight are finished first. Port 0 takes a free one.
 
     Raises:
-        ConfigError: the keys file cannot be used.
+        ConfigError: the keys file, or the operators' port, cannot be used.
     """
+    if port and port == settings.admin.port:
+        raise ConfigError(f"admin.port: {port} is the service's own; expected another one")
+    if settings.admin.port:
+        try:
+            check_port(settings.admin.host, settings.admin.port)
+        except OSError as exc:
+            raise ConfigError(f"admin: {settings.admin.host}:{settings.admin.port}: {exc.strerror}") from exc
     if settings.security.keys_file is not None:
         load_keyring(settings.security.keys_file)  # a file that is wrong is one line, not a traceback of the start
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")

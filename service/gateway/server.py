@@ -130,8 +130,16 @@ class _Beside(uvicorn.Server):
         yield
 
 
+def check_port(host: str, port: int) -> None:
+    """Raise OSError where nobody could listen there. A start can then be refused in one line."""
+    _bound(host, port).close()
+
+
 def _listening(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.create_server((host, port), family=family)
+    listener = _bound(host, port)
     logger.info("operators' port: %s:%d", *listener.getsockname()[:2])
     return listener
+
+
+def _bound(host: str, port: int) -> socket.socket:
+    return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)

@@ -29,5 +29,8 @@ def check_known(where: str, name: str, known: Collection[str]) -> None:
 
 
 def problems_of(exc: ValidationError) -> str:
-    """What is wrong and where, in one line, without the values."""
-    return "; ".join(f"{'.'.join(map(str, e['loc'])) or 'settings'}: {e['msg']}" for e in exc.errors())
+    """What is wrong and where, in one line, without the values; of a list with a bad entry, the entry."""
+    errors = exc.errors()
+    places = [e["loc"] for e in errors]
+    deepest = [e for e in errors if not any(at[: len(e["loc"])] == e["loc"] != at for at in places)]
+    return "; ".join(f"{'.'.join(map(str, e['loc'])) or 'settings'}: {e['msg']}" for e in deepest)

@@ -69,7 +69,7 @@ def error_of(reply: Reply) -> tuple[int, str, str]:
 def test_bundle_is_activated_and_rolled_back(admin: Admin, published: Bundle, other: Bundle):
     both = sorted([published.id, other.id])
     at_rest = {"published": both, "current": published.id, "previous": None, "in_service": published.id}
-    assert admin.get("/admin/bundles").json == at_rest | {"canaries": [], "kept": None, "refused": None}
+    assert admin.get("/admin/bundles").json == at_rest | {"canaries": {}, "kept": None, "refused": None}
     reply = admin.activate(other.id)
     assert (reply.status, reply.json["current"], reply.json["previous"]) == (200, other.id, published.id)
     wait_until(lambda: admin.gateway.recommend("u0")["model_version"] == other.id)

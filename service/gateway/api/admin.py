@@ -96,7 +96,7 @@ async def _bundles(gateway: Gateway) -> dict[str, object]:
         "current": pointers.current,
         "previous": pointers.previous,
         "in_service": follower.snapshot.id if follower.snapshot else None,
-        "canaries": sorted(follower.canaries.loaded),
+        "canaries": dict.fromkeys(follower.canaries.loaded, "loaded") | follower.canaries.refused,
         "kept": follower.previous.id if follower.previous else None,
         "refused": {"bundle": follower.refused, "reason": follower.refusal} if follower.refusal else None,
     }

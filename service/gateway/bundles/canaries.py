@@ -1,12 +1,15 @@
 """Bundles that variants of experiments name, beside the one in service: loaded while they are named."""
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable, Collection
 
 from models.contract.errors import BundleError
 from service.gateway.bundles.snapshot import Snapshot
 from service.periodic import cancel_all
+
+logger = logging.getLogger(__name__)
 
 RETRY_SECONDS = 10.0  # a bundle that was refused may be repaired; hashing it every second would be too dear
 
@@ -55,8 +58,10 @@ class Canaries:
             self.loaded[bundle_id] = await asyncio.to_thread(self._open, bundle_id)
         except BundleError as exc:
             self.refused[bundle_id], self._refused_at[bundle_id] = str(exc), time.monotonic()
+            logger.error("canary %s refused: %s", bundle_id, exc)
             self._observer(bundle_id, "refused")
         else:
             self.refused.pop(bundle_id, None)
             self._observer(bundle_id, "loaded")
+            logger.info("canary %s loaded", bundle_id)
         del self._loading[bundle_id]

@@ -97,3 +97,11 @@ def test_the_calibration_is_written(tmp_path: Path) -> None:
     document = json.loads(out.with_suffix(".json").read_text())
     assert document["options"]["n_experiments"] == 4
     assert document["metrics"] == json.loads(record.read_text())["metrics"]
+
+
+def test_a_simulation_does_not_replace_what_was_recorded(tmp_path: Path):
+    (tmp_path / "state.json").write_text("{}")
+    result = CliRunner().invoke(cli, ["experiment", "simulate", "--out", str(tmp_path), "--users", "20"])
+    assert isinstance(result.exception, DataError)
+    assert "holds an export" in str(result.exception)
+    assert [path.name for path in tmp_path.iterdir()] == ["state.json"]

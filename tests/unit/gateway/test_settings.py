@@ -155,3 +155,12 @@ def test_environment_overrides_the_file_key_by_key(tmp_path: Path, monkeypatch: 
 
 def test_without_a_file_the_global_model_serves():
     assert load_settings().pipelines[load_settings().default_pipeline].kind == "cf"
+
+
+def test_a_wrong_entry_is_named_and_not_the_list_that_it_leaves_empty(tmp_path: Path):
+    path = tmp_path / "gateway.toml"
+    path.write_text('[[pools]]\nname = "UPPER"\nurls = ["http://a"]\n')
+    with pytest.raises(ConfigError) as caught:
+        load_settings(path)
+    assert "pools.0.name" in str(caught.value)
+    assert ";" not in str(caught.value)

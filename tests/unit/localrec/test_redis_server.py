@@ -35,3 +35,12 @@ def test_without_a_server_the_extra_is_named(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
     with pytest.raises(MissingExtraError, match=r"redis-embedded"):
         find_redis_server()
+
+
+def test_a_second_server_does_not_take_the_first_ones_socket(short_tmp: Path):
+    with redis_server(short_tmp) as url, Redis.from_url(url) as redis:
+        with pytest.raises(LocalRecError, match="a Redis runs there already"), redis_server(short_tmp):
+            pass
+        with Redis.from_url(url) as another:
+            assert another.ping()
+        assert redis.ping()
