@@ -64,6 +64,14 @@ def test_keys_decide(keyed: Keyed):
     assert keyed.gateway.get("/readyz").json["access"] == "keys"
 
 
+def test_a_batch_counts_as_its_requests(keyed: Keyed):
+    reply = keyed.post("lrk_slow", {"requests": [{"user_id": f"u{row}"} for row in range(4)]}, "/recommend/batch")
+    assert reply.status == 200
+    refused = keyed.post("lrk_slow")
+    assert refused.status == 429
+    assert 20 < int(refused.headers["retry-after"]) <= 30  # three tokens of a tenth a second
+
+
 def test_key_gives_the_deadline(keyed: Keyed, stub: StubProcess):
     stub.order(delay_seconds=0.5)
     assert "worker_timeout" in str(keyed.post("lrk_hasty").json["reasons"])

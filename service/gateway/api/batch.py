@@ -104,6 +104,7 @@ async def recommend_batch(request: Request) -> Response:
 async def _answers(gateway: Gateway, request: Request) -> list[bytes]:
     bodies = _split(await read_body(request.receive, MAX_BATCH_BYTES))
     settings, admission = gateway.settings, gateway.traffic.admission
+    gateway.access.charge(caller_of(request), len(bodies) - 1)
     weight = min(len(bodies), settings.batch.parallel)
     deadline_ms = min(round(settings.default_deadline_ms * settings.batch.deadline_factor), MAX_DEADLINE_MS)
     admission.enter(weight, batch=True)

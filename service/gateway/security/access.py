@@ -49,6 +49,12 @@ class Access:
         self._count(key.caller.key, "ok")
         return key.caller
 
+    def charge(self, caller: Caller, requests: int) -> None:
+        """Count what an admitted call turned out to be worth beside itself: a batch is as many requests as it holds."""
+        for key in self.keyring.keys if self.keyring else ():
+            if key.caller.key == caller.key and key.bucket is not None:
+                key.bucket.owe(requests)
+
     def _authenticate(self, headers: Mapping[bytes, bytes]) -> Key:
         presented = _presented(headers)
         if presented is None:

@@ -30,3 +30,7 @@ class TokenBucket:
             return (1.0 - self._tokens) / self.rate_per_s
         self._tokens -= 1.0
         return 0.0
+
+    def owe(self, tokens: int) -> None:
+        """Take tokens that may not be there yet: who comes next waits for them."""
+        self._tokens -= tokens

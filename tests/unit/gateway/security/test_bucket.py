@@ -42,3 +42,13 @@ def test_never_more_than_burst_and_rate_allow(rate: float, burst: int, steps: li
         clock.now += step
         passed += bucket.take() == 0.0
         assert passed <= burst + rate * (clock.now - 1_000.0) + 1e-6
+
+
+def test_what_is_owed_is_waited_for():
+    clock = Clock()
+    bucket = TokenBucket(rate_per_s=2.0, burst=3.0, clock=clock)
+    assert bucket.take() == 0.0
+    bucket.owe(4)
+    assert bucket.take() == pytest.approx(1.5)
+    clock.now += 1.5
+    assert bucket.take() == 0.0
