@@ -6,7 +6,6 @@ from pathlib import Path
 import click
 
 from localrec.options import given
-from models.contract.bundle import open_bundle
 from models.contract.errors import MissingExtraError
 
 HOST = click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
@@ -66,5 +65,4 @@ def engine(bundle: Path, host: str, port: int, **flags: object) -> None:
     except ModuleNotFoundError as exc:
         raise MissingExtraError(f"serve engine needs {exc.name}: pip install 'localrec[engine]'") from exc
 
-    open_bundle(bundle)  # says what is wrong with it before anything large is loaded
     serve_engine(bundle, host, port, ServeOptions(**given(flags)))

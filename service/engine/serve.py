@@ -9,6 +9,7 @@ import torch
 import uvicorn
 
 from models.contract.bundle import CHECKPOINT, MANIFEST, verify_bundle
+from models.contract.errors import BundleError
 from models.contract.vllm import max_model_tokens
 from service.engine.app import EngineSettings, create_app
 from service.engine.model import DType, LanguageModel, ModelSettings
@@ -78,6 +79,8 @@ def default_threads() -> int:
 
 
 def _source(directory: Path) -> _Source:
+    if not directory.is_dir():  # else the name would be looked for on a model hub
+        raise BundleError(f"{directory}: no such directory; expected a bundle, or a checkpoint")
     if not (directory / MANIFEST).exists():
         return _Source(directory.resolve().name, directory, DEFAULT_LORA_RANK, 0, None)
     bundle = verify_bundle(directory)

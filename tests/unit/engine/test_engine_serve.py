@@ -73,3 +73,8 @@ def test_broken_bundle_is_refused(tmp_path: Path) -> None:
     (tmp_path / "manifest.json").write_text("{}")
     with pytest.raises(BundleError, match="schema_version"):
         serve(tmp_path, "127.0.0.1", 0)
+
+
+def test_what_is_no_directory_is_not_looked_for_on_a_hub(tmp_path: Path):
+    with pytest.raises(BundleError, match="no such directory"):
+        serve(tmp_path / "nope", "127.0.0.1", 0)
