@@ -6,15 +6,18 @@ requests of either kind each operation gets.
 
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
 from schemathesis import Case, GenerationMode
 from schemathesis.checks import CHECKS, load_all_checks
-from support.gateway import RunningGateway
+from support.gateway import RunningGateway, running_gateway
+from support.stub_worker import StubProcess
 
+from models.contract.bundle import Bundle
 from service.gateway.api.operations import OPERATIONS, openapi_document
 
 EXAMPLES = int(os.environ.get("LOCALREC_FUZZ_EXAMPLES", "25"))
@@ -37,6 +40,14 @@ def has_bad_body(case: Case) -> bool:
     return any(
         part.value == "body" and made.mode is GenerationMode.NEGATIVE for part, made in case.meta.components.items()
     )
+
+
+@pytest.fixture
+def gateway(published: Bundle, stub: StubProcess, configure: Callable[..., Any]) -> Iterator[RunningGateway]:
+    """With a short deadline: a deletion waits for as long as a list may be on its way."""
+    with running_gateway(configure(stub.url, default_deadline_ms=100)) as running:
+        running.wait_ready()
+        yield running
 
 
 @pytest.fixture(scope="module")
