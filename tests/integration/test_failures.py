@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from redis import Redis
 from support.bundles import publish, users_of
-from support.gateway import RunningGateway, running_gateway
+from support.gateway import RunningGateway, at_work, running_gateway
 from support.processes import free_port, wait_until
 from support.stub_worker import StubProcess, stub_process
 
@@ -183,11 +183,8 @@ def test_overload_is_shed_early(published: Bundle, stub: StubProcess, configure)
     with running_gateway(configure(stub.url, limits={"min": 1, "max": 1})) as gateway:
         gateway.wait_ready()
         stub.order(delay_seconds=0.5)
-        slow = threading.Thread(target=gateway.recommend)
-        slow.start()
-        wait_until(lambda: gateway.metric("localrec_requests_in_flight") == 1)
-        reply = gateway.post({"user_id": "u1"})
-        slow.join()
+        with at_work(gateway):
+            reply = gateway.post({"user_id": "u1"})
     assert (reply.status, reply.json["error"]["code"]) == (503, "overloaded")
     assert reply.headers["retry-after"] == "1"
 

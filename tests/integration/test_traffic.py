@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from redis import Redis
 from support.bundles import Bundle
-from support.gateway import RunningGateway, running_gateway
+from support.gateway import RunningGateway, at_work, running_gateway
 from support.processes import wait_until
 from support.stub_worker import StubProcess
 
@@ -45,11 +45,8 @@ def test_who_is_turned_away_is_not_read(published: Bundle, stub: StubProcess, co
     with running_gateway(configure(stub.url, limits={"min": 1, "max": 1})) as gateway:
         gateway.wait_ready()
         stub.order(delay_seconds=0.5)
-        slow = threading.Thread(target=gateway.recommend)
-        slow.start()
-        wait_until(lambda: gateway.metric("localrec_requests_in_flight") == 1)
-        reply = gateway.post(b"x" * 70_000)
-        slow.join()
+        with at_work(gateway):
+            reply = gateway.post(b"x" * 70_000)
         assert gateway.metric('localrec_shed_total{class="interactive"') == 1
         assert gateway.post(b"x" * 70_000).status == 413
         assert gateway.metric("localrec_concurrency_limit ") == 1
@@ -160,11 +157,8 @@ def test_where_many_are_turned_away_the_fan_out_narrows(published: Bundle, stub:
     with running_gateway(configure(stub.url, limits={"min": 1, "max": 1})) as gateway:
         gateway.wait_ready()
         stub.order(delay_seconds=1.0)
-        slow = threading.Thread(target=gateway.recommend)
-        slow.start()
-        wait_until(lambda: gateway.metric("localrec_requests_in_flight") == 1)
-        assert {gateway.post({"user_id": "u1"}).status for _ in range(30)} == {503}
-        slow.join()
+        with at_work(gateway):
+            assert {gateway.post({"user_id": "u1"}).status for _ in range(30)} == {503}
         gateway.recommend("u1")
         assert gateway.metric("localrec_quality_factor ") < 1
 

@@ -47,6 +47,18 @@ class RunningGateway:
 
 
 @contextmanager
+def at_work(gateway: RunningGateway) -> Iterator[None]:
+    """While the gateway answers one request of its own, and until it has; its workers should take their time."""
+    slow = threading.Thread(target=gateway.recommend)
+    slow.start()
+    try:
+        wait_until(lambda: gateway.metric("localrec_requests_in_flight") == 1)
+        yield
+    finally:
+        slow.join()
+
+
+@contextmanager
 def running_gateway(settings: Settings) -> Iterator[RunningGateway]:
     """A gateway that listens, whether or not it is ready."""
     port = free_port()
