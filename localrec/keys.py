@@ -8,7 +8,7 @@ from typing import Any, get_args
 import click
 
 from localrec.options import given
-from service.gateway.security.keys import KeyScope, digest_of, expired, new_key, parse_keys, read_content
+from service.gateway.security.keys import KeyPriority, KeyScope, digest_of, expired, new_key, parse_keys, read_content
 
 
 @click.group()
@@ -22,7 +22,7 @@ def keys() -> None:
 @click.option("--rate-per-s", type=float, help="Requests a second over time. Default: no limit.")
 @click.option("--burst", type=int, help="Requests at once. Default: those of one second.")
 @click.option("--deadline-ms", type=int, help="Deadline of requests that name none. Default: the service's.")
-@click.option("--priority", type=click.Choice(["interactive", "batch"]), help="Default: interactive.")
+@click.option("--priority", type=click.Choice(get_args(KeyPriority)), help="Default: interactive.")
 @click.option("--days", type=click.IntRange(1, 36_500), help="Refused after so many days. Default: never.")
 def new(name: str, scopes: tuple[str, ...], days: int | None, **limits: object) -> None:
     """Print a new key, once, and the lines to add to the keys file."""

@@ -12,17 +12,17 @@ Place = tuple[str, str, str]  # module:attribute, the extra that it needs ("": n
 
 
 class LazyGroup(click.Group):
-    """A group whose class says where its commands are; those added the usual way come first."""
+    """A group whose class says where its commands are."""
 
     places: ClassVar[Mapping[str, Place]] = {}
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return [*super().list_commands(ctx), *self.places]
+        return list(self.places)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Raises MissingExtraError where a library is not installed."""
         if cmd_name not in self.places:
-            return super().get_command(ctx, cmd_name)
+            return None
         place, extra, _ = self.places[cmd_name]
         module, attribute = place.split(":")
         try:
@@ -34,6 +34,5 @@ class LazyGroup(click.Group):
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        added = [(name, command.get_short_help_str()) for name, command in self.commands.items()]
         with formatter.section("Commands"):
-            formatter.write_dl([*added, *((name, line) for name, (_, _, line) in self.places.items())])
+            formatter.write_dl([(name, line) for name, (_, _, line) in self.places.items()])

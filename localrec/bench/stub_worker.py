@@ -42,8 +42,7 @@ class Orders(msgspec.Struct, forbid_unknown_fields=True):
 
     Args:
         mode: how completions are answered.
-        delay_seconds: before ``slow_adapters`` answer, or all where it is empty.
-        slow_adapters: by the end of their names.
+        delay_seconds: before an answer.
         delays: seconds by the end of an adapter's name, where they differ from ``delay_seconds``.
         load_seconds: before a load ends of ``slow_loads`` (ends of names), or of any where that is empty.
         stalls: whether nothing is answered while a load runs, as in vLLM.
@@ -59,7 +58,6 @@ class Orders(msgspec.Struct, forbid_unknown_fields=True):
 
     mode: Mode = Mode.OK
     delay_seconds: float = 0.0
-    slow_adapters: tuple[str, ...] = ()
     delays: dict[str, float] = {}
     load_seconds: float = 0.0
     slow_loads: tuple[str, ...] = ()
@@ -78,11 +76,7 @@ class Orders(msgspec.Struct, forbid_unknown_fields=True):
         return max(map(self._wait_seconds, models), default=0.0)
 
     def _wait_seconds(self, model: str) -> float:
-        for end, seconds in self.delays.items():
-            if model.endswith(end):
-                return seconds
-        slow = not self.slow_adapters or model.endswith(self.slow_adapters)
-        return self.delay_seconds if slow else 0.0
+        return next((seconds for end, seconds in self.delays.items() if model.endswith(end)), self.delay_seconds)
 
 
 class StubWorker:

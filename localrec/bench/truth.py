@@ -20,14 +20,13 @@ from models.ranking.ranker import LocalRanker
 from models.ranking.recommend import best, recommend
 from models.ranking.system import LocalSystem, open_system
 from models.types import Sequences
+from service.gateway.ranking.effort import FEWER_CANDIDATES, MODELS_SKIPPED, NARROWED
 
 SAME_ITEMS = 9  # of N: what near-equal scores may change
 NEAR_RANKS = 2  # that near-equal scores may exchange in one voter's list
 WRONG_SHARE = 1 / 3  # of a voter's ranks: its list is another one's
-# How reasons begin: a voter did not answer (its name follows), communities or candidates were left out (how many of how
-# many were asked), no model was asked at all, nothing is known of what is stored.
-MISSING_VOTER, NARROWED, FEWER_CANDIDATES = "worker_", "narrowed", "fewer_candidates"
-NO_MODELS, NO_STATE = "models_skipped", "redis_unavailable"
+# How other reasons begin: a voter did not answer (its name follows), nothing is known of what is stored.
+MISSING_VOTER, NO_STATE = "worker_", "redis_unavailable"
 
 Verdict = Literal["right", "degraded", "wrong"]
 
@@ -53,7 +52,7 @@ class Excuses:
         asked = {code: int(detail.partition("/")[0]) for code, detail in said if code in {NARROWED, FEWER_CANDIDATES}}
         return cls(
             frozenset(detail for code, detail in said if code.startswith(MISSING_VOTER)),
-            0 if any(code == NO_MODELS for code, _ in said) else asked.get(NARROWED),
+            0 if any(code == MODELS_SKIPPED.code for code, _ in said) else asked.get(NARROWED),
             asked.get(FEWER_CANDIDATES),
         )
 

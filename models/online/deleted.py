@@ -7,7 +7,7 @@ from typing import cast
 import polars as pl
 from redis import Redis
 
-from models.contract.redis_schema import DELETED_USERS, encode_seen
+from models.contract.redis_schema import DELETED_USERS, user_hash
 from models.online.columns import INSTANT, TIME, USER
 
 
@@ -30,13 +30,10 @@ class DeletedUsers:
     def keep(self, frame: pl.DataFrame) -> pl.DataFrame:
         """The rows that were recorded after their user was deleted, and those of all other users."""
         users = frame[USER].unique()
-        times = [(user, seconds) for user in users if (seconds := self._deleted(user)) is not None]
+        times = [(user, self.seconds[key]) for user in users if (key := user_hash(user)) in self.seconds]
         if not times:
             return frame
         ends = pl.DataFrame(times, schema={USER: pl.String, "deleted": pl.Int64}, orient="row")
         end = pl.from_epoch(pl.col("deleted") + 1, "s").cast(INSTANT)  # its whole second, and what lies before
         marked = frame.join(ends, USER, "left", maintain_order="left")
         return marked.filter(pl.col("deleted").is_null() | (pl.col(TIME) >= end)).drop("deleted")
-
-    def _deleted(self, user_id: str) -> int | None:
-        return self.seconds.get(encode_seen([user_id]))

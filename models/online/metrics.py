@@ -40,9 +40,9 @@ METRICS: Mapping[str, Metric] = {
     "conversion": Metric(o.CONVERTED, "", o.BEFORE + o.CONVERTED, "users who bought"),
     "revenue": Metric(o.REVENUE, "", o.BEFORE + o.REVENUE, "revenue per user", percent=False),
 }
-DEGRADED = "degraded"
-GUARDS: Mapping[str, Metric] = {DEGRADED: Metric(o.DEGRADED, o.EXPOSURES, "", "lists that lacked something planned")}
+GUARDS: Mapping[str, Metric] = {o.DEGRADED: Metric(o.DEGRADED, o.EXPOSURES, "", "lists that lacked something planned")}
 LATENCIES: Mapping[str, float] = {"latency-p50": 0.5, "latency-p95": 0.95, "latency-p99": 0.99}  # milliseconds
+GUARD_NAMES = frozenset(GUARDS) | frozenset(LATENCIES)
 
 
 def latency(lists: pl.DataFrame, level: float) -> Estimate:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 
 from models.evaluation.metrics import Interval
 from models.evaluation.tables import Table, aligned, page
-from models.online.metrics import GUARDS, LATENCIES, METRICS
+from models.online.metrics import GUARD_NAMES, GUARDS, LATENCIES, METRICS
 from models.online.report import CONTROL, Arm, ExperimentReport
 from models.online.rows import Row
 
@@ -39,12 +39,11 @@ def split_table(report: ExperimentReport) -> Table:
 
 def result_tables(report: ExperimentReport) -> list[Table]:
     """Lifts with both intervals: metrics, guards, segments."""
-    guards = GUARDS.keys() | LATENCIES.keys()
     groups = {
         f"Lift over {report.control}{_cuped(report)}, {_level(report)} intervals": [
-            r for r in report.rows if r.metric not in guards
+            r for r in report.rows if r.metric not in GUARD_NAMES
         ],
-        f"Guards, change over {report.control}": [r for r in report.rows if r.metric in guards],
+        f"Guards, change over {report.control}": [r for r in report.rows if r.metric in GUARD_NAMES],
         "Segments": report.segments,
     }
     return [_results(title, rows, report.alpha) for title, rows in groups.items() if rows]

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from models.evaluation.plots import bars, panels, save, style
-from models.online.metrics import GUARDS, LATENCIES
+from models.online.metrics import GUARD_NAMES
 from models.online.report import ExperimentReport
 from models.online.rows import Row
 
@@ -17,9 +17,8 @@ _WIDEST = 3.0  # an interval beyond ±300 % says nothing and would hide the othe
 
 def draw(report: ExperimentReport, path: Path) -> list[Path]:
     """Write ``path``.png and .svg; the files."""
-    guards = GUARDS.keys() | LATENCIES.keys()
     rows = [row for row in report.rows if row.comparison and row.comparison.lift]
-    metrics, others = ([row for row in rows if (row.metric in guards) is wanted] for wanted in (False, True))
+    metrics, others = ([row for row in rows if (row.metric in GUARD_NAMES) is wanted] for wanted in (False, True))
     with style():
         height = 0.45 * max(len(metrics), len(others), 1) + 1.4
         figure, axes_of = panels(f"{report.experiment}: change over {report.control}", 2, height=height)

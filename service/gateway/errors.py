@@ -59,6 +59,11 @@ class ClientGoneError(Exception):
     """The client closed its connection before the answer."""
 
 
+def no_bundle() -> ApiError:
+    """There is nothing to answer from yet."""
+    return ApiError(503, "no_bundle", "No bundle is in service", headers={"Retry-After": "1"})
+
+
 def overloaded() -> ApiError:
     """More is asked than can be answered in time."""
     return ApiError(503, "overloaded", "Too many requests in flight", headers={"Retry-After": "1"})
@@ -104,7 +109,7 @@ async def on_http_exception(_: Request, exc: Exception) -> Response:
 
 async def on_api_error(_: Request, exc: Exception) -> Response:
     """What a route refused."""
-    error = exc if isinstance(exc, ApiError) else ApiError(500, "internal", "Internal error")
+    error = exc if isinstance(exc, ApiError) else internal_error()
     return error_response(error, new_request_id())
 
 

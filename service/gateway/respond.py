@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from service.gateway.bundles.snapshot import Snapshot
-from service.gateway.errors import ApiError
+from service.gateway.errors import ApiError, no_bundle
 from service.gateway.experiments.assignment import Experiments
 from service.gateway.experiments.exposure import Record
 from service.gateway.experiments.override import OVERRIDE_HEADER, OverrideError
@@ -157,7 +157,7 @@ class Responder:
         assignment = _assign(experiments, query.user_id, caller)
         snapshot = self._snapshot(assignment.bundle)  # whatever is switched meanwhile, this request sees one bundle
         if snapshot is None:
-            raise ApiError(503, "no_bundle", "No bundle is in service", headers={"Retry-After": "1"})
+            raise no_bundle()
         wanted_ms = query.deadline_ms or assignment.deadline_ms or caller.deadline_ms
         patience = (wanted_ms or self._settings.default_deadline_ms) / 1e3
         with trace.stage("state"):

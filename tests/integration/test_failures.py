@@ -54,7 +54,7 @@ def test_worker_that_fails_leaves_cf_and_a_reason(
 
 def test_slow_community_is_left_out_and_the_others_are_fused(gateway: RunningGateway, stub: StubProcess, crowd: str):
     slow, *others = communities(gateway, crowd)
-    stub.order(delay_seconds=3.0, slow_adapters=[f"c{slow:02d}"])
+    stub.order(delays={f"c{slow:02d}": 3.0})
     started = time.perf_counter()
     body = gateway.recommend(crowd, deadline_ms=300, explain=True)
     assert time.perf_counter() - started < 0.6

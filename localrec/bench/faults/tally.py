@@ -54,7 +54,7 @@ class Phase:
 
 @dataclass(frozen=True)
 class Row:
-    """What became of the requests that were sent in a phase. ``lost`` failed, or have not ended."""
+    """What became of the requests that were sent in a phase."""
 
     phase: Phase
     ends: Mapping[str, int]

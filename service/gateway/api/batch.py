@@ -18,6 +18,7 @@ from service.gateway.api.recommend import RECOMMEND_PATH, parse, timings_ms
 from service.gateway.api.render import complete
 from service.gateway.api.reply import JsonReply
 from service.gateway.api.route import CLIENT_GONE_STATUS
+from service.gateway.api.schemas import MAX_REQUESTS
 from service.gateway.api.scope import caller_of, gateway_of
 from service.gateway.errors import (
     ApiError,
@@ -38,7 +39,6 @@ logger = logging.getLogger(__name__)
 
 BATCH_PATH = f"{RECOMMEND_PATH}/batch"
 MAX_BATCH_BYTES = 2**20
-MAX_REQUESTS = 100
 
 
 class _Body(msgspec.Struct, forbid_unknown_fields=True):
@@ -104,16 +104,15 @@ async def recommend_batch(request: Request) -> Response:
 async def _answers(gateway: Gateway, request: Request) -> list[bytes]:
     bodies = _split(await read_body(request.receive, MAX_BATCH_BYTES))
     settings, admission = gateway.settings, gateway.traffic.admission
-    gateway.access.charge(caller_of(request), len(bodies) - 1)
+    caller = caller_of(request)
+    gateway.access.charge(caller, len(bodies) - 1)
     weight = min(len(bodies), settings.batch.parallel)
     deadline_ms = min(round(settings.default_deadline_ms * settings.batch.deadline_factor), MAX_DEADLINE_MS)
     admission.enter(weight, batch=True)
     try:
         gate = Turnstile(settings.batch.parallel)
         with ClientWatch(request.receive):
-            return await _Batch(gateway, replace(caller_of(request), deadline_ms=deadline_ms, batch=True), gate).answer(
-                bodies
-            )
+            return await _Batch(gateway, replace(caller, deadline_ms=deadline_ms, batch=True), gate).answer(bodies)
     finally:
         admission.leave(weight, batch=True)
 

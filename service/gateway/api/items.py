@@ -11,7 +11,7 @@ from service.gateway.api.route import respond
 from service.gateway.api.schemas import MAX_HISTORY, Id
 from service.gateway.api.scope import gateway_of
 from service.gateway.bundles.snapshot import Snapshot
-from service.gateway.errors import ApiError, invalid_request
+from service.gateway.errors import ApiError, invalid_request, no_bundle
 from service.gateway.gateway import Gateway
 from service.json_response import json_response
 
@@ -69,7 +69,7 @@ def _parse(request: Request) -> SimilarRequest:
 def _answer(gateway: Gateway, item_id: str, asked: SimilarRequest, request_id: str) -> dict[str, Any]:
     snapshot = gateway.follower.snapshot
     if snapshot is None:
-        raise ApiError(503, "no_bundle", "No bundle is in service", headers={"Retry-After": "1"})
+        raise no_bundle()
     number = snapshot.catalogue.number(item_id)
     if number is None:
         raise ApiError(404, "unknown_item", "The bundle in service does not know this item", "item_id")

@@ -14,6 +14,7 @@ Id = Annotated[str, Field(min_length=1, max_length=256, pattern=CLEAN)]
 Text = Annotated[str, Field(max_length=256, pattern=CLEAN)]
 AttributeName = Annotated[str, Field(min_length=1, max_length=64, pattern=CLEAN)]
 Number = Annotated[float, Field(allow_inf_nan=False)]
+MAX_REQUESTS = 100  # of a batch
 MAX_ATTRIBUTES = 20  # of a context, or filtered by
 
 
@@ -193,7 +194,7 @@ class BatchRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    requests: list[RecommendRequest] = Field(min_length=1, max_length=100)
+    requests: list[RecommendRequest] = Field(min_length=1, max_length=MAX_REQUESTS)
 
 
 class BatchResponse(BaseModel):

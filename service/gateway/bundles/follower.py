@@ -14,7 +14,7 @@ from typing import Protocol
 
 from models.contract.bundle import Bundle
 from models.contract.errors import BundleError
-from service.gateway.bundles.canaries import Canaries
+from service.gateway.bundles.canaries import RETRY_SECONDS, Canaries
 from service.gateway.bundles.snapshot import Snapshot, load_snapshot
 from service.gateway.traffic.collector import collector_at_rest
 from service.gateway.types import StateUnavailableError
@@ -22,7 +22,6 @@ from service.periodic import cancel_all
 
 logger = logging.getLogger(__name__)
 
-RETRY_REFUSED_SECONDS = 10.0  # a refused bundle may be repaired; hashing it every second would be too dear
 _BUNDLE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 
@@ -142,16 +141,13 @@ class SnapshotFollower:
         return all(pool.is_ready(snapshot.id) for pool in self._pools)
 
     def _may_be_repaired(self) -> bool:
-        return self._refused_at is not None and time.monotonic() - self._refused_at >= RETRY_REFUSED_SECONDS
+        return self._refused_at is not None and time.monotonic() - self._refused_at >= RETRY_SECONDS
 
     async def _load(self, bundle_id: str) -> None:
         try:
             snapshot = await asyncio.to_thread(self._open, bundle_id)
         except BundleError as exc:
             self._refuse(bundle_id, str(exc))
-        except Exception as exc:
-            logger.exception("bundle %s could not be loaded", bundle_id)
-            self._refuse(bundle_id, f"{type(exc).__name__}: {exc}")
         else:
             self._observer(bundle_id, "loaded")
             self.refusal = ""
@@ -179,6 +175,15 @@ class SnapshotFollower:
     def _open(self, bundle_id: str) -> Snapshot:
         if not _BUNDLE_ID.fullmatch(bundle_id):
             raise BundleError(f"{bundle_id!r} is not a bundle id")
+        try:
+            return self._load_warm(bundle_id)
+        except BundleError:
+            raise
+        except Exception as exc:  # whatever a warm-up request would raise
+            logger.exception("bundle %s could not be loaded", bundle_id)
+            raise BundleError(f"{type(exc).__name__}: {exc}") from exc
+
+    def _load_warm(self, bundle_id: str) -> Snapshot:
         with collector_at_rest():
             snapshot = load_snapshot(self._bundle_root / bundle_id)
             if snapshot.id != bundle_id:

@@ -4,6 +4,7 @@ from collections.abc import Collection, Mapping
 
 import numpy as np
 
+from models.contract.numbers import among
 from models.contract.types import Array, Floats, Ints
 from service.gateway.bundles.attributes import values_of
 from service.gateway.bundles.snapshot import Snapshot
@@ -83,4 +84,4 @@ def _times_shown(course: Course, snapshot: Snapshot, since: float) -> Ints:
     numbers, counts = np.unique(np.concatenate([items, showings]), return_counts=True)
     times = counts[np.searchsorted(numbers, items)] - 1  # each item is itself among them, once
     acted_upon = np.concatenate([snapshot.items_of(state.seen), course.user.history])
-    return np.where(np.isin(items, acted_upon), 0, times).astype(np.int32)
+    return np.where(among(items, acted_upon), 0, times).astype(np.int32)

@@ -13,6 +13,7 @@ from models.contract.errors import ConfigError
 from service.gateway.tables import MAX_DEADLINE_MS, Name, Table, check_distinct, problems_of
 
 KeyScope = Literal["recommend", "events", "admin"]
+KeyPriority = Literal["interactive", "batch"]
 PREFIX = "lrk_"  # so that scanners of source code and logs recognise a leaked key
 KEY_BYTES = 32
 MAX_RATE = 1_000_000
@@ -38,7 +39,7 @@ class KeySettings(Table):
     rate_per_s: float | None = Field(default=None, gt=0, le=MAX_RATE, allow_inf_nan=False)
     burst: int | None = Field(default=None, ge=1, le=MAX_RATE)
     deadline_ms: int | None = Field(default=None, ge=1, le=MAX_DEADLINE_MS)
-    priority: Literal["interactive", "batch"] = "interactive"
+    priority: KeyPriority = "interactive"
     expires: AwareDatetime | None = None
 
     @model_validator(mode="after")

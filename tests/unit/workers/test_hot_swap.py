@@ -127,7 +127,7 @@ async def test_request_that_began_on_the_old_bundle_ends_on_it(bundles: list[Bun
     old, new = bundles
     async with worker(old.base_id) as stub, pool_of(stub.url, drain_seconds=0.0) as pool:
         await make_ready(pool, old, new)
-        await stub.order(delay_seconds=0.3, slow_adapters=[old.adapter_name("c00")])
+        await stub.order(delays={old.adapter_name("c00"): 0.3})
         request = asyncio.create_task(kinds(pool, old, ADAPTERS))
         await asyncio.sleep(0.05)
         pool.expect([new])

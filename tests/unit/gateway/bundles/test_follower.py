@@ -195,7 +195,7 @@ async def test_refused_bundle_is_not_hashed_again_at_each_look_but_after_a_while
         await here.look(5)
         assert here.events.count(("gone", "refused")) == 1
         assert "gone" in here.follower.refusal
-        monkeypatch.setattr(module, "RETRY_REFUSED_SECONDS", 0.0)
+        monkeypatch.setattr(module, "RETRY_SECONDS", 0.0)
         await here.until(lambda: here.events.count(("gone", "refused")) == 2)
         await here.turn_to(ids[0])
         await here.look()
@@ -324,3 +324,19 @@ async def test_a_bad_canary_is_refused_and_the_others_are_served(root: Path, ids
         assert here.follower.serving("nowhere") is here.follower.snapshot
         assert here.serves == ids[0]
         assert here.follower.refusal == ""
+
+
+async def test_a_canary_that_cannot_be_warmed_is_refused_and_tried_again(
+    root: Path, ids: list[str], monkeypatch: pytest.MonkeyPatch
+):
+    first, second, _ = ids
+    async with world(root) as here:
+        await here.turn_to(first)
+        monkeypatch.setattr(module, "load_snapshot", lambda directory: 1 // 0)
+        here.named = {second}
+        await here.until(lambda: second in here.follower.canaries.refused)
+        assert here.follower.canaries.refused[second].startswith("ZeroDivisionError")
+        assert (second, "refused") in here.events
+        monkeypatch.setattr("service.gateway.bundles.canaries.RETRY_SECONDS", 0.0)
+        monkeypatch.setattr(module, "load_snapshot", load_snapshot)
+        await here.until(lambda: second in here.follower.canaries.loaded)
