@@ -162,7 +162,7 @@ def write_title_model(directory: Path, shape: Shape, adapters: Sequence[str], *,
     """``checkpoint`` and ``adapters/NAME`` of the title form, and what the items' titles are."""
     rng = np.random.default_rng(seed)
     ids = rng.integers(0, WORDS, shape.n_items * TITLE_TOKENS).astype(np.int32)
-    titles = TitleTokens(0, np.arange(shape.n_items + 1, dtype=np.int64) * TITLE_TOKENS, ids, WORDS)
+    titles = TitleTokens((0,), np.arange(shape.n_items + 1, dtype=np.int64) * TITLE_TOKENS, ids, WORDS)
     with _seeded(seed):
         backbone = Backbone("random", _llama(shape, WORDS), None)
         trunk = shape.layers - shape.adapted_layers

@@ -12,6 +12,8 @@
   title_tokens.safetensors      title form only: what each item looks like in a prompt
   adapters/global, adapters/c00 …   one PEFT LoRA adapter each
   probe.safetensors             what each adapter must answer to one prompt: :mod:`models.contract.probe`
+  collm/, hatllm/               optional further models, each with checkpoint, adapters and probe of its own:
+                                :mod:`models.contract.collm`, :mod:`models.contract.hatllm`
 ```
 
 The id ends in a digest of the contents, so a name never means two things.
@@ -48,6 +50,8 @@ PROBE = "probe.safetensors"
 GLOBAL_ADAPTER = "global"
 
 Form = Literal["item-token", "title"]
+Part = Literal["local", "collm", "hatllm"]
+"""A bundle's models: the local ones, which every bundle has, and the others, which a bundle may have."""
 VoterWeight = Annotated[float, msgspec.Meta(ge=0, le=MAX_VOTER_WEIGHT)]
 
 
@@ -73,6 +77,42 @@ class ModelSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     base_model: str
     item_tokens: int = 1
     table_rank: int = 0
+
+
+class CoLLMSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """CoLLM, as workers and gateway must know it; prompts are in :mod:`models.contract.collm`.
+
+    Args:
+        base_model: name of the backbone.
+        cf: the collaborative model whose vectors were mapped.
+        lora_rank: of the adapter.
+        max_tokens: of the longest prompt.
+        answer: the token whose logit is the score, as the tokenizer spells it, such as ``ĠYes``.
+        answer_token: its id.
+    """
+
+    base_model: str
+    cf: str
+    lora_rank: int
+    max_tokens: int
+    answer: str
+    answer_token: int
+
+
+class HatLLMSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """HatLLM, as workers and gateway must know it; which layer is masked how is in the checkpoint's ``config.json``.
+
+    Args:
+        base_model: name of the backbone.
+        history_length: items of a prompt at most.
+        lora_rank: of the adapter.
+        max_tokens: of the longest prompt.
+    """
+
+    base_model: str
+    history_length: int
+    lora_rank: int
+    max_tokens: int
 
 
 class ServingSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -118,6 +158,14 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     config: dict[str, Any]
     data_statistics: dict[str, Any]
     metrics: dict[str, Any]
+    collm: CoLLMSpec | None = None
+    hatllm: HatLLMSpec | None = None
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """The models that the bundle has."""
+        others: tuple[tuple[Part, object], ...] = (("collm", self.collm), ("hatllm", self.hatllm))
+        return ("local", *(part for part, spec in others if spec is not None))
 
 
 @dataclass(frozen=True)
@@ -139,6 +187,93 @@ class Bundle:
         except ValueError as exc:
             raise BundleError(f"{self.id}: created_at: {exc}") from exc
 
+    @property
+    def base_id(self) -> str:
+        """See :attr:`ServedModel.base_id`, of the local models."""
+        return self.local.base_id
+
+    @cached_property
+    def local(self) -> "ServedModel":
+        """The local models."""
+        return self.served("local")
+
+    def served(self, part: Part) -> "ServedModel":
+        """One of the bundle's models, as workers serve it. Raises BundleError where the bundle has none such."""
+        if part not in self.manifest.parts:
+            raise BundleError(f"{self.id}: has no {part} model; expected one of {', '.join(self.manifest.parts)}")
+        return ServedModel(self, part)
+
+    def path(self, name: str) -> Path:
+        """Path of a file of the bundle."""
+        return self.directory / name
+
+    def adapter_name(self, adapter: str) -> str:
+        """Name under which workers serve an adapter of this bundle (``global``, ``c00``, …, ``collm``, ``hatllm``)."""
+        return f"{self.id}-{adapter}"
+
+    def adapter_path(self, adapter: str) -> Path:
+        """Directory of an adapter of the local models."""
+        return self.local.adapter_path(adapter)
+
+
+@dataclass(frozen=True)
+class ServedModel:
+    """One of a bundle's models: a checkpoint with adapters, what one worker process serves.
+
+    Of ``local`` everything lies in the bundle's own directory, of the others in one of the part's name. These have one
+    adapter, whose name is the part's.
+    """
+
+    bundle: Bundle
+    part: Part
+
+    @property
+    def id(self) -> str:
+        """The bundle's."""
+        return self.bundle.id
+
+    @property
+    def directory(self) -> Path:
+        """Where its files are."""
+        return self.bundle.directory if self.part == "local" else self.bundle.directory / self.part
+
+    @property
+    def checkpoint(self) -> Path:
+        """Directory of the base model."""
+        return self.directory / CHECKPOINT
+
+    @property
+    def adapters(self) -> tuple[str, ...]:
+        """Names of its adapters inside the bundle."""
+        return self.bundle.manifest.model.adapters if self.part == "local" else (self.part,)
+
+    @property
+    def spec(self) -> ModelSpec | CoLLMSpec | HatLLMSpec:
+        """What the manifest says of it."""
+        manifest = self.bundle.manifest
+        spec = {"local": manifest.model, "collm": manifest.collm, "hatllm": manifest.hatllm}[self.part]
+        if spec is None:
+            raise BundleError(f"{self.id}: has no {self.part} model")
+        return spec
+
+    @property
+    def lora_rank(self) -> int:
+        """Of every adapter."""
+        return self.spec.lora_rank
+
+    @property
+    def table_rank(self) -> int:
+        """Rank of what adapters add to the vocabulary."""
+        return self.spec.table_rank if isinstance(self.spec, ModelSpec) else 0
+
+    @property
+    def max_tokens(self) -> int:
+        """Of the longest sequence: prompt, and the token that is generated."""
+        spec = self.spec
+        if isinstance(spec, ModelSpec):
+            return spec.history_length * spec.item_tokens + 2
+        return spec.max_tokens + 1
+
     @cached_property
     def base_id(self) -> str:
         """Name under which workers serve the base model: bundles whose workers are started alike have the same.
@@ -146,23 +281,25 @@ class Bundle:
         It stands for the checkpoint's files and for what a worker is told at its start: ranks and longest prompt. So
         adapters of several bundles can be resident on one worker, and a switch between these bundles restarts nothing.
         """
-        model = self.manifest.model
-        checkpoint = {name: entry.sha256 for name, entry in self.manifest.files.items() if _is_checkpoint(name)}
-        told = [model.lora_rank, model.table_rank, model.history_length, model.item_tokens]
-        document = json.dumps([checkpoint, told], sort_keys=True)
+        prefix = str(self.checkpoint.relative_to(self.bundle.directory)) + "/"
+        files = self.bundle.manifest.files.items()
+        checkpoint = {name.removeprefix(prefix): entry.sha256 for name, entry in files if name.startswith(prefix)}
+        document = json.dumps([checkpoint, self._told()], sort_keys=True)
         return f"base-{hashlib.sha256(document.encode()).hexdigest()[:12]}"
 
-    def path(self, name: str) -> Path:
-        """Path of a file of the bundle."""
-        return self.directory / name
-
     def adapter_name(self, adapter: str) -> str:
-        """Name under which workers serve an adapter of this bundle (``global``, ``c00``, …)."""
-        return f"{self.id}-{adapter}"
+        """See :meth:`Bundle.adapter_name`."""
+        return self.bundle.adapter_name(adapter)
 
     def adapter_path(self, adapter: str) -> Path:
         """Directory of an adapter."""
         return self.directory / "adapters" / adapter
+
+    def _told(self) -> list[int]:
+        spec = self.spec
+        if isinstance(spec, ModelSpec):
+            return [spec.lora_rank, spec.table_rank, spec.history_length, spec.item_tokens]
+        return [spec.lora_rank, spec.max_tokens]
 
 
 def community_adapter(number: int) -> str:
@@ -227,10 +364,6 @@ def verify_bundle(directory: Path) -> Bundle:
         if hash_file(directory / name) != expected:
             raise BundleError(f"{bundle.id}: {name} does not match its checksum")
     return bundle
-
-
-def _is_checkpoint(name: str) -> bool:
-    return name.startswith(f"{CHECKPOINT}/")
 
 
 def _checksum(document: dict[str, Any]) -> str:

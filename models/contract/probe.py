@@ -26,6 +26,7 @@ BASE = ""  # among the names of lists: the base model's, without an adapter
 PROBED_ITEMS = 100  # of a list, at most
 FEWEST_ITEMS = 3  # of a list: fewer say nothing about an adapter
 TOLERANCE = 0.06  # of a list's standard deviation: bfloat16 makes a difference of up to 0.03, float32 of 1e-5
+_USER = "user"
 ROUNDING = 1e-3  # log-probabilities; below it, adapters are twins
 
 
@@ -35,13 +36,15 @@ class Probe:
 
     Args:
         history: (h,) item numbers, oldest first. None of them is in a list.
-        prompt: (t,) token ids of that history.
+        prompt: (t,) token ids of that history; of a model that ranks candidates, empty.
         lists: best items by adapter name, and the base model's under ``BASE``.
+        user: row of the user whose history it is, where a model knows users by row; None: nobody's in particular.
     """
 
     history: Ints
     prompt: Ints
     lists: Mapping[str, RankedList]
+    user: int | None = None
 
     @property
     def n(self) -> int:
@@ -68,6 +71,8 @@ class Probe:
     def save(self, directory: Path) -> None:
         """Write ``probe.safetensors``."""
         tensors = {"history": self.history, "prompt": self.prompt}
+        if self.user is not None:
+            tensors[_USER] = np.asarray([self.user], np.int32)
         for name, ranking in self.lists.items():
             tensors |= {f"items/{name}": ranking.items, f"scores/{name}": ranking.scores}  # type: ignore[dict-item] # floats
         save_file({name: np.ascontiguousarray(value) for name, value in tensors.items()}, directory / PROBE)
@@ -83,7 +88,8 @@ def load_probe(directory: Path, adapters: Iterable[str]) -> Probe:
         tensors = load_file(path)
         names = [name.removeprefix("items/") for name in tensors if name.startswith("items/")]
         lists = {name: RankedList(tensors[f"items/{name}"], tensors[f"scores/{name}"]) for name in names}
-        probe = Probe(tensors["history"], tensors["prompt"], lists)
+        user = int(tensors[_USER][0]) if _USER in tensors else None
+        probe = Probe(tensors["history"], tensors["prompt"], lists, user)
     except (OSError, KeyError, ValueError, SafetensorError) as exc:
         raise BundleError(f"{path}: {exc}") from exc
     if missing := {BASE, *adapters} - lists.keys():

@@ -54,13 +54,14 @@ class TitleTokens:
     """What each item of a catalogue looks like in a prompt of the title form.
 
     Args:
-        start: token id that begins every prompt, so that an empty history has one too.
+        start: token ids that begin every prompt, at least one, so that an empty history has one too: a token in the
+            title form, an instruction in HatLLM's prompts.
         offsets: (n_items + 1,) int64: item i's token ids are ``ids[offsets[i]:offsets[i + 1]]``.
         ids: the items' titles, each with the separator that ends it: its state predicts the next item.
         n_words: size of the backbone's vocabulary; the items' token ids begin there.
     """
 
-    start: int
+    start: tuple[int, ...]
     offsets: NDArray[np.int64]
     ids: Ints
     n_words: int
@@ -77,16 +78,17 @@ class TitleTokens:
     def prompt(self, items: Sequence[int] | Ints) -> Ints:
         """Token ids (int32) of the start and all of ``items``."""
         parts = [self.ids[self.offsets[item] : self.offsets[item + 1]] for item in items]
-        return np.concatenate([np.asarray([self.start], np.int32), *parts])
+        return np.concatenate([np.asarray(self.start, np.int32), *parts])
 
     def ends(self, items: Sequence[int] | Ints) -> NDArray[np.int64]:
         """(len(items) + 1,) places in :meth:`prompt` whose states predict: the start, and each item's last token."""
         chosen = np.asarray(items, dtype=np.int64)
-        return np.concatenate([[0], np.cumsum(self.offsets[chosen + 1] - self.offsets[chosen])]).astype(np.int64)
+        lengths = self.offsets[chosen + 1] - self.offsets[chosen]
+        return np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64) + len(self.start) - 1
 
     def save(self, directory: Path) -> None:
         """Write ``title_tokens.safetensors``."""
-        scalars = np.asarray([self.start, self.n_words], np.int64)
+        scalars = np.asarray([*self.start, self.n_words], np.int64)
         save_file({"offsets": self.offsets, "ids": self.ids, "start_and_n_words": scalars}, directory / TITLE_TOKENS)
 
     @classmethod
@@ -95,8 +97,8 @@ class TitleTokens:
         path = directory / TITLE_TOKENS
         try:
             tensors = load_file(path)
-            start, n_words = tensors["start_and_n_words"].tolist()
-            titles = cls(start, tensors["offsets"], tensors["ids"], n_words)
+            *start, n_words = tensors["start_and_n_words"].tolist()
+            titles = cls(tuple(start), tensors["offsets"], tensors["ids"], n_words)
         except (OSError, KeyError, ValueError, SafetensorError) as exc:
             raise BundleError(f"{path}: {exc}") from exc
         if not titles._fits_together():
@@ -105,7 +107,9 @@ class TitleTokens:
 
     def _fits_together(self) -> bool:
         lengths, words = np.diff(self.offsets), np.append(self.ids, self.start)
-        spans = len(self.offsets) > 0 and self.offsets[0] == 0 and self.offsets[-1] == len(self.ids)
+        spans = (
+            len(self.start) > 0 and len(self.offsets) > 0 and self.offsets[0] == 0 and self.offsets[-1] == len(self.ids)
+        )
         return bool(spans and (lengths > 0).all() and (words >= 0).all() and (words < self.n_words).all())
 
 

@@ -55,7 +55,7 @@ def server_arguments(
         *("--host", host),
         *("--port", str(port)),
         *("--dtype", dtype or DTYPES[device]),  # its own default turns float32 checkpoints into float16
-        *("--max-model-len", str(max_model_tokens(bundle))),
+        *("--max-model-len", str(bundle.local.max_tokens)),
         *("--generation-config", "vllm"),  # sampling defaults must not depend on files of the checkpoint
         "--enable-lora",
         *("--max-loras", str(slots)),
@@ -79,12 +79,6 @@ def server_environment(device: Device) -> dict[str, str]:
         "HF_HUB_OFFLINE": "1",
     }
     return environment | ({"VLLM_CPU_KVCACHE_SPACE": "2"} if device == "cpu" else {})  # GiB
-
-
-def max_model_tokens(bundle: Bundle) -> int:
-    """Tokens of the longest sequence: the start token, a full history, and the token that is generated."""
-    model = bundle.manifest.model
-    return model.history_length * model.item_tokens + 2
 
 
 def _rank_flag(rank: int) -> int:

@@ -50,7 +50,7 @@ def title_tokens(backbone: Backbone, items: Sequence[Item], max_tokens: int) -> 
     kept = [[*ids[: max(max_tokens - len(separator), 0)], *separator] for ids in words]
     offsets = np.concatenate([[0], np.cumsum([len(ids) for ids in kept])]).astype(np.int64)
     n_words = int(backbone.model.get_input_embeddings().weight.shape[0])
-    return TitleTokens(start, offsets, np.asarray([i for ids in kept for i in ids], np.int32), n_words)
+    return TitleTokens((start,), offsets, np.asarray([i for ids in kept for i in ids], np.int32), n_words)
 
 
 def full_model(backbone: Backbone, depth: int, titles: TitleTokens) -> Any:
@@ -60,7 +60,7 @@ def full_model(backbone: Backbone, depth: int, titles: TitleTokens) -> Any:
     with torch.no_grad():
         model.get_input_embeddings().weight[: titles.n_words].copy_(words)
     for config in (model.config, model.generation_config):
-        config.bos_token_id = config.eos_token_id = config.pad_token_id = titles.start
+        config.bos_token_id = config.eos_token_id = config.pad_token_id = titles.start[0]
     return model
 
 

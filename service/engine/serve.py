@@ -10,7 +10,6 @@ import uvicorn
 
 from models.contract.bundle import CHECKPOINT, MANIFEST, verify_bundle
 from models.contract.errors import BundleError
-from models.contract.vllm import max_model_tokens
 from service.engine.app import EngineSettings, create_app
 from service.engine.model import DType, LanguageModel, ModelSettings
 
@@ -85,7 +84,7 @@ def _source(directory: Path) -> _Source:
         return _Source(directory.resolve().name, directory, DEFAULT_LORA_RANK, 0, None)
     bundle = verify_bundle(directory)
     ranks = bundle.manifest.model.lora_rank, bundle.manifest.model.table_rank
-    return _Source(bundle.base_id, bundle.path(CHECKPOINT), *ranks, max_model_tokens(bundle))
+    return _Source(bundle.base_id, bundle.path(CHECKPOINT), *ranks, bundle.local.max_tokens)
 
 
 def _model_settings(source: _Source, options: ServeOptions) -> ModelSettings:

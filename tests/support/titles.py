@@ -20,7 +20,7 @@ def random_titles(n_items: int, n_words: int, longest: int = 4, seed: int = 0) -
     rng = np.random.default_rng(seed)
     parts = [np.append(rng.integers(3, n_words, rng.integers(1, longest)), 0) for _ in range(n_items)]
     offsets = np.concatenate([[0], np.cumsum([len(part) for part in parts])]).astype(np.int64)
-    return TitleTokens(2, offsets, np.concatenate(parts).astype(np.int32), n_words)
+    return TitleTokens((2,), offsets, np.concatenate(parts).astype(np.int32), n_words)
 
 
 def as_title_bundle(bundle: Bundle, titles: TitleTokens) -> Bundle:

@@ -13,12 +13,11 @@ from support.titles import as_title_bundle, random_titles
 from models.contract.bundle import TITLE_TOKENS, Bundle
 from models.contract.errors import BundleError
 from models.contract.prompts import ItemPrompts, TitlePrompts, TitleTokens, above_words, load_prompts
-from models.contract.vllm import max_model_tokens
 from service.gateway.bundles.snapshot import load_snapshot
 from service.workers.client import parse_ranking
 from service.workers.types import Completion
 
-TITLES = TitleTokens(9, np.asarray([0, 2, 3, 6]), np.asarray([1, 0, 2, 3, 4, 5], np.int32), n_words=10)
+TITLES = TitleTokens((9,), np.asarray([0, 2, 3, 6]), np.asarray([1, 0, 2, 3, 4, 5], np.int32), n_words=10)
 
 
 @pytest.fixture
@@ -48,7 +47,7 @@ def test_only_the_newest_items_are_read_and_tokens_are_plain_numbers() -> None:
 def test_title_tokens_come_back_from_their_file(tmp_path: Path) -> None:
     TITLES.save(tmp_path)
     loaded = TitleTokens.load(tmp_path)
-    assert (loaded.start, loaded.n_words, loaded.n_items, loaded.longest) == (9, 10, 3, 3)
+    assert (loaded.start, loaded.n_words, loaded.n_items, loaded.longest) == ((9,), 10, 3, 3)
     assert loaded.prompt([0, 1, 2]).tolist() == TITLES.prompt([0, 1, 2]).tolist()
 
 
@@ -101,7 +100,7 @@ def test_a_snapshot_has_the_prompts_of_its_form(bundle: Bundle) -> None:
 def test_the_longest_prompt_and_one_token_fit_into_a_worker(bundle: Bundle) -> None:
     title = as_title_bundle(bundle, random_titles(60, n_words=40))
     history = [int(np.diff(random_titles(60, 40).offsets).argmax())] * 50
-    assert max_model_tokens(title) == len(load_prompts(title).prompt(history)) + 1
+    assert title.local.max_tokens == len(load_prompts(title).prompt(history)) + 1
 
 
 def test_only_items_above_the_words_are_answered() -> None:

@@ -160,7 +160,7 @@ def test_the_checkpoint_is_words_then_items_with_the_backbones_own_tokenizer(
     torch.testing.assert_close(head[:n_words], head[n_words:].mean(dim=0).expand(n_words, 64))
     assert AutoTokenizer.from_pretrained(files.checkpoint).get_vocab() == backbone.tokenizer.get_vocab()
     config = json.loads((files.checkpoint / "config.json").read_text())
-    assert (config["vocab_size"], config["eos_token_id"]) == (n_words + N_ITEMS, files.titles.start)
+    assert (config["vocab_size"], config["eos_token_id"]) == (n_words + N_ITEMS, files.titles.start[0])
 
 
 def test_adapter_files_name_the_top_layers_only(files: TitleFiles) -> None:

@@ -1,0 +1,1 @@
+"""Collaborative models of labelled pairs, trained with binary cross-entropy: what CoLLM injects, and its baselines."""
