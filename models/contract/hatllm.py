@@ -90,6 +90,7 @@ def segments(tokens: A, places: A, layout: HatLayout) -> Segments:
         places: (…, n) or (n,) 0, 1, … in each row.
         layout: of the prompts.
     """
+    places = places + tokens * 0  # one row of places a row of tokens
     of_items = places >= layout.instruction_tokens
     last = (tokens == layout.separator) & of_items
     before = last.cumsum(-1) - last * 1  # items that have ended before each token

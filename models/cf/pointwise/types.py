@@ -13,7 +13,7 @@ class Pairs:
     Args:
         users: (b,) int64 rows.
         items: (b,) int64 item numbers.
-        histories: (b, length) int64 items that the user liked before, oldest first, padded on the left with ``n_items``.
+        histories: (b, length) int64 items that the user liked before, oldest first; ``n_items`` pads on the left.
     """
 
     users: Tensor
