@@ -44,6 +44,7 @@ class Embedding:
     allowed: Array | None = None
 
     path = "/v1/embeddings"
+    reads_long = True  # milliseconds for some ten thousand items
 
     @property
     def affinity(self) -> str:
