@@ -14,6 +14,7 @@ from service.gateway.experiments.assignment import Experiments
 from service.gateway.experiments.file import ExperimentsFollower, ExperimentsLoader
 from service.gateway.experiments.shadow import Shadows
 from service.gateway.ranking.recommend import Recommender
+from service.gateway.ranking.settings import needs
 from service.gateway.respond import Ready, Responder, keeps
 from service.gateway.security.access import Access
 from service.gateway.security.keys_file import KeysFile, load_keyring
@@ -144,6 +145,7 @@ def _build(settings: Settings, loader: ExperimentsLoader, first: Experiments, st
         telemetry.bundle_changed,
         lambda snapshot: warm_up(recommender, settings.pipelines.values(), snapshot),
         lambda: experiments.current.bundles,
+        needs(settings.pipelines),
     )
     exposures = ExposureLog(store, settings.exposures_kept, telemetry.exposures, settings.rotating())
     traffic: TrafficControl[Ready] = control_traffic(
@@ -206,6 +208,7 @@ def _options(pool: PoolSettings, settings: Settings) -> PoolOptions:
         # Workers read adapters from their own disk: a relative path would mean another place there.
         bundle_root=pool.bundle_root or settings.bundle_root.resolve(),
         kind=pool.kind,
+        part=pool.model,
         slots=pool.slots,
         in_flight_limit=pool.in_flight_limit,
         probe_interval_seconds=pool.probe_interval_ms / 1e3,
