@@ -27,7 +27,7 @@ SMALL: dict[Kind, Config] = {
         embedding_size=16, layers=1, dropout=0.0, learning_rate=0.01, batch_size=64, epochs=30, patience=3
     ),
     "din": DINConfig(
-        embedding_size=8, hidden_sizes=(16,), dropout=0.0, learning_rate=0.01, batch_size=64, epochs=30, patience=3
+        embedding_size=8, hidden_sizes=(16,), dropout=0.0, learning_rate=0.03, batch_size=64, epochs=30, patience=3
     ),
 }
 KINDS = sorted(CONFIGS)
