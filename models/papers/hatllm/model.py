@@ -77,6 +77,7 @@ class HatModel(nn.Module):
         lora: the adapter.
         item_vectors: (n_items, d) float32 vectors of a collaborative model; with them, token id n_words + i stands for
             item i itself: prompts from :func:`models.papers.hatllm.prompts.with_placeholders`.
+        dropout: share of the predicting states' entries that are dropped in training.
         fast: compute only what is needed; False: the reference, everything.
     """
 
@@ -88,12 +89,13 @@ class HatModel(nn.Module):
         head: nn.Module,
         lora: LoraConfig,
         item_vectors: Floats | None = None,
+        dropout: float = 0.0,
         fast: bool = True,
     ) -> None:
         super().__init__()
         self.layout, self.titles, self.fast = layout, titles, fast
-        self.language_model: PeftModel = get_peft_model(cut_backbone(backbone, len(layout.masks)), lora)  # type: ignore[assignment]
-        self.head = head
+        self.language_model: PeftModel = get_peft_model(cut_backbone(backbone, len(layout.masks)), lora)
+        self.head, self.dropout = head, nn.Dropout(dropout)
         self.item_vectors = None
         if item_vectors is not None:
             if len(item_vectors) != titles.n_items:
@@ -115,7 +117,7 @@ class HatModel(nn.Module):
 
         ``tokens`` (b, n) int64 are token ids of one prompt a row, padded on the right with any.
         """
-        scores: Tensor = self.head(self.states(tokens, where))
+        scores: Tensor = self.head(self.dropout(self.states(tokens, where)))
         return scores
 
     def states(self, tokens: Tensor, where: Tensor) -> Tensor:
