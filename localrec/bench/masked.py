@@ -202,8 +202,9 @@ def _masks(options: MaskedBenchOptions, deep: Mask) -> tuple[Mask, ...]:
             f"{options.intra_layers} intra-item and {options.cross_layers} cross-item layers of {options.layers};"
             " expected at least one intra-item layer, and no more than there are"
         )
-    shallow: tuple[Mask, ...] = ("intra",) * options.intra_layers
-    return (*shallow, *("causal",) * middle, *(deep,) * options.cross_layers)
+    intra: Mask = "intra"
+    causal: Mask = "causal"
+    return (*[intra] * options.intra_layers, *[causal] * middle, *[deep] * options.cross_layers)
 
 
 def _titles(options: MaskedBenchOptions, n_words: int) -> TitleTokens:
