@@ -24,6 +24,7 @@ from tqdm import tqdm
 from transformers.utils.logging import disable_progress_bar
 
 from models import communities as discovery
+from models import further
 from models.cf.baselines import BASELINES
 from models.cf.multvae import embed, train_multvae
 from models.cf.training import epoch_bar
@@ -56,7 +57,7 @@ from models.ranking.fusion_search import in_words, leaders, try_fusions
 from models.ranking.probing import make_probe
 from models.ranking.ranker import LocalRanker
 from models.results import AFFINITIES, ITEM_AFFINITIES, Ranked, Results
-from models.run import RunConfig
+from models.run import FurtherPart, RunConfig
 from models.stage import run_stage
 from models.training.divergence import failed_batch_kept
 from models.training.jobs import Job, OpenExecutor, do_all, in_process
@@ -97,8 +98,16 @@ class Pipeline:
 
     def run(self) -> Bundle:
         """All stages, in order."""
+        further.check(self.config)
         self.run_until(self.serving)
+        further.train(self, further.wanted(self.config), self._report)
         return self.bundle()
+
+    def further(self, part: FurtherPart) -> None:
+        """Train one of the further models, see :mod:`models.further`. Raises as :meth:`run_until` does."""
+        further.check(self.config)
+        self.run_until(self.data)
+        further.train(self, (part,), self._report)
 
     def run_until(self, last: Callable[[], None]) -> None:
         """The stages up to ``last``, so that none is built on what has changed since.
