@@ -90,14 +90,12 @@ def running_stack(
         with connect(redis_url) as redis:
             publish(bundle, redis)
             pointer.activate(bundle.id, redis)
-        running = {
-            part: parts.enter_context(_worker(bundle, directory, kind, part))
-            for part, kind in ({"local": workers} | further).items()
-        }
+        kinds: dict[Part, WorkerKind] = {"local": workers, **further}
+        running = {part: parts.enter_context(_worker(bundle, directory, kind, part)) for part, kind in kinds.items()}
         settings = gateway_environment(bundle, redis_url, {p: (w.port, w.kind) for p, w in running.items()})
         settings["LOCALREC_ADMIN__PORT"] = str(admin_port)
         log = directory / "gateway.log"
-        gateway = parts.enter_context(running_gateway(gateway_port, settings | environment, log))
+        gateway = parts.enter_context(running_gateway(gateway_port, {**settings, **environment}, log))
         yield Stack(redis_url, running, gateway, gateway_port)
 
 

@@ -15,7 +15,7 @@ from models.types import Sequences
 RERANKED = 50  # candidates, as the service has it by default
 
 Rate = Callable[[Ints, Ints, int | None], Floats]
-"""Scores of candidates (m,) for a history (h,), oldest first, of a user in the model's row, None: one it has not met."""
+"""Scores of candidates (m,) for a history (h,), oldest first, of a user by the model's row; None: one it never met."""
 
 
 @dataclass(frozen=True)
