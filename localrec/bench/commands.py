@@ -160,6 +160,27 @@ def train(backbone: str, trunk_layers: int, top_layers: int, items: int, rounds:
 
 @bench.command()
 @click.option(
+    "--backbone", default="", help="Hub id, checkpoint directory or .gguf file. Default: random, SmolLM2's size."
+)
+@click.option("--layers", type=click.IntRange(1), default=6, show_default=True, help="Of the backbone.")
+@click.option(
+    "--intra-layers", type=click.IntRange(1), default=2, show_default=True, help="First layers, within items."
+)
+@click.option(
+    "--cross-layers", type=click.IntRange(0), default=2, show_default=True, help="Last layers, between items."
+)
+@click.option("--batch-size", type=click.IntRange(1), default=16, show_default=True, help="Prompts.")
+@click.option("--rounds", type=click.IntRange(2), default=8, show_default=True, help="The first warms up.")
+@JSON
+def masked(json_file: Path | None, **flags: Any) -> None:
+    """HatLLM's masked layers against plain attention, forward and backward; targets (extra: train)."""
+    from localrec.bench.masked import MaskedBenchOptions, run
+
+    _keep(run(MaskedBenchOptions(**flags)), json_file)
+
+
+@bench.command()
+@click.option(
     "--experiments", type=click.IntRange(2), default=400, show_default=True, help="With the effect; as many without."
 )
 @click.option("--users", type=click.IntRange(100), default=2_000, show_default=True, help="Of one experiment.")
