@@ -1,0 +1,225 @@
+"""Training HatLLM: the head and LoRA adapters of a masked backbone, end to end, with the paper's schedule.
+
+Left in the directory: ``adapter/`` (PEFT), ``head.safetensors``, ``title_tokens.safetensors``, ``hatllm.json`` (layout
+and validation quality); :func:`load_hatllm` puts the model together again.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+from models.contract.catalogue import Catalogue
+from models.contract.errors import ConfigError
+from models.contract.hatllm import HatLayout
+from models.contract.prompts import TitleTokens, newest
+from models.contract.types import Floats, Ints
+from models.evaluation.metrics import mean_ndcg
+from models.llm.backbone import Backbone, load_backbone
+from models.llm.item_token import lora_config, save_adapter
+from models.llm.items import fit_whitening, item_states, item_text, sentence_states
+from models.llm.next_item import next_item_loss
+from models.llm.title import ItemHead
+from models.llm.training import IGNORED, TARGETS, Batch, FitConfig, FitState, fit
+from models.papers.hatllm.config import HatLLMConfig, masks
+from models.papers.hatllm.data import WindowedData, cut
+from models.papers.hatllm.model import HatModel
+from models.papers.hatllm.prompts import Domain, hat_titles, layout_of
+from models.training.batching import of_like_lengths
+from models.training.device import mixed_precision, training_device
+from models.types import Examples, Report, Score, Sequences
+
+ADAPTER, HEAD, DESCRIPTION = "adapter", "head.safetensors", "hatllm.json"
+SCORING_BATCH = 32  # histories
+
+
+class Trained(msgspec.Struct, frozen=True):
+    """Contents of ``hatllm.json``: what was trained, and what validation said of it."""
+
+    layout: dict[str, Any]
+    valid_ndcg: float
+    steps: int
+    best_steps: int
+
+
+def train_hatllm(
+    config: HatLLMConfig, data: WindowedData, directory: Path, report: Report, *, text: Tensor | None = None
+) -> FitState:
+    """Train head and adapters; an interrupted call goes on where it was.
+
+    Args:
+        config: see :class:`HatLLMConfig`.
+        data: train part and validation examples are used.
+        directory: where everything is written.
+        report: told one line at every look at validation.
+        text: (n_items, k) whitened text vectors; None makes them, see :func:`text_vectors`.
+
+    Returns:
+        The state; an epoch of it is the updates between two looks at validation.
+
+    Raises:
+        ConfigError: layers or prompts do not fit the backbone.
+        TrainingError: the loss is NaN or infinite.
+    """
+    torch.manual_seed(config.seed)
+    backbone = load_backbone(config.backbone)
+    model = new_model(config, backbone, data.catalogue, text_vectors(config, data.catalogue) if text is None else text)
+    task = WindowTask(config, model.to(training_device()).eval(), data)
+    looks = math.ceil(config.steps / config.evaluate_every)
+    state = fit(model, task, FitConfig(looks, config.patience, config.seed), directory, report)
+    _save(config, model.cpu(), state, directory)
+    return state
+
+
+def text_vectors(config: HatLLMConfig, catalogue: Catalogue) -> Tensor:
+    """(n_items, k) whitened vectors of the items' texts, which the head starts from."""
+    texts = [item_text(item) for item in catalogue.items]
+    if config.text_encoder:
+        states = sentence_states(config.text_encoder, texts, config.title_tokens)
+    else:
+        states = item_states(load_backbone(config.backbone), texts, config.text_layers, config.title_tokens)
+    return fit_whitening(states, config.text_size)(states)
+
+
+def new_model(config: HatLLMConfig, backbone: Backbone, catalogue: Catalogue, text: Tensor) -> HatModel:
+    """An untrained model. Raises ConfigError where layers or prompts do not fit the backbone."""
+    titles = hat_titles(
+        backbone, catalogue.items, config.title_tokens, Domain(config.item, config.items, config.verb)
+    )
+    of_layers = masks(config, backbone.n_layers)
+    _check_context(config, backbone, titles)
+    head = ItemHead(text, config.embedding_size, backbone.hidden_size)
+    lora = lora_config(
+        config.lora_rank, config.lora_alpha, config.lora_dropout, config.lora_targets, range(len(of_layers))
+    )
+    return HatModel(backbone, layout_of(titles, of_layers), titles, head, lora, dropout=config.dropout)
+
+
+class WindowTask:
+    """Trains a HatLLM on windows; see ``models.llm.training.Task``. An epoch is ``evaluate_every`` updates."""
+
+    def __init__(self, config: HatLLMConfig, model: HatModel, data: WindowedData) -> None:
+        self._config = config
+        self._model = model
+        self._windows = train_windows(config, data.train)
+        self._lengths = np.asarray([model.titles.ends(window[:-1])[-1] + 1 for window in self._windows])
+        self._valid = data.valid.sample(config.valid_examples, config.seed)
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """See ``models.llm.training.Task``."""
+        config = self._config
+        return [
+            {"params": self._model.adapter_parameters(), "lr": config.learning_rate, "weight_decay": 0.0},
+            {
+                "params": list(self._model.head.parameters()),
+                "lr": config.head_learning_rate,
+                "weight_decay": config.weight_decay,
+            },
+        ]
+
+    def batches(self, epoch: int) -> list[Batch]:
+        """The next ``evaluate_every`` batches of the passes over all windows, each in a new order."""
+        first, config = epoch * self._config.evaluate_every, self._config
+        numbers = range(first, min(first + config.evaluate_every, config.steps))
+        of_pass = math.ceil(len(self._windows) / config.batch_size)
+        passes = {number: self._pass(number) for number in sorted({step // of_pass for step in numbers})}
+        return [self._batch(passes[step // of_pass][step % of_pass]) for step in numbers]
+
+    def loss(self, batch: Batch) -> Tensor:
+        """See :func:`models.llm.next_item.next_item_loss`."""
+        return next_item_loss(self._model.logits, batch)
+
+    def validate(self) -> float:
+        """NDCG of the validation examples, full ranking."""
+        cutoff = self._config.valid_cutoff or None
+        return mean_ndcg(scores_of(self._model, self._config.history_length, training_device()), self._valid, cutoff)
+
+    def _pass(self, number: int) -> list[NDArray[np.int64]]:
+        rng = np.random.default_rng([self._config.seed, number])
+        return of_like_lengths(self._lengths, self._config.batch_size, rng)
+
+    def _batch(self, rows: NDArray[np.int64]) -> Batch:
+        pairs = [self._tokens_and_targets(self._windows[row]) for row in rows]
+        return {
+            "tokens": pad_sequence([tokens for tokens, _ in pairs], batch_first=True),
+            TARGETS: pad_sequence([targets for _, targets in pairs], batch_first=True, padding_value=IGNORED),
+            "weights": torch.ones(len(rows)),
+        }
+
+    def _tokens_and_targets(self, window: Ints) -> tuple[Tensor, Tensor]:
+        """(n_tokens,) each: what the model reads of a window, and what each token predicts."""
+        titles = self._model.titles
+        tokens, ends = titles.prompt(window[:-1]).astype(np.int64), titles.ends(window[:-1])
+        targets = np.full(len(tokens), IGNORED, np.int64)
+        predicted = slice(None) if self._config.answers == "every" else slice(-1, None)
+        targets[ends[predicted]] = window[predicted]
+        return torch.from_numpy(tokens), torch.from_numpy(targets)
+
+
+def train_windows(config: HatLLMConfig, sequences: Sequences) -> list[Ints]:
+    """The windows that are trained on: consecutive ones where every item is predicted, else overlapping ones."""
+    windows = cut(sequences, config.history_length + 1, overlapping=config.answers == "last")
+    if config.train_windows is None or config.train_windows >= len(windows):
+        return windows
+    rows = np.random.default_rng(config.seed).choice(len(windows), config.train_windows, replace=False)
+    return [windows[row] for row in np.sort(rows)]
+
+
+def scores_of(model: HatModel, history_length: int, device: torch.device, *, exact: bool = False) -> Score:
+    """Scores of examples by a model that is where ``device`` says; ``exact`` keeps float32 throughout."""
+
+    @torch.inference_mode()
+    def score(examples: Examples) -> Floats:
+        prompts = [model.titles.prompt(newest(h, history_length)) for h in map(examples.histories.__getitem__, range(len(examples)))]
+        scores = np.empty((len(prompts), model.titles.n_items), np.float32)
+        shortest_first = np.argsort([len(prompt) for prompt in prompts], kind="stable")
+        for at in range(0, len(prompts), SCORING_BATCH):
+            rows = shortest_first[at : at + SCORING_BATCH]
+            with mixed_precision(device, enabled=not exact):
+                scores[rows] = _last_scores(model, [prompts[row] for row in rows], device)
+        return scores
+
+    return score
+
+
+def _last_scores(model: HatModel, prompts: list[Ints], device: torch.device) -> Floats:
+    tokens = pad_sequence([torch.from_numpy(prompt.astype(np.int64)) for prompt in prompts], batch_first=True)
+    where = torch.zeros(tokens.shape, dtype=torch.bool)
+    where[torch.arange(len(prompts)), [len(prompt) - 1 for prompt in prompts]] = True
+    scores: Floats = model.logits(tokens.to(device), where.to(device)).float().cpu().numpy()
+    return scores
+
+
+def load_hatllm(config: HatLLMConfig, directory: Path) -> HatModel:
+    """The trained model in a directory of :func:`train_hatllm`."""
+    backbone, titles = load_backbone(config.backbone), TitleTokens.load(directory)
+    described = msgspec.json.decode((directory / DESCRIPTION).read_bytes(), type=Trained)
+    raise NotImplementedError(backbone, titles, described)
+
+
+def _check_context(config: HatLLMConfig, backbone: Backbone, titles: TitleTokens) -> None:
+    wanted = len(titles.start) + config.history_length * titles.longest
+    context = int(backbone.model.config.max_position_embeddings)
+    if wanted > context:
+        raise ConfigError(
+            f"history_length: {config.history_length} items of up to {titles.longest} tokens make prompts of {wanted},"
+            f" the backbone reads {context}; expected fewer items or title_tokens"
+        )
+
+
+def _save(config: HatLLMConfig, model: HatModel, state: FitState, directory: Path) -> None:
+    save_adapter(model.language_model, directory / ADAPTER)
+    save_file({name: value.contiguous() for name, value in model.head.state_dict().items()}, directory / HEAD)
+    model.titles.save(directory)
+    steps = [min(looks * config.evaluate_every, config.steps) for looks in (state.epoch, state.best_epoch)]
+    described = Trained(model.layout.as_config(), state.best, *steps)
+    (directory / DESCRIPTION).write_bytes(msgspec.json.format(msgspec.json.encode(described)))
