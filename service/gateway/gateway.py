@@ -6,14 +6,17 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from service.gateway.api.render import render_shared
 from service.gateway.bundles.follower import SnapshotFollower
+from service.gateway.bundles.snapshot import load_snapshot
 from service.gateway.experiments.assignment import Experiments
 from service.gateway.experiments.file import ExperimentsFollower, ExperimentsLoader
 from service.gateway.experiments.shadow import Shadows
 from service.gateway.ranking.recommend import Recommender
+from service.gateway.ranking.settings import needs
 from service.gateway.respond import Ready, Responder, keeps
 from service.gateway.security.access import Access
 from service.gateway.security.keys_file import KeysFile, load_keyring
@@ -144,6 +147,7 @@ def _build(settings: Settings, loader: ExperimentsLoader, first: Experiments, st
         telemetry.bundle_changed,
         lambda snapshot: warm_up(recommender, settings.pipelines.values(), snapshot),
         lambda: experiments.current.bundles,
+        partial(load_snapshot, needs=needs(settings.pipelines)),
     )
     exposures = ExposureLog(store, settings.exposures_kept, telemetry.exposures, settings.rotating())
     traffic: TrafficControl[Ready] = control_traffic(
@@ -206,6 +210,7 @@ def _options(pool: PoolSettings, settings: Settings) -> PoolOptions:
         # Workers read adapters from their own disk: a relative path would mean another place there.
         bundle_root=pool.bundle_root or settings.bundle_root.resolve(),
         kind=pool.kind,
+        part=pool.model,
         slots=pool.slots,
         in_flight_limit=pool.in_flight_limit,
         probe_interval_seconds=pool.probe_interval_ms / 1e3,

@@ -15,7 +15,7 @@ from service.gateway.experiments.override import OVERRIDE_HEADER, OverrideError
 from service.gateway.experiments.shadow import Shadows
 from service.gateway.ranking.effort import SAVING_CODES
 from service.gateway.ranking.recommend import Recommender
-from service.gateway.ranking.settings import LocalPipeline
+from service.gateway.ranking.settings import GlobalPipeline
 from service.gateway.settings import Settings
 from service.gateway.store.exposures import ExposureLog
 from service.gateway.telemetry import Telemetry
@@ -203,7 +203,7 @@ class Responder:
 
     def _asks_models(self, job: _Job) -> bool:
         """Whether an answer takes time, and not only the processor's, so that others may ask meanwhile."""
-        return job.effort.models and isinstance(job.assignment.settings, LocalPipeline)
+        return job.effort.models and not isinstance(job.assignment.settings, GlobalPipeline)
 
     async def _make(self, job: _Job) -> Ready:
         pipeline = job.assignment.settings

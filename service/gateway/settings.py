@@ -2,14 +2,16 @@
 
 import os
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Self
 
 from pydantic import Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from models.contract.bundle import Part
 from models.contract.errors import ConfigError
-from service.gateway.ranking.settings import GlobalPipeline, LocalPipeline, Pipeline
+from service.gateway.ranking.settings import AskingPipeline, GlobalPipeline, Pipeline
 from service.gateway.security.settings import AdminSettings, HttpSettings, SecuritySettings
 from service.gateway.store.settings import EventSettings
 from service.gateway.tables import MAX_DEADLINE_MS, Name, Table, check_distinct, check_known, problems_of
@@ -25,6 +27,7 @@ class PoolSettings(Table):
     name: Name
     urls: tuple[Annotated[str, Field(pattern=r"^https?://[^/@]+$")], ...] = Field(min_length=1)
     kind: WorkerKind = "vllm"
+    model: Part = "local"
     bundle_root: Path | None = None
     slots: int = Field(default=32, ge=1, le=10_000)
     in_flight_limit: int = Field(default=64, ge=1, le=10_000)
@@ -74,9 +77,10 @@ class Settings(BaseSettings):
     def _check_names(self) -> Self:
         check_distinct("pools", [pool.name for pool in self.pools])
         check_known("default_pipeline", self.default_pipeline, self.pipelines)
+        models = {pool.name: pool.model for pool in self.pools}
         for name, pipeline in self.pipelines.items():
-            if isinstance(pipeline, LocalPipeline):
-                check_known(f"pipelines.{name}.pool", pipeline.pool, [pool.name for pool in self.pools])
+            if not isinstance(pipeline, GlobalPipeline):
+                _check_pool(f"pipelines.{name}.pool", pipeline, models)
         return self
 
     def rotating(self) -> dict[str, int]:
@@ -95,6 +99,15 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """The environment overrides the file, whose contents come as arguments."""
         return env_settings, init_settings
+
+
+def _check_pool(where: str, pipeline: AskingPipeline, models: Mapping[str, Part]) -> None:
+    """Raise ValueError where a pipeline's pool is none of ``models``, or serves another model than it asks."""
+    check_known(where, pipeline.pool, models)
+    if models[pipeline.pool] != pipeline.kind:
+        raise ValueError(
+            f"{where}: pool {pipeline.pool} serves the model {models[pipeline.pool]}, expected {pipeline.kind}"
+        )
 
 
 def load_settings(path: Path | None = None) -> Settings:

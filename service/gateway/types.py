@@ -16,7 +16,7 @@ from models.contract.selection import Ballot, Selection, Voter
 from models.contract.types import Array, ItemId, Profile
 from service.gateway.explanation import Explanation, Placement
 from service.gateway.ranking.settings import Pipeline
-from service.workers.types import Completion, Outcome
+from service.workers.types import Inquiry, Outcome
 
 Scalar = str | float | bool
 STRING_BYTES = 57  # of an empty string in a tuple
@@ -201,7 +201,7 @@ class Workers(Protocol):
     """A pool of language model workers."""
 
     async def fan_out(
-        self, bundle_id: str, adapters: Sequence[str], completion: Completion, deadline: float
+        self, bundle_id: str, adapters: Sequence[str], inquiry: Inquiry, deadline: float
     ) -> list[Outcome]:
         """Ask adapters of a bundle at once; their outcomes in the same order.
 

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
-from models.contract.bundle import Bundle
+from models.contract.bundle import ServedModel
 from service.workers.hedging import HedgeBudget, LatencyQuantile, hedged
 from service.workers.loader import Shared
 from service.workers.replica import Replica
@@ -35,23 +35,23 @@ class Calls:
         self._latency = LatencyQuantile()
         self._budget = HedgeBudget()
 
-    async def run(self, errand: Errand[Replica], question: Question, bundle: Bundle) -> dict[str, Outcome]:
+    async def run(self, errand: Errand[Replica], question: Question, model: ServedModel) -> dict[str, Outcome]:
         """The outcome for each adapter of an errand, by its name. Ends at the deadline at the latest."""
         started = time.perf_counter()
         answers: dict[str, Outcome] = {}
         try:
             async with asyncio.timeout_at(question.deadline):
                 if errand.holders:
-                    await self._ask(errand, question, bundle, answers)
+                    await self._ask(errand, question, model, answers)
                 else:
-                    answers[errand.names[0]] = await self._fetch(errand.names[0], question, bundle)
+                    answers[errand.names[0]] = await self._fetch(errand.names[0], question, model)
         except TimeoutError:
             pass  # what came in time counts
         seconds = time.perf_counter() - started
         return {name: dataclasses.replace(answers.get(name, TIMED_OUT), seconds=seconds) for name in errand.names}
 
     async def _ask(
-        self, errand: Errand[Replica], question: Question, bundle: Bundle, answers: dict[str, Outcome]
+        self, errand: Errand[Replica], question: Question, model: ServedModel, answers: dict[str, Outcome]
     ) -> None:
         """Ask where the adapters are, and once more what turns out not to be there."""
         asked_at = self._shared.clock()
@@ -61,7 +61,7 @@ class Calls:
 
         async def again(name: str) -> None:
             replica.missed(name, asked_at)
-            answers[name] = await self._fetch(name, question, bundle)
+            answers[name] = await self._fetch(name, question, model)
 
         missed = [name for name, outcome in pairs if outcome.kind is OutcomeKind.NOT_FOUND]
         if missed:
@@ -97,9 +97,9 @@ class Calls:
             self._latency.observe(self._shared.clock() - started)
         return replica, outcomes
 
-    async def _fetch(self, name: str, question: Question, bundle: Bundle) -> Outcome:
+    async def _fetch(self, name: str, question: Question, model: ServedModel) -> Outcome:
         """Ask an adapter that was not where it was asked, or is nowhere: where it is, else where it can be loaded."""
-        replicas = [replica for replica in self._order(name) if replica.serves(bundle)]
+        replicas = [replica for replica in self._order(name) if replica.serves(model)]
         for replica in sorted(replicas, key=lambda each: _unfitness(each, name)):
             outcome = await self._fetch_from(replica, name, question)
             if outcome is not None:

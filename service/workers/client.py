@@ -5,16 +5,12 @@ from collections.abc import Sequence
 
 import aiohttp
 import msgspec
-import numpy as np
 import orjson
 
-from models.contract.numbers import among
-from models.contract.types import Array, Ints, RankedList, item_numbers
 from service.wire import FANOUT_PATH, FanoutResponse, FanoutResult, decode_ranking
-from service.workers.types import Completion, Outcome, OutcomeKind, ServedModels
+from service.workers.completion import Completion
+from service.workers.types import Inquiry, Outcome, OutcomeKind, ServedModels
 
-_TOKEN_PREFIX = "token_id:"  # noqa: S105 - a token of a vocabulary
-MAX_LOGPROB = 1e30  # beyond it is no log-probability; false for NaN too
 _ALREADY_LOADED = b"already been loaded"
 _JSON = {"Content-Type": "application/json"}
 
@@ -27,18 +23,6 @@ class NobodyListensError(WorkerError):
     """There is no such process now."""
 
 
-class _Logprobs(msgspec.Struct):
-    top_logprobs: list[dict[str, float] | None]
-
-
-class _Choice(msgspec.Struct):
-    logprobs: _Logprobs
-
-
-class _CompletionAnswer(msgspec.Struct):
-    choices: list[_Choice]
-
-
 class _Model(msgspec.Struct):
     id: str
     parent: str | None = None
@@ -48,7 +32,6 @@ class _Models(msgspec.Struct):
     data: list[_Model]
 
 
-_completion_decoder = msgspec.json.Decoder(_CompletionAnswer)
 _models_decoder = msgspec.json.Decoder(_Models)
 _fanout_decoder = msgspec.json.Decoder(FanoutResponse)
 
@@ -60,13 +43,13 @@ class WorkerClient:
         self._session = session
         self.url = url.rstrip("/")
 
-    async def complete(self, model: str, completion: Completion) -> Outcome:
-        """One token's log-probabilities, as a ranked list of items."""
-        answer = await self._ask("/v1/completions", completion.body(model))
+    async def ask(self, model: str, inquiry: Inquiry) -> Outcome:
+        """One adapter's answer, as a ranked list of items."""
+        answer = await self._ask(inquiry.path, inquiry.body(model))
         if isinstance(answer, Outcome):
             return answer
         try:
-            return Outcome(OutcomeKind.OK, parse_ranking(answer, completion))
+            return Outcome(OutcomeKind.OK, inquiry.read(answer))
         except ValueError as exc:
             return Outcome(OutcomeKind.INVALID, detail=str(exc))
 
@@ -147,21 +130,6 @@ def _seconds(retry_after: str) -> float:
     return float(retry_after) if retry_after.isascii() and retry_after.isdigit() and len(retry_after) < 10 else 0.0
 
 
-def parse_ranking(body: bytes, completion: Completion) -> RankedList:
-    """Items of a completion answer, best first, ties by item number: only those that may be ranked.
-
-    Raises ValueError on anything but one position with finite log-probabilities of distinct token ids.
-    """
-    choices = _completion_decoder.decode(body).choices  # raises ValueError
-    if len(choices) != 1 or len(choices[0].logprobs.top_logprobs) != 1:
-        raise ValueError("expected one choice with one position")
-    logprobs = choices[0].logprobs.top_logprobs[0]
-    if not logprobs:
-        raise ValueError("no log-probabilities")
-    tokens = item_numbers([_token_id(token) for token in logprobs])
-    return _ranked(tokens, np.fromiter(logprobs.values(), np.float64, len(logprobs)), completion)
-
-
 def parse_fanout(body: bytes, models: Sequence[str], completion: Completion) -> list[Outcome]:
     """Outcomes of a fan-out answer, in the order of ``models``. Raises ValueError where it is not one for them."""
     results = _fanout_decoder.decode(body).data  # raises ValueError
@@ -175,28 +143,6 @@ def _outcome(result: FanoutResult, completion: Completion) -> Outcome:
         return Outcome(_kind_of_status(result.error.code), detail=result.error.message)
     try:
         ranking = decode_ranking(result)
-        return Outcome(OutcomeKind.OK, _ranked(ranking.items, ranking.scores, completion))
+        return Outcome(OutcomeKind.OK, completion.ranked(ranking.items, ranking.scores))
     except ValueError as exc:
         return Outcome(OutcomeKind.INVALID, detail=str(exc))
-
-
-def _ranked(tokens: Ints, scores: Array, completion: Completion) -> RankedList:
-    """Tokens with their log-probabilities as ranked items. Raises ValueError on what cannot be either."""
-    items = tokens - completion.item_offset
-    if not (np.abs(scores) < MAX_LOGPROB).all() or len(set(items.tolist())) != len(items):
-        raise ValueError("expected finite log-probabilities of distinct tokens")
-    known = (items >= 0) & (items < completion.n_items)
-    items, best = items[known], np.asarray(scores[known], dtype=np.float32)
-    keep = ~among(items, completion.excluded)
-    if completion.allowed is not None:  # vLLM fills up with others where fewer are allowed than were asked for
-        keep &= among(items, completion.allowed)
-    items, best = items[keep], best[keep]
-    order = np.lexsort((items, -best))[: completion.candidates]
-    return RankedList(items[order], best[order])
-
-
-def _token_id(token: str) -> int:
-    digits = token.removeprefix(_TOKEN_PREFIX)
-    if len(digits) == len(token) or not (digits.isascii() and digits.isdigit() and len(digits) < 10):
-        raise ValueError(f"expected {_TOKEN_PREFIX}<number>, got {token[:40]!r}")
-    return int(digits)

@@ -49,8 +49,8 @@ class Shared:
 
     def path(self, owner: Owner) -> str:
         """Where the workers find an adapter."""
-        adapters = owner.bundle.adapter_path(owner.adapter).relative_to(owner.bundle.directory)
-        return str(self.bundle_root / owner.bundle.id / adapters)
+        bundle = owner.model.bundle
+        return str(self.bundle_root / bundle.id / owner.model.adapter_path(owner.adapter).relative_to(bundle.directory))
 
 
 @dataclass(frozen=True)
@@ -169,8 +169,8 @@ class Loader:
             return self._refusal(str(exc), FAILED_SECONDS)
 
     async def _probe(self, name: str, owner: Owner) -> Refusal | None:
-        exam = await self._shared.examiner.exam(owner.bundle)
-        answer = await self._client.complete(name, exam.question)
+        exam = await self._shared.examiner.exam(owner.model)
+        answer = await self._client.ask(name, exam.inquiry)
         if answer.kind is not OutcomeKind.OK:
             self._shared.count(PoolEvent.PROBE_UNANSWERED)
             raise WorkerError(f"no answer to its probe: {answer.kind}: {answer.detail}")

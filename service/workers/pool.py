@@ -6,10 +6,11 @@ from functools import partial
 
 import aiohttp
 
-from models.contract.bundle import Bundle
+from models.contract.bundle import Bundle, ServedModel
 from service.periodic import cancel_all, every
 from service.workers.calls import UNREACHABLE, Calls
 from service.workers.client import WorkerClient
+from service.workers.completion import Completion
 from service.workers.demand import Demand
 from service.workers.loader import Shared
 from service.workers.placement import place, preference
@@ -18,7 +19,7 @@ from service.workers.roster import Roster, names_of
 from service.workers.routing import Errand, one_each, together
 from service.workers.trust import Examiner
 from service.workers.types import (
-    Completion,
+    Inquiry,
     Outcome,
     OutcomeKind,
     PoolObserver,
@@ -51,6 +52,7 @@ class WorkerPool:
         self._placed_for: list[frozenset[str]] = []  # the base models by replica when adapters were placed
         self._calls = Calls(options, shared, self._order)
         self._tasks: set[asyncio.Task[None]] = set()
+        self._lacking: list[str] = []  # ids of expected bundles without the model that the pool serves
 
     @property
     def name(self) -> str:
@@ -60,9 +62,12 @@ class WorkerPool:
         """From now on keep the replicas ready for these bundles, the one in service first, and for no other.
 
         Returns at once: the replicas are looked at in the background, each by itself, first of all now. A bundle that
-        is no longer expected is served until it is drained, then its adapters are unloaded.
+        is no longer expected is served until it is drained, then its adapters are unloaded. One that lacks the model
+        which the pool serves is nothing to it.
         """
-        if not self._roster.expect(bundles):
+        part = self._options.part
+        self._lacking = [bundle.id for bundle in bundles if part not in bundle.manifest.parts]
+        if not self._roster.expect([bundle.served(part) for bundle in bundles if bundle.id not in self._lacking]):
             return
         self._place()
         for task in self._tasks:
@@ -93,31 +98,31 @@ class WorkerPool:
         await self._session.close()
 
     async def fan_out(
-        self, bundle_id: str, adapters: Sequence[str], completion: Completion, deadline: float
+        self, bundle_id: str, adapters: Sequence[str], inquiry: Inquiry, deadline: float
     ) -> list[Outcome]:
         """Ask adapters of a bundle, all at once. Never raises.
 
         Args:
             bundle_id: the bundle that the request is served from.
             adapters: names inside the bundle.
-            completion: what is asked.
+            inquiry: what is asked.
             deadline: instant on the loop's clock; what has not ended then is ``timeout``.
 
         Returns:
             An outcome for each adapter, in their order.
         """
-        bundle = self._roster.get(bundle_id)
-        if bundle is None:
+        model = self._roster.get(bundle_id)
+        if model is None:
             return [self._ended(adapter, UNREACHABLE) for adapter in adapters]
-        names = {bundle.adapter_name(adapter): adapter for adapter in adapters}
+        names = {model.adapter_name(adapter): adapter for adapter in adapters}
         self._demand.note(names)
-        question = Question(completion, deadline)
+        question = Question(inquiry, deadline)
         with self._roster.request(bundle_id):
             async with asyncio.TaskGroup() as group:
-                errands = self._errands(list(names), completion)
-                tasks = [group.create_task(self._calls.run(errand, question, bundle)) for errand in errands]
+                errands = self._errands(list(names), inquiry)
+                tasks = [group.create_task(self._calls.run(errand, question, model)) for errand in errands]
         outcomes = {name: outcome for task in tasks for name, outcome in task.result().items()}
-        return [self._ended(adapter, outcomes[bundle.adapter_name(adapter)]) for adapter in adapters]
+        return [self._ended(adapter, outcomes[model.adapter_name(adapter)]) for adapter in adapters]
 
     def status(self) -> list[ReplicaStatus]:
         """The replicas as they stand."""
@@ -125,26 +130,30 @@ class WorkerPool:
 
     def warnings(self) -> list[str]:
         """What the pool as a whole is short of."""
-        found = []
-        for bundle in self._roster.expected:
-            serving, names = self._serving(bundle), names_of(bundle)
+        found = [f"{bundle_id} has no {self._options.part} model" for bundle_id in self._lacking]
+        for model in self._roster.expected:
+            serving, names = self._serving(model), names_of(model)
             missing = sum(not any(replica.residency.has_place(name) for replica in serving) for name in names)
             if serving and missing:
-                found.append(f"no slot for {missing} of {len(names)} adapters of {bundle.id}: raise slots")
+                found.append(f"no slot for {missing} of {len(names)} adapters of {model.id}: raise slots")
         return found
 
-    def _errands(self, names: Sequence[str], completion: Completion) -> list[Errand[Replica]]:
-        if self._options.kind == "vllm":
+    def _errands(self, names: Sequence[str], inquiry: Inquiry) -> list[Errand[Replica]]:
+        completes = isinstance(inquiry, Completion)
+        if completes and self._options.kind == "vllm":
             return one_each(names, self._order)
         # The same history goes to the same replica, as long as that is as idle as the others.
-        return together(names, [self._replicas[url] for url in preference(str(completion.prompt), self._replicas)])
+        replicas = [self._replicas[url] for url in preference(inquiry.affinity, self._replicas)]
+        if completes:
+            return together(names, replicas)
+        return [errand for name in names for errand in together([name], replicas)]
 
     def _ended(self, adapter: str, outcome: Outcome) -> Outcome:
         self._observer.call_ended(self._options.name, adapter, outcome.kind, outcome.seconds)
         return outcome
 
-    def _serving(self, bundle: Bundle) -> list[Replica]:
-        return [replica for replica in self._replicas.values() if replica.serves(bundle)]
+    def _serving(self, model: ServedModel) -> list[Replica]:
+        return [replica for replica in self._replicas.values() if replica.serves(model)]
 
     def _order(self, name: str) -> list[Replica]:
         """Replicas in the adapter's own order of preference, so that each keeps few adapters and histories warm."""
@@ -177,11 +186,11 @@ class WorkerPool:
         """Tell the replicas which adapters are theirs: those that are well share them out among themselves."""
         expected = self._roster.expected
         self._placed_for = self._bases()
-        self._examiner.keep({bundle.id for bundle in expected})
-        ranks = {name: rank for rank, bundle in enumerate(expected) for name in names_of(bundle)}
+        self._examiner.keep({model.id for model in expected})
+        ranks = {name: rank for rank, model in enumerate(expected) for name in names_of(model)}
         targets: dict[str, list[str]] = {url: [] for url in self._replicas}
-        for base in dict.fromkeys(bundle.base_id for bundle in expected):
-            groups = [names_of(bundle) for bundle in expected if bundle.base_id == base]
+        for base in dict.fromkeys(model.base_id for model in expected):
+            groups = [names_of(model) for model in expected if model.base_id == base]
             serving = [url for url, replica in self._replicas.items() if base in replica.bases]
             for url, names in place(groups, serving, self._options.slots).items():
                 targets[url] += names

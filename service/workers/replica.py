@@ -4,9 +4,10 @@ import asyncio
 import logging
 from collections.abc import Sequence
 
-from models.contract.bundle import Bundle
+from models.contract.bundle import ServedModel
 from service.workers.breaker import Breaker
 from service.workers.client import NobodyListensError, WorkerClient, WorkerError
+from service.workers.completion import Completion
 from service.workers.demand import Demand
 from service.workers.loader import FAILED_SECONDS, Loader, Shared
 from service.workers.residency import Refusal, Residency
@@ -68,22 +69,22 @@ class Replica:
             return Outcome(OutcomeKind.REFUSED, detail="calls in flight are at their limit")
         return None if self.breaker.admits else Outcome(OutcomeKind.UNREACHABLE, detail="breaker is open")
 
-    def serves(self, bundle: Bundle) -> bool:
-        """Whether it is well, and has the base model of a bundle."""
-        return bundle.base_id in self.bases
+    def serves(self, model: ServedModel) -> bool:
+        """Whether it is well, and has a bundle's base model."""
+        return model.base_id in self.bases
 
     def holds(self, name: str) -> bool:
         """Whether an adapter can be asked here."""
         return bool(self.bases) and self.residency.holds(name)
 
-    def is_ready_for(self, bundle: Bundle) -> bool:
+    def is_ready_for(self, model: ServedModel) -> bool:
         """Whether all is here that should be here of a bundle, but for what was refused."""
-        return self.serves(bundle) and not self.residency.pending(set(names_of(bundle)))
+        return self.serves(model) and not self.residency.pending(set(names_of(model)))
 
     def status(self) -> ReplicaStatus:
         """The replica as it stands."""
         expected = self._shared.roster.expected
-        ready = tuple(bundle.id for bundle in expected if self.is_ready_for(bundle))
+        ready = tuple(model.id for model in expected if self.is_ready_for(model))
         refused = [f"{name}: {refusal.why}" for name, refusal in self.residency.refusals.items()]
         reason = "" if ready else self._trouble or self._not_ready(expected)
         return ReplicaStatus(self._shared.pool, self.url, ready, reason, tuple(refused))
@@ -178,10 +179,11 @@ class Replica:
         return not unload.done() or unload.result()
 
     async def _ask(self, names: Sequence[str], question: Question) -> list[Outcome]:
-        if self._options.kind == "engine":
+        inquiry = question.inquiry
+        if self._options.kind == "engine" and isinstance(inquiry, Completion):
             left_seconds = max(question.deadline - self._shared.clock(), 0.0)
-            return await self._client.fan_out(names, question.completion, left_seconds)
-        return [await self._client.complete(name, question.completion) for name in names]
+            return await self._client.fan_out(names, inquiry, left_seconds)
+        return [await self._client.ask(name, inquiry) for name in names]
 
     def _rest(self, seconds: float) -> None:
         if seconds:
@@ -204,11 +206,11 @@ class Replica:
             logger.warning("worker %s is not usable: %s", self.url, trouble)
         self.bases, self._trouble = frozenset(), trouble
 
-    def _not_ready(self, expected: Sequence[Bundle]) -> str:
-        bases = frozenset(bundle.base_id for bundle in expected)
+    def _not_ready(self, expected: Sequence[ServedModel]) -> str:
+        bases = frozenset(model.base_id for model in expected)
         if self.bases & bases:
             return "adapters are being loaded"
-        wanted = ", ".join(f"{bundle.base_id} (of {bundle.id})" for bundle in expected)
+        wanted = ", ".join(f"{model.base_id} (of {model.id})" for model in expected)
         return f"serves {_names(self.bases)}, expected {wanted or 'nothing'}"
 
 

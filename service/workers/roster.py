@@ -5,19 +5,19 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from models.contract.bundle import Bundle
+from models.contract.bundle import ServedModel
 
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """Whose an adapter is: its bundle, and its name there."""
+    """Whose an adapter is: its bundle's model, and its name there."""
 
-    bundle: Bundle
+    model: ServedModel
     adapter: str
 
 
 class Roster:
-    """Expected bundles, the one in service first, and retired ones.
+    """Expected bundles, the one in service first, and retired ones; of each the one model that the pool serves.
 
     A bundle that is no longer expected goes on being served for ``drain_seconds``, as other gateways may be behind, and
     as long as requests that began on it run. Expected again meanwhile, it has lost nothing.
@@ -30,36 +30,36 @@ class Roster:
     def __init__(self, drain_seconds: float, clock: Callable[[], float]) -> None:
         self._drain_seconds = drain_seconds
         self._clock = clock
-        self._bundles: dict[str, Bundle] = {}  # the expected ones first
+        self._models: dict[str, ServedModel] = {}  # the expected ones first
         self._retired_at: dict[str, float] = {}
         self._requests: Counter[str] = Counter()
         self._owners: dict[str, Owner] = {}
 
     @property
-    def expected(self) -> tuple[Bundle, ...]:
+    def expected(self) -> tuple[ServedModel, ...]:
         """The expected bundles, the one in service first."""
-        return tuple(bundle for bundle in self._bundles.values() if bundle.id not in self._retired_at)
+        return tuple(model for model in self._models.values() if model.id not in self._retired_at)
 
-    def expect(self, bundles: Sequence[Bundle]) -> bool:
+    def expect(self, models: Sequence[ServedModel]) -> bool:
         """From now on expect these. Says whether that is news."""
-        if [bundle.id for bundle in bundles] == [bundle.id for bundle in self.expected]:
+        if [model.id for model in models] == [model.id for model in self.expected]:
             return False
-        coming = {bundle.id: bundle for bundle in bundles}
-        for bundle in self.expected:
-            if bundle.id not in coming:
-                self._retired_at[bundle.id] = self._clock()
+        coming = {model.id: model for model in models}
+        for model in self.expected:
+            if model.id not in coming:
+                self._retired_at[model.id] = self._clock()
         self._retired_at = {each: at for each, at in self._retired_at.items() if each not in coming}
-        self._bundles = coming | {each: self._bundles[each] for each in self._retired_at}
+        self._models = coming | {each: self._models[each] for each in self._retired_at}
         self._own()
         return True
 
-    def get(self, bundle_id: str) -> Bundle | None:
-        """A bundle that is served."""
-        return self._bundles.get(bundle_id)
+    def get(self, bundle_id: str) -> ServedModel | None:
+        """The model of a bundle that is served."""
+        return self._models.get(bundle_id)
 
     def is_expected(self, bundle_id: str) -> bool:
         """Whether a bundle is expected."""
-        return bundle_id in self._bundles and bundle_id not in self._retired_at
+        return bundle_id in self._models and bundle_id not in self._retired_at
 
     def owner(self, name: str) -> Owner | None:
         """Whose an adapter is, by the name under which workers serve it; None where its bundle is served no more."""
@@ -82,21 +82,21 @@ class Roster:
             for bundle_id, at in self._retired_at.items()
             if now - at >= self._drain_seconds and not self._requests[bundle_id]
         ]
-        names = [name for bundle_id in ended for name in names_of(self._bundles[bundle_id])]
+        names = [name for bundle_id in ended for name in names_of(self._models[bundle_id])]
         for bundle_id in ended:
-            del self._bundles[bundle_id], self._retired_at[bundle_id], self._requests[bundle_id]
+            del self._models[bundle_id], self._retired_at[bundle_id], self._requests[bundle_id]
         if ended:
             self._own()
         return names
 
     def _own(self) -> None:
         self._owners = {
-            bundle.adapter_name(adapter): Owner(bundle, adapter)
-            for bundle in self._bundles.values()
-            for adapter in bundle.manifest.model.adapters
+            model.adapter_name(adapter): Owner(model, adapter)
+            for model in self._models.values()
+            for adapter in model.adapters
         }
 
 
-def names_of(bundle: Bundle) -> list[str]:
-    """The names under which workers serve a bundle's adapters."""
-    return [bundle.adapter_name(adapter) for adapter in bundle.manifest.model.adapters]
+def names_of(model: ServedModel) -> list[str]:
+    """The names under which workers serve a model's adapters."""
+    return [model.adapter_name(adapter) for adapter in model.adapters]

@@ -1,22 +1,15 @@
 """The nouns of the worker side: what is asked, and what came of it. A worker's failure is a value, no exception."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import cached_property
 from pathlib import Path
 from typing import Literal, Protocol
 
-import msgspec
 import numpy as np
 import orjson
 
-from models.contract.prompts import start_token
-from models.contract.types import Ints, RankedList
-from service.wire import FanoutRequest
-
-EXCLUDING_BIAS = -100.0  # the lowest the API allows: the item's probability becomes zero for every purpose
-
+from models.contract.bundle import Part
+from models.contract.types import RankedList
 
 WorkerKind = Literal["vllm", "engine"]
 
@@ -30,6 +23,7 @@ class PoolOptions:
         urls: one base URL per replica.
         bundle_root: the directory of bundles as the workers see it.
         kind: what the workers are: ``vllm`` for the OpenAI API alone, ``engine`` for one call to many adapters, too.
+        part: which of a bundle's models the workers serve.
         slots: adapters that one replica holds.
         in_flight_limit: calls per replica at one time; what exceeds it is refused at once.
         probe_interval_seconds: how often each replica is looked at.
@@ -43,6 +37,7 @@ class PoolOptions:
     urls: tuple[str, ...]
     bundle_root: Path
     kind: WorkerKind = "vllm"
+    part: Part = "local"
     slots: int = 32
     in_flight_limit: int = 64
     probe_interval_seconds: float = 1.0
@@ -82,72 +77,38 @@ class Outcome:
     retry_after_seconds: float = 0.0
 
 
-@dataclass(frozen=True)
-class Completion:
-    """The part of a request that all communities share.
+class Inquiry(Protocol):
+    """What is asked of one adapter, and how its answer is read."""
 
-    Args:
-        prompt: token ids of the history.
-        candidates: how many items to rank.
-        excluded: item numbers that must not be ranked; they travel as ``logit_bias``, with the start token.
-        n_items: how many items there are.
-        item_offset: token id of item 0. It is 0 in the item-token form alone, where the start token follows the items.
-        allowed: item numbers that alone may be ranked, none of them excluded; they travel as ``allowed_token_ids``, in
-            the place of what is excluded. None: all.
-    """
+    @property
+    def path(self) -> str:
+        """Where a worker takes it."""
+        ...
 
-    prompt: list[int]
-    candidates: int
-    excluded: Ints
-    n_items: int
-    item_offset: int = 0
-    allowed: Ints | None = None
+    @property
+    def affinity(self) -> str:
+        """Equal for what is best asked of the same replica, since it has read the same history before."""
+        ...
 
     def body(self, model: str) -> bytes:
-        """JSON body of ``POST /v1/completions`` for one adapter."""
-        return b'{"model":' + orjson.dumps(model) + b"," + self._shared_body
+        """JSON body of the call to one adapter, by the name under which workers serve it."""
+        ...
 
-    def fanout_body(self, models: Sequence[str], timeout_seconds: float) -> bytes:
-        """JSON body of ``POST /v1/fanout`` for many adapters: a :class:`service.wire.FanoutRequest`."""
-        request = FanoutRequest(
-            models=list(models),
-            prompt=self.prompt,
-            n=self.candidates,
-            exclude=[] if self.allowed is not None else self._excluded_tokens(),
-            allow=self._allowed_tokens(),
-            timeout_ms=timeout_seconds * 1e3,
-        )
-        return msgspec.json.encode(request)
+    def read(self, answer: bytes) -> RankedList:
+        """The ranked items of an answer's body. Raises ValueError where it breaks the contract."""
+        ...
 
-    @cached_property
-    def _shared_body(self) -> bytes:
-        # Encoded once for all communities of a request: the exclusions may be a thousand entries.
-        fields: dict[str, object] = {
-            "prompt": self.prompt,
-            "max_tokens": 1,
-            "temperature": 0,
-            "logprobs": self.candidates,
-            "return_tokens_as_token_ids": True,
-        }
-        if self.allowed is not None:
-            fields["allowed_token_ids"] = self._allowed_tokens()
-        else:
-            fields["logit_bias"] = dict.fromkeys(map(str, self._excluded_tokens()), EXCLUDING_BIAS)
-        return orjson.dumps(fields)[1:]
 
-    def _excluded_tokens(self) -> list[int]:
-        tokens: list[int] = (self.excluded + self.item_offset).tolist()
-        return tokens if self.item_offset else [*tokens, start_token(self.n_items)]
-
-    def _allowed_tokens(self) -> list[int] | None:
-        return None if self.allowed is None else (self.allowed + self.item_offset).tolist()
+def for_model(model: str, fields: bytes) -> bytes:
+    """The JSON object ``fields``, which is not empty, with the name of a model before the others."""
+    return b'{"model":' + orjson.dumps(model) + b"," + fields[1:]
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A completion, and the instant (on the loop's clock) at which its answer is worth nothing any more."""
+    """An inquiry, and the instant (on the loop's clock) at which its answer is worth nothing any more."""
 
-    completion: Completion
+    inquiry: Inquiry
     deadline: float
 
 

@@ -28,9 +28,9 @@ from models.contract.bundle import Bundle
 from models.contract.prompts import item_prompt
 from models.contract.types import Ints, RankedList, item_numbers
 from service.gateway.telemetry import Telemetry
+from service.workers.completion import Completion
 from service.workers.pool import WorkerPool
 from service.workers.roster import names_of
-from service.workers.types import Completion
 
 ADAPTERS = ("global", "c00", "c01", "c02", "c03", "c04")
 START_SECONDS = 180.0
@@ -184,7 +184,7 @@ async def test_every_adapter_is_loaded_proven_and_ranks_what_peft_ranks(server: 
     async with pool_before(server, root, telemetry) as pool:
         await make_ready(pool, old.bundle, seconds=PATIENCE_SECONDS)
         assert set(await _ask_all(pool, old, *ADAPTERS)) == {"ok"}
-        assert await _loaded(server) == set(names_of(old.bundle))
+        assert await _loaded(server) == set(names_of(old.bundle.local))
     assert metric(telemetry, 'localrec_adapter_probes_total{outcome="passed"') == len(ADAPTERS)
 
 
@@ -212,7 +212,7 @@ async def test_switch_and_roll_back_under_traffic(server: Server, root: Path, ol
                 traffic.model = after
                 pool.expect([after.bundle])
                 async with asyncio.timeout(PATIENCE_SECONDS):
-                    while await _loaded(server) != set(names_of(after.bundle)):
+                    while await _loaded(server) != set(names_of(after.bundle.local)):
                         pass
     assert set(traffic.kinds) == {"ok"}
     assert len(traffic.kinds) > 200

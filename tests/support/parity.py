@@ -14,7 +14,8 @@ from models.contract.index import top_n
 from models.contract.prompts import load_prompts
 from models.contract.types import Floats, Ints, RankedList, item_numbers
 from service.workers.client import WorkerClient
-from service.workers.types import Completion, OutcomeKind
+from service.workers.completion import Completion
+from service.workers.types import OutcomeKind
 
 N_ITEMS, N_BEST = 300, 10
 EXCLUDED = item_numbers(range(0, N_ITEMS, 7))
@@ -38,7 +39,7 @@ async def ask(
     async with aiohttp.ClientSession() as session:
         client = WorkerClient(session, url)
         await load(client, bundle, adapters)
-        calls = [client.complete(bundle.adapter_name(adapter), each) for adapter in adapters for each in asked]
+        calls = [client.ask(bundle.adapter_name(adapter), each) for adapter in adapters for each in asked]
         outcomes = await asyncio.gather(*calls)
     assert {outcome.kind for outcome in outcomes} == {OutcomeKind.OK}, outcomes
     rankings = [outcome.ranking for outcome in outcomes]

@@ -15,8 +15,9 @@ from models.contract.bundle import Bundle
 from models.contract.index import top_n
 from models.contract.types import item_numbers
 from service.gateway.telemetry import Telemetry
+from service.workers.completion import Completion
 from service.workers.pool import WorkerPool
-from service.workers.types import Completion, Outcome, PoolOptions
+from service.workers.types import Outcome, PoolOptions
 
 N_ITEMS = 200
 ASKED = Completion(prompt=[N_ITEMS, 1], candidates=10, excluded=item_numbers([]), n_items=N_ITEMS)

@@ -21,8 +21,9 @@ from models.contract.errors import LocalRecError
 from models.contract.prompts import load_prompts
 from models.contract.types import item_numbers
 from service.gateway.telemetry import Telemetry
+from service.workers.completion import Completion
 from service.workers.pool import WorkerPool
-from service.workers.types import Completion, OutcomeKind, PoolOptions
+from service.workers.types import OutcomeKind, PoolOptions
 
 ADAPTERS = 20  # the global one among them
 ASKED = 9

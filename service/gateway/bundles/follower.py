@@ -56,6 +56,7 @@ class SnapshotFollower:
         observer: told of a bundle's id and what became of it: ``loaded``, ``refused`` or ``in_service``.
         warm: called with a loaded bundle, in its thread, before anyone is served from it; refused where that raises.
         named: gives the ids of the bundles that experiments name.
+        load: reads a bundle's directory; raises BundleError where it cannot be served.
     """
 
     def __init__(
@@ -67,6 +68,7 @@ class SnapshotFollower:
         observer: Callable[[str, str], None],
         warm: Callable[[Snapshot], None] = lambda _: None,
         named: Callable[[], Collection[str]] = tuple,
+        load: Callable[[Path], Snapshot] = load_snapshot,
     ) -> None:
         self.snapshot: Snapshot | None = None
         self.previous: Snapshot | None = None  # kept, so that going back loads nothing
@@ -79,6 +81,7 @@ class SnapshotFollower:
         self._observer = observer
         self._warm = warm
         self._named = named
+        self._load_snapshot = load
         self.canaries = Canaries(self._open, observer)
         self._wanted: str | None = None  # the bundle that loads, was refused, or waits for workers
         self._loading: asyncio.Task[None] | None = None
@@ -185,7 +188,7 @@ class SnapshotFollower:
 
     def _load_warm(self, bundle_id: str) -> Snapshot:
         with collector_at_rest():
-            snapshot = load_snapshot(self._bundle_root / bundle_id)
+            snapshot = self._load_snapshot(self._bundle_root / bundle_id)
             if snapshot.id != bundle_id:
                 raise BundleError(f"{self._bundle_root / bundle_id} holds bundle {snapshot.id}")
             self._warm(snapshot)

@@ -1,6 +1,6 @@
 """A bundle in memory: what one request is served from, from its first line to its last."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache, partial
 from pathlib import Path
@@ -9,7 +9,7 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
-from models.contract.bundle import CATALOGUE, CF_MODEL, COMMUNITIES, POPULARITY, Bundle, verify_bundle
+from models.contract.bundle import CATALOGUE, CF_MODEL, COMMUNITIES, POPULARITY, Bundle, Part, verify_bundle
 from models.contract.catalogue import Catalogue
 from models.contract.cf import CFModel
 from models.contract.errors import BundleError
@@ -22,8 +22,10 @@ from models.contract.types import Array, Floats, Ints, Membership, Profile, Rank
 from service.gateway.bundles.attributes import Attributes
 from service.gateway.bundles.filters import Filters
 from service.gateway.bundles.item_set import ItemSet
+from service.gateway.bundles.parts import NO_PARTS, Parts, load_parts
 
 ANCHORS, ITEMS = "anchors", "items"
+EVERY_BUNDLES: Mapping[str, Part] = {}  # no model but the local ones
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,7 @@ class Snapshot:
         items: (n_items, q) bool, which items a community may rank; None: all.
         popularity: (n_items,) recency-weighted counts.
         prompts: how the local models read histories.
+        parts: the other models that pipelines need.
     """
 
     bundle: Bundle
@@ -47,6 +50,7 @@ class Snapshot:
     items: Array | None
     popularity: Floats
     prompts: Prompts
+    parts: Parts = NO_PARTS
 
     @property
     def id(self) -> str:
@@ -134,8 +138,16 @@ def _all_but(catalogue: Catalogue, hidden: frozenset[str]) -> ItemSet:
     return ItemSet(np.ones(len(catalogue), bool)).without(catalogue.numbers(hidden))
 
 
-def load_snapshot(directory: Path) -> Snapshot:
-    """Verify and load a bundle. Blocks for as long as its files take to hash. Raises BundleError."""
+def load_snapshot(directory: Path, needs: Mapping[str, Part] = EVERY_BUNDLES) -> Snapshot:
+    """Verify and load a bundle. Blocks for as long as its files take to hash.
+
+    Args:
+        directory: of the bundle.
+        needs: the models that must be there, by the names of the pipelines that ask them.
+
+    Raises:
+        BundleError: the bundle is damaged, does not fit together, or lacks a model.
+    """
     bundle = verify_bundle(directory)
     try:
         communities = load_file(bundle.path(COMMUNITIES))
@@ -147,6 +159,7 @@ def load_snapshot(directory: Path) -> Snapshot:
             items=communities.get(ITEMS),
             popularity=np.load(bundle.path(POPULARITY), allow_pickle=False),
             prompts=load_prompts(bundle),
+            parts=load_parts(bundle, needs),
         )
     except (OSError, KeyError, ValueError, SafetensorError) as exc:
         raise BundleError(f"{bundle.id}: {exc}") from exc

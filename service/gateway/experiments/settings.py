@@ -9,7 +9,7 @@ from typing import Annotated, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from service.gateway.ranking.settings import FusionOverrides, LocalPipeline, Pipeline
+from service.gateway.ranking.settings import FusionOverrides, Pipeline
 from service.gateway.tables import MAX_DEADLINE_MS, BundleId, Name, Table, check_distinct, check_known
 
 BUCKETS = 10_000  # of assignment v1, docs/experiments.md
@@ -46,6 +46,7 @@ class Parameters(Table):
     deadline_ms: int | None = Field(default=None, ge=1, le=MAX_DEADLINE_MS)
     max_communities: int | None = Field(default=None, ge=1, le=100)
     fusion: FusionOverrides | None = None
+    candidates: int | None = Field(default=None, ge=20, le=200)
     diversity: float | None = Field(default=None, ge=0, le=1)
     max_per: dict[str, Annotated[int, Field(ge=1, le=100)]] | None = Field(default=None, max_length=20)
 
@@ -221,6 +222,6 @@ def _check_tuned(where: str, name: str | None, parameters: Parameters, pipelines
     if name is None:
         return
     check_known(f"{where}.pipeline", name, pipelines)
-    local_only = parameters.named() & {"max_communities", "fusion"}
-    if local_only and not isinstance(pipelines[name], LocalPipeline):
-        raise ValueError(f"{where}.parameters: pipeline {name!r} has no {', '.join(sorted(local_only))}")
+    absent = parameters.named() - {"deadline_ms"} - type(pipelines[name]).model_fields.keys()
+    if absent:
+        raise ValueError(f"{where}.parameters: pipeline {name!r} has no {', '.join(sorted(absent))}")

@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
 from models.contract.fusion import fuse
-from models.contract.selection import FusionSettings, Voter, ballots
-from models.contract.types import Ints, Membership
+from models.contract.selection import Ballot, FusionSettings
+from models.contract.types import Ints, Membership, RankedList
 from service.gateway.bundles.snapshot import Snapshot
 from service.gateway.explanation import (
     ArrangeStage,
@@ -29,21 +29,24 @@ from service.gateway.types import Query, Trace, Vote
 from service.workers.types import OutcomeKind
 
 
-def votes(
-    items: Ints, voters: Sequence[Voter], excluded: Ints, fusion: FusionSettings
-) -> Mapping[int, tuple[Vote, ...]]:
+def votes(items: Ints, cast: Sequence[Ballot], fusion: FusionSettings | None) -> Mapping[int, tuple[Vote, ...]]:
     """The votes for each of ``items``, the largest contribution first.
 
-    A fused score is a sum over lists, so a voter's contribution is the score that its list alone would give.
+    A fused score is a sum over lists, so a voter's contribution is the score that its list alone would give; where
+    nothing was fused, the score that it gave.
     """
     found: dict[int, list[Vote]] = defaultdict(list)
     wanted = set(items.tolist())
-    for ballot in ballots(voters, excluded, fusion):
-        alone = fuse([ballot.ranking], [ballot.weight], fusion.method, fusion.k)
+    for ballot in cast:
+        alone = ballot.ranking if fusion is None else _alone(ballot, fusion)
         for rank, (item, score) in enumerate(zip(alone.items.tolist(), alone.scores.tolist(), strict=True), start=1):
             if item in wanted:
                 found[item].append(Vote(ballot.voter, rank, score))
     return {item: tuple(sorted(given, key=lambda vote: -vote.contribution)) for item, given in found.items()}
+
+
+def _alone(ballot: Ballot, fusion: FusionSettings) -> RankedList:
+    return fuse([ballot.ranking], [ballot.weight], fusion.method, fusion.k)
 
 
 def explain(
@@ -115,16 +118,19 @@ def _name(member: Membership, snapshot: Snapshot) -> str:
 
 
 def _asked(course: Course, ms: Mapping[str, float]) -> tuple[Stage, ...]:
-    """What came of a plan: its calls, and the fusion of what they brought."""
+    """What came of a plan: its calls, and the fusion of what they brought, where there was one."""
     if course.planned is None:
         return ()
     heard, fusion = course.heard, course.planned.fusion
     ends = [(call.adapter, outcome.kind) for call, outcome in zip(course.planned.calls, heard.outcomes, strict=True)]
     answered = tuple(adapter for adapter, kind in ends if kind is OutcomeKind.OK)
     failed = tuple(FailedCall(adapter, kind) for adapter, kind in ends if kind is not OutcomeKind.OK)
+    fan_out = FanOutStage(ms=ms["fan_out"], answered=answered, failed=failed)
+    if fusion is None:
+        return (fan_out,)
     lists, items = len(heard.voters), len(heard.ranked)
     return (
-        FanOutStage(ms=ms["fan_out"], answered=answered, failed=failed),
+        fan_out,
         FuseStage(ms=ms["fuse"], method=fusion.method, k=fusion.k, lists=lists, items=items),
     )
 

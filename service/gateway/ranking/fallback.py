@@ -6,7 +6,7 @@ from functools import partial
 from models.contract.selection import Fallback
 from models.contract.types import Array, Floats, Ints, RankedList
 from service.gateway.bundles.snapshot import Snapshot
-from service.gateway.ranking.settings import LocalPipeline, Pipeline
+from service.gateway.ranking.settings import GlobalPipeline, Pipeline
 from service.gateway.ranking.user import User
 
 CF, POPULAR = "cf", "popular"
@@ -18,7 +18,7 @@ def chain(pipeline: Pipeline, user: User, snapshot: Snapshot, models_alone: bool
     With ``models_alone`` popular items do not fill up: a list that filters made short stays short.
     """
     names: Iterable[str] = pipeline.fallbacks
-    if not isinstance(pipeline, LocalPipeline):
+    if isinstance(pipeline, GlobalPipeline):
         names = dict.fromkeys((pipeline.kind, *pipeline.fallbacks))
     known = user.profile is not None
     fills = not models_alone or pipeline.kind == POPULAR

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from service.gateway.bundles.item_set import ItemSet
-from service.workers.types import Completion
+from service.workers.completion import Completion
 
 # Beyond it a request's items cost a worker more to read than the rest of the request does: it is asked for more items
 # instead, and those that may not be shown are left out here.

@@ -8,10 +8,12 @@ from models.contract.types import Membership
 from service.gateway.bundles.snapshot import Snapshot
 from service.gateway.ranking.effort import fewer, nearest, savings
 from service.gateway.ranking.narrowing import narrowed
-from service.gateway.ranking.settings import LocalPipeline, Pipeline
+from service.gateway.ranking.settings import CoLLMPipeline, HatLLMPipeline, LocalPipeline, Pipeline
+from service.gateway.ranking.single import Asked, ask_collm, ask_hatllm
 from service.gateway.ranking.user import User
 from service.gateway.types import FULL_EFFORT, Effort, Reason
-from service.workers.types import Completion
+from service.workers.completion import Completion
+from service.workers.types import Inquiry
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,27 +26,57 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The same question to several adapters of one pool."""
+    """The same question to several adapters of one pool.
+
+    Args:
+        pool: who is asked.
+        bundle_id: whose adapters they are.
+        inquiry: what is asked.
+        calls: the adapters.
+        fusion: how their lists become one; None: there is one call, whose list is served as it is.
+        n_members: communities of the user that the pipeline allows for.
+        reasons: what the caller should know of the plan.
+    """
 
     pool: str
     bundle_id: str
-    completion: Completion
+    inquiry: Inquiry
     calls: tuple[Call, ...]
-    fusion: FusionSettings
+    fusion: FusionSettings | None
     n_members: int = 0
-    savings: tuple[Reason, ...] = ()
+    reasons: tuple[Reason, ...] = ()
 
 
 def plan(pipeline: Pipeline, user: User, snapshot: Snapshot, effort: Effort = FULL_EFFORT) -> Plan | None:
+    """Whom a pipeline asks what.
+
+    None where there is nobody to ask: the pipeline has no workers, too little is known of the user. None, too, where
+    there is nothing to ask about: no item is allowed. Less effort asks for less.
+    """
+    match pipeline:
+        case LocalPipeline():
+            return _of_communities(pipeline, user, snapshot, effort)
+        case CoLLMPipeline():
+            return _of_one(pipeline.pool, ask_collm(pipeline, user, snapshot, effort), snapshot)
+        case HatLLMPipeline():
+            return _of_one(pipeline.pool, ask_hatllm(pipeline, user, snapshot, effort), snapshot)
+        case _:
+            return None
+
+
+def _of_one(pool: str, asked: Asked | None, snapshot: Snapshot) -> Plan | None:
+    if asked is None:
+        return None
+    return Plan(pool, snapshot.id, asked.inquiry, (Call(None, asked.adapter),), fusion=None, reasons=asked.reasons)
+
+
+def _of_communities(pipeline: LocalPipeline, user: User, snapshot: Snapshot, effort: Effort) -> Plan | None:
     """One call per community of the user, the nearest first, at most ``max_communities``, and one to a global voter.
 
-    Less effort asks fewer communities, for fewer candidates.
-
-    None where there is nobody to ask: the pipeline has no workers, nothing is known of the user, or the user belongs to
-    no community and the global adapter has no vote (then the CF model serves, equation 7). None, too, where there is
-    nothing to ask about: no item is allowed.
+    Less effort asks fewer communities, for fewer candidates. None also where the user belongs to no community and the
+    global adapter has no vote: then the CF model serves, equation 7.
     """
-    if not isinstance(pipeline, LocalPipeline) or user.profile is None:
+    if user.profile is None:
         return None
     wanted = fusion_settings(pipeline, snapshot)
     fusion = replace(wanted, candidates=fewer(wanted.candidates, effort))
@@ -59,11 +91,11 @@ def plan(pipeline: Pipeline, user: User, snapshot: Snapshot, effort: Effort = FU
     return Plan(
         pool=pipeline.pool,
         bundle_id=snapshot.id,
-        completion=completion,
+        inquiry=completion,
         calls=tuple(calls),
         fusion=fusion,
         n_members=len(members),
-        savings=savings((len(asked), len(members)), (fusion.candidates, wanted.candidates)),
+        reasons=savings((len(asked), len(members)), (fusion.candidates, wanted.candidates)),
     )
 
 

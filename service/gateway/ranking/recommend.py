@@ -5,21 +5,20 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from statistics import median_low
 
-from models.contract.selection import ballots, fuse_ballots, select
+from models.contract.selection import select
 from service.gateway.bundles.snapshot import Snapshot
 from service.gateway.ranking.arrangement import arrangement, pick, pool_size
 from service.gateway.ranking.course import Course, Heard
 from service.gateway.ranking.effort import MODELS_SKIPPED
 from service.gateway.ranking.explain import explain, votes
 from service.gateway.ranking.fallback import chain, has_model
-from service.gateway.ranking.fanout import failures, fan_out, voters, voters_here
+from service.gateway.ranking.fanout import count, failures, fan_out, voters, voters_here
 from service.gateway.ranking.plan import Plan, plan
 from service.gateway.ranking.settings import Pipeline
 from service.gateway.ranking.user import User, understand
 from service.gateway.store.decoding import decode_user
 from service.gateway.types import FULL_EFFORT, Answer, Effort, Known, Query, Reason, Trace, Workers
 
-LOCAL = "local"
 FINISH_SECONDS = 0.005  # of the deadline, kept for fusing, filling and sending what came
 
 
@@ -72,7 +71,7 @@ class Recommender:
             n = query.n if wanted is None else pool_size(query.n)
             strict = bool(query.filters) and query.strict_filters and has_model(pipeline, user, heard.answered)
             fallbacks = chain(pipeline, user, snapshot, models_alone=strict)
-            pool = select(heard.ranked, LOCAL, user.excluded, n, fallbacks)
+            pool = select(heard.ranked, pipeline.kind, user.excluded, n, fallbacks)
         course = Course(state, user, planned, heard, pool)
         if wanted is not None:
             with trace.stage("arrange"):
@@ -90,10 +89,9 @@ class Recommender:
             answered = voters(planned, outcomes, snapshot, user.mask)
             # Where no adapter answered there is nothing to fuse: the fallbacks say themselves whose list it is.
             heard = [*answered, *voters_here(planned, user, snapshot)] if answered else []
-            cast = tuple(ballots(heard, user.excluded, planned.fusion))
-            ranked = fuse_ballots(cast, planned.fusion)
+            ranked, cast = count(planned, heard, user.excluded)
         return Heard(
-            ranked, tuple(heard), len(answered), (*planned.savings, *failures(planned, outcomes)), tuple(outcomes), cast
+            ranked, tuple(heard), len(answered), (*planned.reasons, *failures(planned, outcomes)), tuple(outcomes), cast
         )
 
 
@@ -116,5 +114,5 @@ def _answer(query: Query, known: Known, course: Course) -> Answer:
 def _explained(answer: Answer, query: Query, course: Course, snapshot: Snapshot, trace: Trace) -> Answer:
     placements, explanation = explain(query, course, snapshot, trace)
     planned, items = course.planned, answer.selection.items
-    given = votes(items, course.heard.voters, course.user.excluded, planned.fusion) if planned else {}
+    given = votes(items, course.heard.ballots, planned.fusion) if planned else {}
     return replace(answer, votes=given, placements=placements, explanation=explanation)

@@ -1,9 +1,11 @@
 """``[pipelines]``: what answers a request, and what fills the list up."""
 
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
 from pydantic import Field
 
+from models.contract.bundle import Part
 from models.contract.fusion import FusionMethod
 from models.contract.selection import MAX_VOTER_WEIGHT, ServedVoter
 from service.gateway.tables import Name, Table
@@ -48,6 +50,24 @@ class LocalPipeline(ArrangedPipeline):
     fallbacks: tuple[FallbackName, ...] = ("cf", "popular")
 
 
+class CoLLMPipeline(ArrangedPipeline):
+    """One worker call: CoLLM ranks the best candidates of the global CF model anew."""
+
+    kind: Literal["collm"]
+    pool: Name
+    candidates: int = Field(default=50, ge=20, le=200)
+    fallbacks: tuple[FallbackName, ...] = ("cf", "popular")
+
+
+class HatLLMPipeline(ArrangedPipeline):
+    """One worker call: HatLLM reads the history, and all items are ranked by its state."""
+
+    kind: Literal["hatllm"]
+    pool: Name
+    candidates: int = Field(default=100, ge=20, le=200)
+    fallbacks: tuple[FallbackName, ...] = ("cf", "popular")
+
+
 class GlobalPipeline(ArrangedPipeline):
     """No worker call: the global CF model, or popularity."""
 
@@ -55,4 +75,12 @@ class GlobalPipeline(ArrangedPipeline):
     fallbacks: tuple[FallbackName, ...] = ("popular",)
 
 
-Pipeline = LocalPipeline | GlobalPipeline
+AskingPipeline = LocalPipeline | CoLLMPipeline | HatLLMPipeline
+"""Those that ask workers: a pool that serves the model of the pipeline's kind."""
+
+Pipeline = AskingPipeline | GlobalPipeline
+
+
+def needs(pipelines: Mapping[str, Pipeline]) -> dict[str, Part]:
+    """The models that pipelines ask, by the names of the pipelines."""
+    return {name: each.kind for name, each in pipelines.items() if not isinstance(each, GlobalPipeline)}

@@ -24,6 +24,7 @@ class User:
         reasons: what the caller should know of all this.
         allowed: the items that alone may be shown; None: all.
         left_out: how many items are not shown and why, counted where the request asks for explanations.
+        stored_id: the id under which models may know the user; None where the history came with the request.
     """
 
     profile: Profile | None
@@ -32,6 +33,7 @@ class User:
     reasons: tuple[Reason, ...]
     allowed: ItemSet | None = None
     left_out: LeftOut = NOTHING_LEFT_OUT
+    stored_id: str | None = None
 
     @property
     def mask(self) -> Array | None:
@@ -73,6 +75,7 @@ def understand(query: Query, state: UserState, snapshot: Snapshot, hidden: froze
         (*reasons, *constraints.reasons),
         constraints.allowed,
         constraints.left_out,
+        query.user_id if query.history is None else None,
     )
 
 

@@ -14,8 +14,7 @@ from models.contract.bundle import TITLE_TOKENS, Bundle
 from models.contract.errors import BundleError
 from models.contract.prompts import ItemPrompts, TitlePrompts, TitleTokens, above_words, load_prompts
 from service.gateway.bundles.snapshot import load_snapshot
-from service.workers.client import parse_ranking
-from service.workers.types import Completion
+from service.workers.completion import Completion
 
 TITLES = TitleTokens((9,), np.asarray([0, 2, 3, 6]), np.asarray([1, 0, 2, 3, 4, 5], np.int32), n_words=10)
 
@@ -118,4 +117,4 @@ def test_exclusions_travel_as_the_items_token_ids() -> None:
 def test_answers_are_item_numbers_and_words_are_dropped() -> None:
     logprobs = {"token_id:3": -0.1, "token_id:12": -0.2, "token_id:14": -0.5, "token_id:10": -0.4, "token_id:15": -0.3}
     body = orjson.dumps({"choices": [{"logprobs": {"top_logprobs": [logprobs]}}]})
-    assert parse_ranking(body, ASKED).items.tolist() == [0, 4]
+    assert ASKED.read(body).items.tolist() == [0, 4]

@@ -16,8 +16,9 @@ from support.processes import free_port
 
 from models.contract.types import item_numbers
 from service.wire import FanoutRequest
-from service.workers.client import NobodyListensError, WorkerClient, WorkerError, parse_fanout, parse_ranking
-from service.workers.types import Completion, Outcome, OutcomeKind
+from service.workers.client import NobodyListensError, WorkerClient, WorkerError, parse_fanout
+from service.workers.completion import Completion
+from service.workers.types import Outcome, OutcomeKind
 
 ASKED = Completion(prompt=[50, 1], candidates=3, excluded=item_numbers([7]), n_items=50)
 
@@ -27,7 +28,7 @@ def answer(logprobs: Any) -> bytes:
 
 
 def test_best_first_ties_by_number():
-    ranking = parse_ranking(answer({"token_id:9": -2.0, "token_id:4": -1.0, "token_id:2": -1.0}), ASKED)
+    ranking = ASKED.read(answer({"token_id:9": -2.0, "token_id:4": -1.0, "token_id:2": -1.0}))
     assert ranking.items.tolist() == [2, 4, 9]
     assert ranking.scores.tolist() == [-1.0, -1.0, -2.0]
     assert ranking.items.dtype == np.int32
@@ -35,7 +36,7 @@ def test_best_first_ties_by_number():
 
 def test_drops_what_is_excluded_and_what_is_no_item_then_cuts():
     tokens = {"token_id:7": -0.1, "token_id:50": -0.2, "token_id:99": -0.3} | {f"token_id:{n}": -n for n in range(1, 6)}
-    assert parse_ranking(answer(tokens), ASKED).items.tolist() == [1, 2, 3]
+    assert ASKED.read(answer(tokens)).items.tolist() == [1, 2, 3]
 
 
 @pytest.mark.parametrize(
@@ -66,7 +67,7 @@ def test_drops_what_is_excluded_and_what_is_no_item_then_cuts():
 )
 def test_anything_else_breaks_the_contract(body: bytes):
     with pytest.raises(ValueError):  # noqa: PT011 - which of the many reasons is for the log
-        parse_ranking(body, ASKED)
+        ASKED.read(body)
 
 
 NARROW = replace(ASKED, allowed=item_numbers([4, 9]))
@@ -84,7 +85,7 @@ def test_what_is_allowed_travels_in_the_place_of_what_is_excluded():
 
 def test_what_vllm_fills_a_short_list_with_is_dropped():
     tokens = {"token_id:9": -0.2, "token_id:4": -0.1, "token_id:0": -9999.0}
-    assert parse_ranking(answer(tokens), NARROW).items.tolist() == [4, 9]
+    assert NARROW.read(answer(tokens)).items.tolist() == [4, 9]
 
 
 def test_body_is_what_stock_vllm_expects():
@@ -201,7 +202,7 @@ async def test_both_ways_of_asking_give_the_same_lists(client: WorkerClient):
     for name in ("a", "b"):
         await client.load_adapter(name, f"/adapters/{name}")
     together = await client.fan_out(["b", "a", "nobody"], ASKED, 1.0)
-    singles = [await client.complete(name, ASKED) for name in ("b", "a", "nobody")]
+    singles = [await client.ask(name, ASKED) for name in ("b", "a", "nobody")]
     assert [outcome.kind for outcome in together] == [outcome.kind for outcome in singles] == ["ok", "ok", "not_found"]
     assert [o.ranking.items.tolist() for o in together] == [o.ranking.items.tolist() for o in singles]
     assert {outcome.kind for outcome in await client.fan_out(["x", "y"], ASKED, 1.0)} == {"not_found"}
@@ -210,12 +211,12 @@ async def test_both_ways_of_asking_give_the_same_lists(client: WorkerClient):
 @pytest.mark.parametrize(("retry_after", "seconds"), [(7, 7.0), (0, 0.0)])
 async def test_refusal_says_how_long_to_wait(client: WorkerClient, stub: Stub, retry_after: int, seconds: float):
     await stub.order(mode="busy", retry_after=retry_after)
-    for outcome in (await client.complete("base", ASKED), *await client.fan_out(["base"], ASKED, 1.0)):
+    for outcome in (await client.ask("base", ASKED), *await client.fan_out(["base"], ASKED, 1.0)):
         assert (outcome.kind, outcome.retry_after_seconds) == ("refused", seconds)
 
 
 @pytest.mark.parametrize(("mode", "kind"), [("garbage", "invalid"), ("broken", "invalid")])
 async def test_nonsense_is_invalid_whichever_way_it_is_asked(client: WorkerClient, stub: Stub, mode: str, kind: str):
     await stub.order(mode=mode)
-    outcomes = [await client.complete("base", ASKED), *await client.fan_out(["base", "a"], ASKED, 1.0)]
+    outcomes = [await client.ask("base", ASKED), *await client.fan_out(["base", "a"], ASKED, 1.0)]
     assert [outcome.kind for outcome in outcomes] == [kind] * 3

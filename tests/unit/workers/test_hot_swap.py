@@ -81,13 +81,13 @@ async def test_bundles_of_one_base_live_side_by_side_and_the_old_goes_when_it_is
         await stub.order(load_seconds=0.02)
         async with Traffic(pool, old) as traffic:
             await make_ready(pool, old, new)
-            assert sorted(names_of(old) + names_of(new)) == (await stub.counts())["adapters"]
+            assert sorted(names_of(old.local) + names_of(new.local)) == (await stub.counts())["adapters"]
             traffic.bundle = new
             pool.expect([new])
             assert set(await kinds(pool, old, ADAPTERS)) == {"ok"}  # another request, that began before
             await asyncio.sleep(0.1)
-            assert set(names_of(old)) < set((await stub.counts())["adapters"])
-            await _until_loaded(stub, names_of(new))
+            assert set(names_of(old.local)) < set((await stub.counts())["adapters"])
+            await _until_loaded(stub, names_of(new.local))
         assert set(await kinds(pool, old, ADAPTERS)) == {"unreachable"}
         assert (await stub.counts())["loads"] == 10
     assert (set(traffic.outcomes), traffic.wrong) == ({"ok"}, 0)
@@ -101,11 +101,11 @@ async def test_bundle_is_not_ready_before_the_last_of_its_adapters_is_there(bund
         await make_ready(pool, old)
         await stub.order(load_seconds=0.05)
         pool.expect([old, new])
-        held, names = [], set(names_of(new))
+        held, names = [], set(names_of(new.local))
         while not pool.is_ready(new.id):
             held.append(len(names & set((await stub.counts())["adapters"])))
         assert set(held) >= {0, 1, 2, 3, 4}
-        assert set((await stub.counts())["adapters"]) == names | set(names_of(old))
+        assert set((await stub.counts())["adapters"]) == names | set(names_of(old.local))
         pool.expect([new, old])
         assert set(await kinds(pool, new, ADAPTERS, seconds=0.1)) == {"ok"}
         assert (await stub.counts())["loads"] == 10
@@ -132,9 +132,9 @@ async def test_request_that_began_on_the_old_bundle_ends_on_it(bundles: list[Bun
         await asyncio.sleep(0.05)
         pool.expect([new])
         await asyncio.sleep(0.1)
-        assert set(names_of(old)) < set((await stub.counts())["adapters"])
+        assert set(names_of(old.local)) < set((await stub.counts())["adapters"])
         assert set(await request) == {"ok"}
-        await _until_loaded(stub, names_of(new))
+        await _until_loaded(stub, names_of(new.local))
 
 
 async def test_roll_back_within_the_drain_loads_nothing(bundles: list[Bundle]):
@@ -157,7 +157,7 @@ async def test_when_slots_are_short_the_bundle_in_service_keeps_its_own(bundles:
         async with Traffic(pool, old) as traffic:
             await make_settled(pool, old, new)
             loaded = set((await stub.counts())["adapters"])
-            assert (set(names_of(old)) < loaded, len(loaded)) == (True, 7)
+            assert (set(names_of(old.local)) < loaded, len(loaded)) == (True, 7)
         assert not pool.is_ready(new.id)
         assert pool.warnings() == [f"no slot for 3 of 5 adapters of {new.id}: raise slots"]
         pool.expect([new, old])
@@ -257,7 +257,7 @@ async def test_adapters_that_no_replica_can_hold_alone_are_shared_out(bundles: l
         assert pool.is_ready(bundle.id)
         held = [set((await stub.counts())["adapters"]) for stub in (one, two)]
         assert [len(each) for each in held] == [3, 3]
-        assert held[0] | held[1] == set(names_of(bundle))
+        assert held[0] | held[1] == set(names_of(bundle.local))
         assert set(await kinds(pool, bundle, ADAPTERS)) == {"ok"}
         assert [(await stub.counts())["fanouts"] for stub in (one, two)] == [1, 1]
 
@@ -292,7 +292,7 @@ async def test_unload_that_fails_is_tried_again(bundles: list[Bundle]):
                 pass
         assert len((await stub.counts())["adapters"]) == 10
         await stub.order()
-        await _until_loaded(stub, names_of(new))
+        await _until_loaded(stub, names_of(new.local))
         assert pool.is_ready(new.id)
 
 
@@ -368,7 +368,7 @@ async def test_replica_that_starts_again_gets_its_adapters_without_a_word(bundle
         async with worker(bundle.base_id, port=port) as stub:
             await until(lambda: pool.is_ready(bundle.id))
             assert set(await kinds(pool, bundle, ADAPTERS)) == {"ok"}
-            assert (await stub.counts())["adapters"] == sorted(names_of(bundle))
+            assert (await stub.counts())["adapters"] == sorted(names_of(bundle.local))
 
 
 async def test_restart_in_the_middle_of_a_switch_ends_right(bundles: list[Bundle]):
@@ -383,7 +383,7 @@ async def test_restart_in_the_middle_of_a_switch_ends_right(bundles: list[Bundle
         async with worker(old.base_id, port=port) as stub:
             await until(lambda: pool.is_ready(old.id) and pool.is_ready(new.id), 10)
             pool.expect([new])
-            await _until_loaded(stub, names_of(new))
+            await _until_loaded(stub, names_of(new.local))
             assert set(await kinds(pool, new, ADAPTERS)) == {"ok"}
 
 

@@ -34,9 +34,9 @@ async def test_adapter_that_is_evicted_is_not_loaded_before_it_has_left(tmp_path
     residency = Residency(2, demand, clock)
     shared = Shared("p", tmp_path, roster, Examiner(), Telemetry(), clock)
     loader = Loader(cast(WorkerClient, Hung()), residency, shared)
-    cold, warm, hot, *_ = names_of(bundle)
-    roster.expect([bundle])
-    residency.expect(dict.fromkeys(names_of(bundle), 0), [])
+    cold, warm, hot, *_ = names_of(bundle.local)
+    roster.expect([bundle.local])
+    residency.expect(dict.fromkeys(names_of(bundle.local), 0), [])
     for name in (cold, warm):
         assert residency.admit(name, demanded=False) == ""
         residency.loaded(name)

@@ -6,14 +6,14 @@ import pytest
 from support.bundles import make_bundle
 from support.pools import Clock
 
-from models.contract.bundle import Bundle
+from models.contract.bundle import ServedModel
 from service.workers.roster import Roster, names_of
 
 
 @pytest.fixture(scope="module")
-def bundles(tmp_path_factory: pytest.TempPathFactory) -> list[Bundle]:
+def bundles(tmp_path_factory: pytest.TempPathFactory) -> list[ServedModel]:
     root: Path = tmp_path_factory.mktemp("bundles")
-    return [make_bundle(root, seed=seed) for seed in range(3)]
+    return [make_bundle(root, seed=seed).local for seed in range(3)]
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def roster(clock: Clock) -> Roster:
     return Roster(10, clock)
 
 
-def test_same_bundles_are_no_news_another_order_is(roster: Roster, bundles: list[Bundle]) -> None:
+def test_same_bundles_are_no_news_another_order_is(roster: Roster, bundles: list[ServedModel]) -> None:
     a, b, _ = bundles
     assert roster.expect([a])
     assert not roster.expect([a])
@@ -35,7 +35,7 @@ def test_same_bundles_are_no_news_another_order_is(roster: Roster, bundles: list
     assert [bundle.id for bundle in roster.expected] == [b.id, a.id]
 
 
-def test_retired_bundle_is_served_until_it_is_drained(roster: Roster, bundles: list[Bundle], clock: Clock) -> None:
+def test_retired_bundle_is_served_until_it_is_drained(roster: Roster, bundles: list[ServedModel], clock: Clock) -> None:
     a, b, _ = bundles
     roster.expect([a, b])
     roster.expect([b])
@@ -49,7 +49,7 @@ def test_retired_bundle_is_served_until_it_is_drained(roster: Roster, bundles: l
     assert roster.end_drained() == []
 
 
-def test_request_that_runs_keeps_its_bundle(roster: Roster, bundles: list[Bundle], clock: Clock) -> None:
+def test_request_that_runs_keeps_its_bundle(roster: Roster, bundles: list[ServedModel], clock: Clock) -> None:
     a, b, _ = bundles
     roster.expect([a])
     with roster.request(a.id):
@@ -59,7 +59,7 @@ def test_request_that_runs_keeps_its_bundle(roster: Roster, bundles: list[Bundle
     assert roster.end_drained() == names_of(a)
 
 
-def test_roll_back_within_the_drain_loses_nothing(roster: Roster, bundles: list[Bundle], clock: Clock) -> None:
+def test_roll_back_within_the_drain_loses_nothing(roster: Roster, bundles: list[ServedModel], clock: Clock) -> None:
     a, b, _ = bundles
     roster.expect([a])
     roster.expect([b])
@@ -72,10 +72,10 @@ def test_roll_back_within_the_drain_loses_nothing(roster: Roster, bundles: list[
     assert roster.end_drained() == names_of(b)
 
 
-def test_owner_of_a_name(roster: Roster, bundles: list[Bundle]) -> None:
+def test_owner_of_a_name(roster: Roster, bundles: list[ServedModel]) -> None:
     a, b, c = bundles
     roster.expect([a, b])
     owner = roster.owner(b.adapter_name("c01"))
     assert owner is not None
-    assert (owner.bundle, owner.adapter) == (b, "c01")
+    assert (owner.model, owner.adapter) == (b, "c01")
     assert roster.owner(c.adapter_name("c01")) is None

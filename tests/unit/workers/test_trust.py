@@ -13,6 +13,7 @@ from models.contract.bundle import Bundle
 from models.contract.errors import BundleError
 from service.gateway.telemetry import Telemetry
 from service.workers import loader
+from service.workers.completion import Completion
 from service.workers.roster import names_of
 from service.workers.trust import Examiner, read_exam
 
@@ -112,7 +113,7 @@ async def test_bundle_without_a_probe_is_not_trusted_at_all(bundle: Bundle):
     bundle.path("probe.safetensors").unlink()
     async with worker(bundle.base_id) as stub, pool_of(stub.url) as pool:
         pool.expect([bundle])
-        await until(lambda: len(pool.status()[0].refused) == len(names_of(bundle)))
+        await until(lambda: len(pool.status()[0].refused) == len(names_of(bundle.local)))
         assert "probe.safetensors" in pool.status()[0].refused[0]
         assert not pool.is_ready(bundle.id)
 
@@ -120,17 +121,18 @@ async def test_bundle_without_a_probe_is_not_trusted_at_all(bundle: Bundle):
 async def test_exam_is_read_once_and_forgotten_with_its_bundle(bundle: Bundle, tmp_path: Path):
     copied = replace(bundle, directory=Path(shutil.copytree(bundle.directory, tmp_path / "copy")))
     examiner = Examiner()
-    first, second = await asyncio.gather(examiner.exam(copied), examiner.exam(copied))
-    assert first.question.prompt == second.question.prompt
+    first, second = await asyncio.gather(examiner.exam(copied.local), examiner.exam(copied.local))
+    assert first.probe.prompt.tolist() == second.probe.prompt.tolist()
     shutil.rmtree(copied.directory)
-    assert (await examiner.exam(copied)).probe.n == first.probe.n
+    assert (await examiner.exam(copied.local)).probe.n == first.probe.n
     examiner.keep(set())
     with pytest.raises(BundleError):
-        await examiner.exam(copied)
+        await examiner.exam(copied.local)
 
 
 def test_exam_asks_for_the_probes_history_without_itself(bundle: Bundle):
-    exam = read_exam(bundle)
-    assert exam.question.prompt == exam.probe.prompt.tolist()
-    assert exam.question.excluded.tolist() == exam.probe.history.tolist()
-    assert exam.question.candidates == 100
+    exam = read_exam(bundle.local)
+    assert isinstance(exam.inquiry, Completion)
+    assert exam.inquiry.prompt == exam.probe.prompt.tolist()
+    assert exam.inquiry.excluded.tolist() == exam.probe.history.tolist()
+    assert exam.inquiry.candidates == 100

@@ -18,7 +18,8 @@ from service.gateway.bundles.snapshot import Snapshot, load_snapshot
 from service.gateway.ranking.recommend import Recommender
 from service.gateway.settings import Settings
 from service.gateway.types import Answer, AttributeFilter, Known, Query, StoredUser, Trace
-from service.workers.types import Completion, Outcome, OutcomeKind
+from service.workers.completion import Completion
+from service.workers.types import Outcome, OutcomeKind
 
 CANDIDATES = 30
 NOTHING = item_numbers([])

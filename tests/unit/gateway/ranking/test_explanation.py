@@ -18,7 +18,8 @@ from service.gateway.explanation import FailedCall, Move, Stage
 from service.gateway.ranking.recommend import Recommender
 from service.gateway.ranking.settings import FusionOverrides, GlobalPipeline, LocalPipeline, Pipeline, RotationSettings
 from service.gateway.types import Answer, Known, Query, StoredUser, Trace
-from service.workers.types import Completion, Outcome, OutcomeKind
+from service.workers.completion import Completion
+from service.workers.types import Outcome, OutcomeKind
 
 NOW = 1_000_000
 LOCAL = LocalPipeline(kind="local", pool="w", fusion=FusionOverrides(k=10, candidates=20, voters={"cf": 0.5}))

@@ -8,7 +8,7 @@ import pytest
 from models.contract.types import item_numbers
 from service.gateway.bundles.item_set import ItemSet
 from service.gateway.ranking.narrowing import MAX_CANDIDATES, MAX_NAMED_ITEMS, narrowed
-from service.workers.types import Completion
+from service.workers.completion import Completion
 
 ASKED = Completion(prompt=[100, 1], candidates=30, excluded=item_numbers([1, 2]), n_items=100)
 

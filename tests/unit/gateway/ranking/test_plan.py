@@ -43,13 +43,13 @@ def test_less_effort_narrows_what_the_pipeline_allows_and_asks_for_less(snapshot
     )
     full = snapshot.bundle.manifest.serving.candidates
     assert [call.adapter for call in planned.calls] == ["c02"]
-    assert planned.completion.candidates == planned.fusion.candidates == full // 2
-    assert [str(reason) for reason in planned.savings] == ["narrowed:1/2", f"fewer_candidates:{full // 2}/{full}"]
-    assert plan(LOCAL, user(2, 0, 3), snapshot).savings == ()
+    assert planned.inquiry.candidates == planned.fusion.candidates == full // 2
+    assert [str(reason) for reason in planned.reasons] == ["narrowed:1/2", f"fewer_candidates:{full // 2}/{full}"]
+    assert plan(LOCAL, user(2, 0, 3), snapshot).reasons == ()
 
 
 def test_prompt_is_the_start_token_and_the_history(snapshot: Snapshot):
-    completion = plan(LOCAL, user(1), snapshot).completion
+    completion = plan(LOCAL, user(1), snapshot).inquiry
     assert completion.prompt == [200, 5, 6]
     assert completion.candidates == snapshot.bundle.manifest.serving.candidates
     assert completion.excluded.tolist() == [5, 6, 9]
@@ -99,7 +99,7 @@ def test_no_more_candidates_than_the_catalogue_has(tmp_path: Path):
     wide = LocalPipeline.model_validate({"kind": "local", "pool": "w", "fusion": {"candidates": 1000}})
     for pipeline in (LOCAL, wide):
         planned = plan(pipeline, user(1), small)
-        assert (planned.completion.candidates, planned.fusion.candidates) == (60, 60)
+        assert (planned.inquiry.candidates, planned.fusion.candidates) == (60, 60)
 
 
 def test_profile_of_other_dimensions_is_not_used(snapshot: Snapshot):

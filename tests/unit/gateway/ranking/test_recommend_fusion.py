@@ -17,7 +17,8 @@ from service.gateway.bundles.snapshot import Snapshot, load_snapshot
 from service.gateway.ranking.recommend import Recommender
 from service.gateway.settings import Settings
 from service.gateway.types import FULL_EFFORT, Answer, Effort, Known, Query, StoredUser, Trace
-from service.workers.types import Completion, Outcome, OutcomeKind
+from service.workers.completion import Completion
+from service.workers.types import Outcome, OutcomeKind
 
 VOTERS: list[dict[str, float]] = [{}, {"cf": 0.5}, {"global": 2.0}, {"global": 0.25, "cf": 4.0}]
 CANDIDATES = 30

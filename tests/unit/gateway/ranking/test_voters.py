@@ -12,7 +12,8 @@ from models.contract.types import Membership, RankedList, item_numbers
 from service.gateway.bundles.snapshot import Snapshot, load_snapshot
 from service.gateway.ranking.fanout import voters
 from service.gateway.ranking.plan import Call, Plan
-from service.workers.types import Completion, Outcome, OutcomeKind
+from service.workers.completion import Completion
+from service.workers.types import Outcome, OutcomeKind
 
 COMPLETION = Completion(prompt=[200, 1], candidates=10, excluded=item_numbers([]), n_items=200)
 CALLS = (Call(Membership(1, 0.9), "c01"), Call(Membership(0, 0.4), "c00"), Call(None, "global"))

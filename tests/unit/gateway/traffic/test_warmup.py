@@ -14,7 +14,8 @@ from service.gateway.ranking.recommend import Recommender
 from service.gateway.ranking.settings import GlobalPipeline, LocalPipeline
 from service.gateway.traffic.collector import collector_at_rest
 from service.gateway.traffic.warmup import warm_up
-from service.workers.types import Completion, Outcome
+from service.workers.completion import Completion
+from service.workers.types import Outcome
 
 PIPELINES = [GlobalPipeline(kind="cf"), LocalPipeline(kind="local", pool="w")]
 

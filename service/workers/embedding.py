@@ -1,0 +1,72 @@
+"""What HatLLM is asked: the state after a history. Which items it is nearest to, is found here."""
+
+import base64
+from dataclasses import dataclass
+
+import msgspec
+import numpy as np
+import orjson
+
+from models.contract.index import ItemIndex
+from models.contract.types import Array, Floats, Ints, RankedList
+from service.workers.types import for_model
+
+
+class _State(msgspec.Struct):
+    embedding: str
+
+
+class _Answer(msgspec.Struct):
+    data: list[_State]
+
+
+_decoder = msgspec.json.Decoder(_Answer)
+
+
+@dataclass(frozen=True)
+class Embedding:
+    """A history to read, and the items to rank by its state.
+
+    Args:
+        prompt: token ids of the history.
+        candidates: how many items to rank.
+        excluded: item numbers that must not be ranked.
+        index: finds items by the inner product of their rows with a state.
+        size: numbers of a state.
+        allowed: (n_items,) bool, the items that alone may be ranked; None: all.
+    """
+
+    prompt: list[int]
+    candidates: int
+    excluded: Ints
+    index: ItemIndex
+    size: int
+    allowed: Array | None = None
+
+    path = "/v1/embeddings"
+
+    @property
+    def affinity(self) -> str:
+        """See :class:`service.workers.types.Inquiry`."""
+        return str(self.prompt)
+
+    def body(self, model: str) -> bytes:
+        """JSON body of ``POST /v1/embeddings``. The state is wanted as it is, not of unit length."""
+        fields = {"input": self.prompt, "encoding_format": "base64", "use_activation": False}
+        return for_model(model, orjson.dumps(fields))
+
+    def read(self, answer: bytes) -> RankedList:
+        """The items with the largest inner products. Raises ValueError on anything but one state of finite numbers."""
+        ranking = self.index.search(self._state(answer), self.candidates, self.excluded, self.allowed)
+        if not np.isfinite(ranking.scores).all():
+            raise ValueError("expected a state whose products with items are finite")
+        return ranking
+
+    def _state(self, answer: bytes) -> Floats:
+        states = _decoder.decode(answer).data  # raises ValueError
+        if len(states) != 1:
+            raise ValueError(f"expected one state, got {len(states)}")
+        state = np.frombuffer(base64.b64decode(states[0].embedding, validate=True), "<f4")
+        if state.shape != (self.size,) or not np.isfinite(state).all():
+            raise ValueError(f"expected {self.size} finite numbers, got {len(state)}, or others")
+        return state
