@@ -81,14 +81,13 @@ class LightGCN(nn.Module):
         super().__init__()
         self.n_users = interactions.shape[0]
         self.layers = config.layers
-        self.graph = _graph(interactions)
+        self.graph = normalised_adjacency(interactions)
         self.embeddings = nn.Parameter(torch.empty(sum(interactions.shape), config.embedding_size))
         nn.init.normal_(self.embeddings, std=0.1)
 
     def forward(self) -> Tensor:
         """Final embeddings (n_users + n_items, d) of all nodes."""
-        final: Tensor = _Spread.apply(self.embeddings, self.graph, self.layers)  # type: ignore[no-untyped-call]  # torch's
-        return final
+        return spread(self.embeddings, self.graph, self.layers)
 
     @torch.no_grad()
     def export(self) -> MFScorer:
@@ -97,8 +96,20 @@ class LightGCN(nn.Module):
         return MFScorer(final[: self.n_users], final[self.n_users :])
 
 
+def spread(embeddings: Tensor, graph: Tensor, layers: int) -> Tensor:
+    """Equation 8: the mean of E, ÂE, … Âᴸ E, each from the one before (equation 7); differentiable in E.
+
+    Args:
+        embeddings: E, (n_nodes, d).
+        graph: Â, see :func:`normalised_adjacency`.
+        layers: L.
+    """
+    final: Tensor = _Spread.apply(embeddings, graph, layers)  # type: ignore[no-untyped-call]  # torch's
+    return final
+
+
 class _Spread(torch.autograd.Function):
-    """Equation 8: the mean of E, ÂE, … Âᴸ E, each from the one before (equation 7).
+    """What :func:`spread` does, and its gradient.
 
     Â is symmetric, so the mean of its powers is too, and the gradient spreads exactly as the embeddings do.
     """
@@ -121,8 +132,11 @@ def _mean_of_layers(layer: Tensor, graph: Tensor, layers: int) -> Tensor:
     return total / (layers + 1)
 
 
-def _graph(interactions: Any) -> Tensor:
-    """Â of equation 7, a sparse tensor: the adjacency of equation 6, each edge over the root of both ends' degrees."""
+def normalised_adjacency(interactions: Any) -> Tensor:
+    """Of who met what, (n_users, n_items) CSR of ones, with nodes in the order of users, then items.
+
+    Â of equation 7, a sparse tensor: the adjacency of equation 6, each edge over the root of both ends' degrees.
+    """
     adjacency = sparse.bmat([[None, interactions], [interactions.T, None]], format="csr", dtype=np.float32)
     scale = np.diff(adjacency.indptr).clip(min=1) ** -0.5
     values = adjacency.data * np.repeat(scale, np.diff(adjacency.indptr)) * scale[adjacency.indices]

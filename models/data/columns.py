@@ -8,6 +8,7 @@ TIMESTAMP = "timestamp"  # seconds since 1970, null where unknown
 RATING = "rating"  # null where the source has none
 POSITION = "position"  # orders interactions whose timestamps do not
 SPLIT = "split"  # a split that came with the data: train, valid or test; null where none did
+ORDER = "order"  # of labelled pairs: of two rows of a user the earlier one has the smaller number
 
 # Items. Any other text of an item is an attribute: column ``attribute.<name>``.
 TITLE = "title"

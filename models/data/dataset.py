@@ -84,7 +84,7 @@ class Dataset:
         starts = self.full.offsets[users]
         if self.max_history is not None:
             starts = np.maximum(starts, rows - self.max_history)
-        return Examples(users, _ranges(self.full, starts, rows), self.full.items[rows])
+        return Examples(users, ranges(self.full, starts, rows), self.full.items[rows])
 
     def save(self, directory: Path) -> None:
         """Write the data set into an existing directory."""
@@ -176,8 +176,8 @@ def _item(row: dict[str, object]) -> Item:
     )
 
 
-def _ranges(sequences: Sequences, starts: NDArray[np.int64], ends: NDArray[np.int64]) -> Sequences:
-    """``items[start:end]`` for each pair, as one Sequences, without a Python loop."""
+def ranges(sequences: Sequences, starts: NDArray[np.int64], ends: NDArray[np.int64]) -> Sequences:
+    """``items[start:end]`` for each pair of places in ``sequences.items``, as one Sequences, without a Python loop."""
     lengths = ends - starts
     offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
     places = np.arange(offsets[-1]) + np.repeat(starts - offsets[:-1], lengths)

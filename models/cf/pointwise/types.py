@@ -1,9 +1,10 @@
 """What every collaborative model of labelled pairs is, to whoever trains, measures or injects it."""
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Protocol
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
 
 @dataclass(frozen=True)
@@ -20,19 +21,25 @@ class Pairs:
     items: Tensor
     histories: Tensor
 
+    def to(self, device: torch.device) -> "Pairs":
+        """The same pairs on a device."""
+        return Pairs(self.users.to(device), self.items.to(device), self.histories.to(device))
 
-class CollaborativeModel(Protocol):
-    """A ``torch.nn.Module`` with parameters ψ: f_ψ of CoLLM's equation 1, and its interaction function."""
 
-    @property
-    def embedding_size(self) -> int:
-        """d1, of both vectors."""
-        ...
+class CollaborativeModel(nn.Module, ABC):
+    """A network with parameters ψ: f_ψ of CoLLM's equation 1, and its interaction function.
 
+    ``embedding_size`` is d1, of both vectors; ``history_length`` is how many items of a history the model looks at, 0
+    where it looks at none.
+    """
+
+    embedding_size: int
+    history_length: int
+
+    @abstractmethod
     def represent(self, pairs: Pairs) -> tuple[Tensor, Tensor]:
         """The users' and the items' vectors, (b, d1) each; differentiable."""
-        ...
 
-    def __call__(self, pairs: Pairs) -> Tensor:
+    @abstractmethod
+    def forward(self, pairs: Pairs) -> Tensor:
         """(b,) logits of the labels."""
-        ...
