@@ -1,0 +1,1 @@
+"""CoLLM: placeholder."""
