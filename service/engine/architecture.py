@@ -5,7 +5,7 @@ both parts, scaled embedding, layers with a window and rotary embeddings of thei
 HatLLM's layers are, where ``config.json`` says so.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -40,6 +40,7 @@ def check_architecture(config: Any) -> None:
     for kind in _rope_types(config):
         if kind in _ROTATIONS_BY_LENGTH:
             raise BundleError(f"rope_type {kind} in config.json is not supported")
+    _layout(config)
 
 
 def read_decoder(model: Any, rank: int, table_rank: int, dtype: torch.dtype) -> tuple[Decoder, dict[str, LoraStack]]:
@@ -58,7 +59,8 @@ def read_decoder(model: Any, rank: int, table_rank: int, dtype: torch.dtype) -> 
     names = {module: name for name, module in model.named_modules()}
     read = _Reader(names, rank)
     layout = _layout(model.config)
-    masks: Sequence[Mask] = ("causal",) * len(body.layers) if layout is None else layout.masks
+    plain: Mask = "causal"
+    masks = (plain,) * len(body.layers) if layout is None else layout.masks
     layers = [read.layer(module, model.config, number, masks[number]) for number, module in enumerate(body.layers)]
     embedding, head = model.get_input_embeddings(), model.get_output_embeddings()
     read.stacks[names[embedding]] = table = _embedding_stack(embedding, table_rank)
@@ -116,7 +118,11 @@ def _embedding_stack(module: nn.Embedding, rank: int) -> LoraStack:
 def _layout(config: Any) -> HatLayout | None:
     """HatLLM's, where ``config.json`` holds one. Raises BundleError where it is malformed."""
     given = getattr(config, CONFIG_KEY, None)
-    return None if given is None else HatLayout.of_config(given, config.num_hidden_layers)
+    if given is None:
+        return None
+    if not isinstance(given, Mapping):
+        raise BundleError(f"config.json, {CONFIG_KEY}: expected an object, got {given!r}")
+    return HatLayout.of_config(given, config.num_hidden_layers)
 
 
 def _heads(attention: Any, config: Any, number: int, mask: Mask) -> Heads:

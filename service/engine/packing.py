@@ -89,7 +89,7 @@ class Batch:
         """
         order = np.argsort(np.asarray(slots), kind="stable")
         read, called = _Tree[Ints](), _Tree[int]()
-        piece_slots = []
+        piece_slots: list[int] = []
         for query in map(int, order):
             n, slot = shared[query] if shared is not None and layout is None else 0, slots[query]
             tokens = prompts[query]

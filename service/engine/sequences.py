@@ -124,7 +124,9 @@ class Packed:
 
     @cached_property
     def _padded_segments(self) -> Segments:
-        items, last, places = (on_device(each, self.device) for each in (self._found.items, self._found.last, self._found.places))
+        items, last, places = (
+            on_device(each, self.device) for each in (self._found.items, self._found.last, self._found.places)
+        )
         moved = self.pad(places + 1)
         return Segments(self.pad(items), self.pad(last), torch.where(moved == 0, _NOWHERE, moved - 1))
 
