@@ -25,6 +25,7 @@ from transformers.utils.logging import disable_progress_bar
 
 from models import communities as discovery
 from models import further
+from models.assembly import bundle_parts
 from models.cf.baselines import BASELINES
 from models.cf.multvae import embed, train_multvae
 from models.cf.training import epoch_bar
@@ -34,17 +35,14 @@ from models.contract.bundle import (
     COMMUNITIES,
     Bundle,
     CommunitySpec,
-    ModelSpec,
-    ServingSpec,
     community_adapter,
 )
 from models.contract.errors import DataError
-from models.contract.probe import load_probe
 from models.contract.types import Floats
 from models.data import prepare
 from models.data.dataset import Dataset
 from models.data.statistics import Statistics
-from models.export import BundleParts, adapter_names, build_bundle
+from models.export import build_bundle
 from models.llm.source import absolute, local_files
 from models.llm.training import FitState
 from models.llm.training_cost import save_cost
@@ -250,30 +248,9 @@ class Pipeline:
 
     def bundle(self) -> Bundle:
         """Put the bundle together; its id follows from its content, so unchanged stages give the same bundle."""
-        dataset, system, served = self.results.dataset(), self.results.system(), self.results.fusion_settings()
+        system = self.results.system()
         self.stage("probe", 1, {}, self.ranking_inputs(), lambda directory: make_probe(system).save(directory))
-        document = json.loads((self.directory / "communities" / "communities.json").read_text())
-        statistics = Statistics.load(self.directory / "data").as_dict()  # its samples of the files' rows stay here
-        parts = BundleParts(
-            name=self.config.name,
-            dataset=dataset,
-            cf=system.cf,
-            anchors=system.anchors,
-            items=system.items,
-            bandwidth=system.bandwidth,
-            kernel=system.kernel,
-            popularity=system.popularity,
-            communities=msgspec.convert(document["communities"], list[CommunitySpec]),
-            checkpoint=system.checkpoint,
-            adapters=system.adapters,
-            model=self._model_spec(len(dataset.catalogue)),
-            serving=ServingSpec.of(served),
-            probe=load_probe(self.directory / "probe", system.adapters),
-            accuracies=self.results.accuracies("valid"),
-            config=msgspec.to_builtins(self.config),
-            data_statistics={key: value for key, value in statistics.items() if key != "files"},
-            metrics={"fusion on validation, NDCG@10": msgspec.to_builtins(self.results.tried_fusions())},
-        )
+        parts = bundle_parts(self.results, system, tuple(further.exported(self)))
         bundle = build_bundle(
             parts,
             self.bundles,
@@ -364,19 +341,6 @@ class Pipeline:
         config: dict[str, Any] = msgspec.to_builtins(self.config.local)
         locals_only = ("local_epochs", "local_patience", "local_learning_rate", "affinity_weighted")
         return {key: value for key, value in config.items() if key not in locals_only}
-
-    def _model_spec(self, n_items: int) -> ModelSpec:
-        local = self.config.local
-        return ModelSpec(
-            form=local.form,
-            history_length=local.history_length,
-            n_items=n_items,
-            lora_rank=local.lora_rank,
-            table_rank=local.table_rank,
-            item_tokens=forms.tokens_per_item(local, self.directory / "global"),
-            adapters=adapter_names(self.config.communities.n_communities),
-            base_model=Path(local.backbone).name,
-        )
 
     def _community_specs(self, dataset: Dataset, weights: Floats) -> list[CommunitySpec]:
         named = discovery.characteristic_items(weights, dataset.train, len(dataset.catalogue), NAMING_ITEMS)

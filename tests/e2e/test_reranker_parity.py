@@ -7,11 +7,11 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
+from models.papers.collm.scoring import CoLLMScorer
 from support.runs import FinishedRun
 from support.served_lists import N, item_ids, named, served
 
 from localrec.stack import Stack, WorkerKind, running_stack
-from models.papers.collm.scoring import CoLLMScorer
 from models.pipeline import Pipeline
 from models.ranking.rerank import Reranker
 from models.ranking.system import open_system
