@@ -1,4 +1,4 @@
-"""The training loop that the CF models share: early stopping on validation NDCG@10, its progress, local seeds."""
+"""The training loop that the CF models share: early stopping on a validation metric, its progress, local seeds."""
 
 import copy
 from collections.abc import Callable, Iterator
@@ -9,7 +9,7 @@ from torch import nn
 from tqdm import tqdm
 
 Progress = Callable[[int, float], None]
-"""Called after every epoch with its number, from 1, and its validation NDCG@10."""
+"""Called after every epoch with its number, from 1, and its validation metric: NDCG@10, of labelled pairs AUC."""
 
 
 def silent(epoch: int, ndcg: float) -> None:
@@ -50,13 +50,13 @@ def fit(
     Args:
         model: changed in place, left in evaluation mode with the parameters of its best epoch.
         train_epoch: one pass over the training data, told the epoch's number, from 1; finds the model in training mode.
-        validate: the model's validation NDCG@10; finds it in evaluation mode.
+        validate: the model's validation metric, at least 0, higher is better; finds it in evaluation mode.
         epochs: at most.
         patience: epochs without improvement after which training stops.
         progress: told of every epoch.
 
     Returns:
-        The best validation NDCG@10.
+        The best validation metric.
     """
     best_state = copy.deepcopy(model.state_dict())
 
@@ -81,14 +81,14 @@ def stop_early(
 
     Args:
         run_epoch: one pass over the training data, told the epoch's number, from 1; returns the model's validation
-            NDCG@10 after it.
+            metric after it, at least 0, higher is better.
         keep: called after an epoch that was better than all before: remember the model as it is now.
         epochs: at most.
         patience: epochs without improvement after which training stops.
         progress: told of every epoch.
 
     Returns:
-        The best validation NDCG@10.
+        The best validation metric.
     """
     best_ndcg, best_epoch = -1.0, 0
     for epoch in range(1, epochs + 1):

@@ -140,8 +140,7 @@ def paired_bootstrap(values: Ranks, baseline: Ranks, seed: int, n_resamples: int
     """Is ``values`` better than ``baseline``, both (m,) of the same examples in the same order?
 
     Returns:
-        The mean of ``values - baseline`` with its interval. The p-value is twice the share of resampled means that do
-        not lie on the mean's side of zero, each count plus one, so it is never 0.
+        The mean of ``values - baseline`` with its interval, and :func:`two_sided_p`.
 
     Raises:
         ValueError: the two do not have the same, non-zero length.
@@ -150,9 +149,16 @@ def paired_bootstrap(values: Ranks, baseline: Ranks, seed: int, n_resamples: int
         raise ValueError(f"paired values: got {len(values)} and {len(baseline)}; expected the same examples twice")
     differences = values - baseline
     means = _resampled_means(differences, seed, n_resamples)
-    tail = min(int((means <= 0).sum()), int((means >= 0).sum()))
-    p_value = min(1.0, 2.0 * (tail + 1) / (n_resamples + 1))
-    return Difference(_interval(differences, means), p_value)
+    return Difference(_interval(differences, means), two_sided_p(means))
+
+
+def two_sided_p(differences: Ranks) -> float:
+    """The p-value of resampled differences (m,): twice the share on the rarer side of zero.
+
+    Each count plus one, so it is never 0.
+    """
+    tail = min(int((differences <= 0).sum()), int((differences >= 0).sum()))
+    return min(1.0, 2.0 * (tail + 1) / (len(differences) + 1))
 
 
 def _masked(scores: Floats, excluded: Sequences) -> Floats:
