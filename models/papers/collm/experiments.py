@@ -153,9 +153,7 @@ class Experiments:
         model = load(directory)
         return time.perf_counter() - started, lambda: predict(model, self.data.test, self.data.n_items)
 
-    def _fit_language_model(
-        self, row: Row, config: CoLLMConfig, directory: Path
-    ) -> tuple[float, Callable[[], Floats]]:
+    def _fit_language_model(self, row: Row, config: CoLLMConfig, directory: Path) -> tuple[float, Callable[[], Floats]]:
         model = self._model(row, config, None)
         seconds = 0.0 if row == ICL else tune(config, self._inputs, model, directory, self._indented).seconds
         model.to(training_device())
