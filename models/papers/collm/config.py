@@ -38,7 +38,9 @@ class CoLLMConfig:
     lora_dropout: float = option(0.05, "Dropout before the adapter.", low=0, high=0.9)
     history_length: int = option(10, "Titles of a history, at most, the newest.", low=0)
     title_tokens: int = option(48, "Tokens of a title, at most, quotation marks aside.", low=1)
-    learning_rate: float = option(1e-3, "Step size of the adapter; the public code has 1e-2 for small backbones.", low=0)
+    learning_rate: float = option(
+        1e-3, "Step size of the adapter; the public code has 1e-2 for small backbones.", low=0
+    )
     feature_learning_rate: float = option(1e-3, "Step size of the mapping and what is tuned with it.", low=0)
     weight_decay: float = option(1e-3, "Of all that is tuned.", low=0)
     batch_size: int = option(16, "Pairs in an update.", low=1)
