@@ -36,7 +36,9 @@ class HatLLMConfig:
     text_encoder: str = option(
         "", "Hub id or directory of a sentence encoder for the head's text vectors. Empty: the backbone's first layers."
     )
-    text_layers: int = option(4, "Layers of the backbone that make the text vectors where text_encoder is empty.", low=1)
+    text_layers: int = option(
+        4, "Layers of the backbone that make the text vectors where text_encoder is empty.", low=1
+    )
     text_size: int = option(128, "Directions of the item text that are kept, whitened.", low=1)
     embedding_size: int = option(128, "Width of the head's item table.", low=1)
     lora_rank: int = option(8, "Rank of the adapter.", low=1)
@@ -60,7 +62,9 @@ class HatLLMConfig:
     learning_rate: float = option(5e-4, "Step size of the adapter.", low=0)
     head_learning_rate: float = option(3e-3, "Step size of the head.", low=0)
     weight_decay: float = option(0.01, "Of the head.", low=0)
-    dropout: float = option(0.2, "Share of the predicting states' entries that are dropped in training.", low=0, high=0.9)
+    dropout: float = option(
+        0.2, "Share of the predicting states' entries that are dropped in training.", low=0, high=0.9
+    )
     seed: int = option(0, "Seed of initial weights, windows, order and dropout.", low=0)
 
     def __post_init__(self) -> None:
@@ -78,11 +82,14 @@ def masks(config: HatLLMConfig, n_layers: int) -> tuple[Mask, ...]:
     """
     depth = n_layers if config.layers is None else config.layers
     if depth > n_layers:
-        raise ConfigError(f"layers: {depth} is out of range; expected at most {n_layers}, which is what the backbone has")
+        raise ConfigError(
+            f"layers: {depth} is out of range; expected at most {n_layers}, which is what the backbone has"
+        )
     between = depth - config.intra_layers - config.cross_layers
     if between < 0:
         raise ConfigError(
-            f"intra_layers, cross_layers: {config.intra_layers} + {config.cross_layers}; expected at most {depth} in all"
+            f"intra_layers, cross_layers: {config.intra_layers} + {config.cross_layers};"
+            f" expected at most {depth} in all, which is how many layers there are"
         )
     of_kind: dict[Kind, tuple[Mask, ...]] = {
         "IN": ("intra",) * config.intra_layers,

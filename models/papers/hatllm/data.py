@@ -4,8 +4,9 @@ The paper's protocol is that of ``models.data.splits.by_window``: windows of 11 
 the target's time. :func:`read_windows` reads data that come as windows already.
 """
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Self
 
@@ -47,6 +48,18 @@ class WindowedData:
         valid, test = dataset.examples("valid"), dataset.examples("test")
         return cls(dataset.catalogue, dataset.train, dataset.train_timestamps, valid, test)
 
+    def sampled(self, n_windows: int | None, size: int, n_test: int | None, seed: int) -> Self:
+        """With so many of the train part's consecutive windows of ``size`` items, and of the test examples, drawn."""
+        test = self.test if n_test is None else self.test.sample(n_test, seed)
+        spans = _spans(self.train, size, size)
+        if n_windows is None or n_windows >= len(spans):
+            return replace(self, test=test)
+        rows = np.sort(np.random.default_rng(seed).choice(len(spans), n_windows, replace=False))
+        kept = [slice(*spans[row]) for row in rows]
+        train = Sequences.of([self.train.items[span] for span in kept])
+        times = np.concatenate([self.train_timestamps[span] for span in kept])
+        return replace(self, train=train, train_timestamps=times, test=test)
+
 
 def cut(sequences: Sequences, size: int, *, overlapping: bool) -> list[Ints]:
     """Windows of at most ``size`` items.
@@ -57,17 +70,16 @@ def cut(sequences: Sequences, size: int, *, overlapping: bool) -> list[Ints]:
         overlapping: every item but the first ``size`` - 1 ends a window of its own, as in the paper, and a shorter
             sequence is one window. Otherwise windows follow one another, counted from the end: each item is in one.
     """
-    step = 1 if overlapping else size
-    return [
-        sequences[row][max(end - size, 0) : end]
-        for row in range(len(sequences))
-        for end in _ends(len(sequences[row]), size, step)
-    ]
+    return [sequences.items[start:end] for start, end in _spans(sequences, size, 1 if overlapping else size)]
 
 
-def _ends(length: int, size: int, step: int) -> Iterable[int]:
-    first = min(length, size) if step == 1 else 1
-    return range(length, max(first, 1) - 1, -step)
+def _spans(sequences: Sequences, size: int, step: int) -> list[tuple[int, int]]:
+    """Where windows begin and end in ``sequences.items``."""
+    found = []
+    for start, end in pairwise(sequences.offsets.tolist()):
+        first = min(end - start, size) if step == 1 else 1
+        found += [(max(last - size, start), last) for last in range(end, start + max(first, 1) - 1, -step)]
+    return found
 
 
 def read_windows(windows: Path, items: Path, valid_share: float) -> WindowedData:
@@ -99,8 +111,8 @@ def read_windows(windows: Path, items: Path, valid_share: float) -> WindowedData
 
 
 def join(windows: Sequence[Ints]) -> list[Ints]:
-    """Sequences from a user's overlapping windows, oldest first: a window that holds another one's end and one item more
-    continues it, any other one begins a sequence of its own.
+    """Sequences from a user's overlapping windows, oldest first: a window that holds another one's end and one item
+    more continues it, any other one begins a sequence of its own.
     """
     sequences: list[list[int]] = []
     for window in (window.tolist() for window in windows):

@@ -5,39 +5,39 @@ and validation quality); :func:`load_hatllm` puts the model together again.
 """
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import msgspec
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from peft import set_peft_model_state_dict
 from safetensors.torch import load_file, save_file
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
 from models.contract.catalogue import Catalogue
 from models.contract.errors import ConfigError
-from models.contract.hatllm import HatLayout
 from models.contract.prompts import TitleTokens, newest
 from models.contract.types import Floats, Ints
 from models.evaluation.metrics import mean_ndcg
 from models.llm.backbone import Backbone, load_backbone
-from models.llm.item_token import lora_config, save_adapter
+from models.llm.item_token import ADAPTER_WEIGHTS, save_adapter
 from models.llm.items import fit_whitening, item_states, item_text, sentence_states
 from models.llm.next_item import next_item_loss
-from models.llm.title import ItemHead
+from models.llm.title import FixedHead, ItemHead
 from models.llm.training import IGNORED, TARGETS, Batch, FitConfig, FitState, fit
 from models.papers.hatllm.config import HatLLMConfig, masks
 from models.papers.hatllm.data import WindowedData, cut
-from models.papers.hatllm.model import HatModel
-from models.papers.hatllm.prompts import Domain, hat_titles, layout_of
+from models.papers.hatllm.model import HatModel, hat_lora
+from models.papers.hatllm.prompts import Domain, hat_titles, layout_of, with_placeholders
 from models.training.batching import of_like_lengths
 from models.training.device import mixed_precision, training_device
 from models.types import Examples, Report, Score, Sequences
 
+TABLE, PROJECTION = "table", "projection"  # in the head's file: (n_items, d) and (d, hidden); their product is the rows
 ADAPTER, HEAD, DESCRIPTION = "adapter", "head.safetensors", "hatllm.json"
 SCORING_BATCH = 32  # histories
 
@@ -53,8 +53,26 @@ class Trained(msgspec.Struct, frozen=True):
     best_steps: int
 
 
+@dataclass(frozen=True)
+class Prepared:
+    """What trainings of several configurations share: the backbone, and (n_items, k) whitened text vectors."""
+
+    backbone: Backbone
+    text: Tensor
+
+    @classmethod
+    def of(cls, config: HatLLMConfig, catalogue: Catalogue) -> Self:
+        """Load and make what a configuration asks for."""
+        return cls(load_backbone(config.backbone), text_vectors(config, catalogue))
+
+
 def train_hatllm(
-    config: HatLLMConfig, data: WindowedData, directory: Path, report: Report, *, text: Tensor | None = None
+    config: HatLLMConfig,
+    data: WindowedData,
+    directory: Path,
+    report: Report,
+    *,
+    prepared: Prepared | None = None,
 ) -> FitState:
     """Train head and adapters; an interrupted call goes on where it was.
 
@@ -63,7 +81,7 @@ def train_hatllm(
         data: train part and validation examples are used.
         directory: where everything is written.
         report: told one line at every look at validation.
-        text: (n_items, k) whitened text vectors; None makes them, see :func:`text_vectors`.
+        prepared: of this backbone and catalogue; None makes it.
 
     Returns:
         The state; an epoch of it is the updates between two looks at validation.
@@ -72,14 +90,33 @@ def train_hatllm(
         ConfigError: layers or prompts do not fit the backbone.
         TrainingError: the loss is NaN or infinite.
     """
+    return fit_hatllm(config, data, directory, report, prepared or Prepared.of(config, data.catalogue))[1]
+
+
+def fit_hatllm(
+    config: HatLLMConfig,
+    data: WindowedData,
+    directory: Path,
+    report: Report,
+    prepared: Prepared,
+    item_vectors: Floats | None = None,
+) -> tuple[HatModel, FitState]:
+    """:func:`train_hatllm`, whose model is kept.
+
+    Args:
+        config, data, directory, report, prepared: see there.
+        item_vectors: (n_items, d) of a collaborative model, put into the prompts (LLaRA); None: titles alone.
+
+    Returns:
+        The model, on the device that it was trained on, and the state.
+    """
     torch.manual_seed(config.seed)
-    backbone = load_backbone(config.backbone)
-    model = new_model(config, backbone, data.catalogue, text_vectors(config, data.catalogue) if text is None else text)
+    model = new_model(config, prepared, data.catalogue, item_vectors)
     task = WindowTask(config, model.to(training_device()).eval(), data)
     looks = math.ceil(config.steps / config.evaluate_every)
     state = fit(model, task, FitConfig(looks, config.patience, config.seed), directory, report)
-    _save(config, model.cpu(), state, directory)
-    return state
+    _save(config, model, state, directory)
+    return model, state
 
 
 def text_vectors(config: HatLLMConfig, catalogue: Catalogue) -> Tensor:
@@ -92,18 +129,25 @@ def text_vectors(config: HatLLMConfig, catalogue: Catalogue) -> Tensor:
     return fit_whitening(states, config.text_size)(states)
 
 
-def new_model(config: HatLLMConfig, backbone: Backbone, catalogue: Catalogue, text: Tensor) -> HatModel:
+def new_model(
+    config: HatLLMConfig, prepared: Prepared, catalogue: Catalogue, item_vectors: Floats | None = None
+) -> HatModel:
     """An untrained model. Raises ConfigError where layers or prompts do not fit the backbone."""
-    titles = hat_titles(
-        backbone, catalogue.items, config.title_tokens, Domain(config.item, config.items, config.verb)
-    )
-    of_layers = masks(config, backbone.n_layers)
+    backbone = prepared.backbone
+    head = ItemHead(prepared.text, config.embedding_size, backbone.hidden_size)
+    titles = hat_titles(backbone, catalogue.items, config.title_tokens, Domain(config.item, config.items, config.verb))
+    if item_vectors is not None:
+        titles = with_placeholders(titles)
     _check_context(config, backbone, titles)
-    head = ItemHead(text, config.embedding_size, backbone.hidden_size)
-    lora = lora_config(
-        config.lora_rank, config.lora_alpha, config.lora_dropout, config.lora_targets, range(len(of_layers))
-    )
-    return HatModel(backbone, layout_of(titles, of_layers), titles, head, lora, dropout=config.dropout)
+    return _model(config, backbone, titles, head, item_vectors)
+
+
+def _model(
+    config: HatLLMConfig, backbone: Backbone, titles: TitleTokens, head: nn.Module, item_vectors: Floats | None
+) -> HatModel:
+    layout = layout_of(titles, masks(config, backbone.n_layers))
+    lora = hat_lora(config.lora_rank, config.lora_alpha, config.lora_dropout, config.lora_targets)
+    return HatModel(backbone, layout, titles, head, lora, item_vectors, dropout=config.dropout)
 
 
 class WindowTask:
@@ -122,7 +166,7 @@ class WindowTask:
         return [
             {"params": self._model.adapter_parameters(), "lr": config.learning_rate, "weight_decay": 0.0},
             {
-                "params": list(self._model.head.parameters()),
+                "params": [*self._model.head.parameters(), *_mapping(self._model)],
                 "lr": config.head_learning_rate,
                 "weight_decay": config.weight_decay,
             },
@@ -181,7 +225,10 @@ def scores_of(model: HatModel, history_length: int, device: torch.device, *, exa
 
     @torch.inference_mode()
     def score(examples: Examples) -> Floats:
-        prompts = [model.titles.prompt(newest(h, history_length)) for h in map(examples.histories.__getitem__, range(len(examples)))]
+        prompts = [
+            model.titles.prompt(newest(h, history_length))
+            for h in map(examples.histories.__getitem__, range(len(examples)))
+        ]
         scores = np.empty((len(prompts), model.titles.n_items), np.float32)
         shortest_first = np.argsort([len(prompt) for prompt in prompts], kind="stable")
         for at in range(0, len(prompts), SCORING_BATCH):
@@ -202,10 +249,17 @@ def _last_scores(model: HatModel, prompts: list[Ints], device: torch.device) -> 
 
 
 def load_hatllm(config: HatLLMConfig, directory: Path) -> HatModel:
-    """The trained model in a directory of :func:`train_hatllm`."""
-    backbone, titles = load_backbone(config.backbone), TitleTokens.load(directory)
-    described = msgspec.json.decode((directory / DESCRIPTION).read_bytes(), type=Trained)
-    raise NotImplementedError(backbone, titles, described)
+    """The trained model in a directory of :func:`train_hatllm` without item vectors, to score with."""
+    tensors = load_file(directory / HEAD)
+    head = FixedHead(tensors[TABLE] @ tensors[PROJECTION])
+    model = _model(config, load_backbone(config.backbone), TitleTokens.load(directory), head, None)
+    set_peft_model_state_dict(model.language_model, load_file(directory / ADAPTER / ADAPTER_WEIGHTS))
+    return model.eval()
+
+
+def _mapping(model: HatModel) -> list[nn.Parameter]:
+    """Parameters that map item vectors into the prompt."""
+    return [] if model.item_vectors is None else list(model.item_vectors.parameters())
 
 
 def _check_context(config: HatLLMConfig, backbone: Backbone, titles: TitleTokens) -> None:
@@ -220,7 +274,10 @@ def _check_context(config: HatLLMConfig, backbone: Backbone, titles: TitleTokens
 
 def _save(config: HatLLMConfig, model: HatModel, state: FitState, directory: Path) -> None:
     save_adapter(model.language_model, directory / ADAPTER)
-    save_file({name: value.contiguous() for name, value in model.head.state_dict().items()}, directory / HEAD)
+    head: Any = model.head
+    with torch.no_grad():
+        tensors = {TABLE: head.table(), PROJECTION: head.output_projection.weight}
+        save_file({name: tensor.cpu().contiguous() for name, tensor in tensors.items()}, directory / HEAD)
     model.titles.save(directory)
     steps = [min(looks * config.evaluate_every, config.steps) for looks in (state.epoch, state.best_epoch)]
     described = Trained(config.backbone, config.history_length, model.layout.as_config(), state.best, *steps)

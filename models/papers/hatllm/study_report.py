@@ -1,0 +1,305 @@
+"""The tables and figures of a study of HatLLM: the paper's Tables 3 and 5, and Figure 5.
+
+The document, JSON::
+
+    dataset, n_examples, n_items, n_windows, seeds
+    provenance       commit, hardware, command: text
+    main, ablation   evaluations, see ``models.evaluation.measure``; main over all seeds, ablation of the first
+    whole            {"main", "ablation"}: NDCG without a cutoff by row: {"ndcg", "gain"}, an interval, and a paired
+                     difference to the row that the others are compared with; it moves with every example
+    sweep            [{"intra", "cross", "metrics", "valid_ndcg"}] of the first seed
+    gains            {data set: relative gain of HatLLM's NDCG@10 over no masks, in percent, and its p-value}: this
+                     study's, and those of documents that were given
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import numpy as np
+
+from models.contract.errors import DataError
+from models.evaluation.measure import EvaluateConfig, Evaluation, HeldOut, as_json, evaluation_of, metric_values
+from models.evaluation.metrics import (
+    SIGNIFICANT,
+    Difference,
+    Interval,
+    Ranks,
+    bootstrap,
+    ndcg,
+    paired_bootstrap,
+    ranks_in_lists,
+)
+from models.evaluation.plots import bars, draw, panels, save, style
+from models.evaluation.tables import Table, gains_table, mean_and_half, metrics_table, page, seeds_table
+from models.papers.hatllm.study import HatStudy, RankedRow
+from models.papers.hatllm.study_config import HATLLM, UNMASKED, RowSpec
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+CUTOFFS = (5, 10)
+DRAWN = ("NDCG@10", "HR@10")
+BOOTSTRAP_SEED = 0
+
+
+class Whole(msgspec.Struct, frozen=True):
+    """NDCG without a cutoff of a row; ``gain`` is None for the row that the others are compared with."""
+
+    ndcg: Interval
+    gain: Difference | None
+
+
+class Point(msgspec.Struct, frozen=True):
+    """A point of Figure 5: numbers of layers, metrics on the test examples, and NDCG on validation."""
+
+    intra: int
+    cross: int
+    metrics: dict[str, Interval]
+    valid_ndcg: float
+
+
+class Gain(msgspec.Struct, frozen=True):
+    """How much better HatLLM's NDCG@10 is than that of the same model without masks."""
+
+    percent: float
+    p_value: float
+
+
+class StudyReport(msgspec.Struct, frozen=True):
+    """The document, see the module. ``main``, ``ablation`` and ``sweep`` are empty where their rows were not wanted."""
+
+    dataset: str
+    n_examples: int
+    n_items: int
+    n_windows: int
+    seeds: tuple[int, ...]
+    provenance: dict[str, str]
+    main: Evaluation | None
+    ablation: Evaluation | None
+    whole: dict[str, dict[str, Whole]]
+    sweep: tuple[Point, ...]
+    gains: dict[str, Gain]
+
+
+def measure_study(
+    study: HatStudy, seeds: Sequence[int], wanted: Sequence[str], provenance: dict[str, str]
+) -> StudyReport:
+    """Train what the study lacks, and measure.
+
+    Args:
+        study: see :class:`HatStudy`.
+        seeds: of the main rows; the other rows are trained with the first.
+        wanted: names of rows or of groups of rows; empty: all.
+        provenance: see ``localrec.bench.report``.
+    """
+    chosen = [row for row in study.rows if not wanted or row.name in wanted or row.group in wanted]
+    held_out = _held_out(study)
+    main = _ranked(study, [row for row in chosen if row.group == "main"], seeds)
+    reference = [row for row in study.rows if row.name in (UNMASKED, HATLLM)]
+    ablated = [row for row in chosen if row.group == "ablation"]
+    ablation = _ranked(study, [*reference, *ablated], seeds[:1]) if ablated else {}
+    groups = {"main": (main, UNMASKED, tuple(seeds)), "ablation": (ablation, HATLLM, tuple(seeds[:1]))}
+    found = {
+        name: _evaluation(study, held_out, rows, against, of_seeds, provenance) if against in rows else None
+        for name, (rows, against, of_seeds) in groups.items()
+    }
+    return StudyReport(
+        dataset=study.config.name,
+        n_examples=len(held_out.examples),
+        n_items=len(held_out.training_counts),
+        n_windows=len(study.data.train),
+        seeds=tuple(seeds),
+        provenance=provenance,
+        main=found["main"],
+        ablation=found["ablation"],
+        whole={name: _whole(rows, against) for name, (rows, against, _) in groups.items() if against in rows},
+        sweep=tuple(_point(study, row, seeds[0]) for row in chosen if row.group == "sweep"),
+        gains=_gain(study.config.name, found["main"]),
+    )
+
+
+def with_others(report: StudyReport, documents: Sequence[Path]) -> StudyReport:
+    """With the gains that other studies' documents hold. Raises DataError where one is none."""
+    gains: dict[str, Gain] = {}
+    for path in documents:
+        try:
+            held = msgspec.json.decode(path.read_bytes(), type=dict[str, msgspec.Raw])
+            gains |= msgspec.json.decode(held["gains"], type=dict[str, Gain])
+        except (OSError, KeyError, msgspec.MsgspecError) as exc:
+            raise DataError(f"{path}: {exc!r}; expected the JSON document of a study of HatLLM") from exc
+    return msgspec.structs.replace(report, gains=gains | report.gains)
+
+
+def write_report(report: StudyReport, out: Path) -> list[Path]:
+    """Write OUT.json, OUT.md, and pictures into OUT; the files that were written."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    files = {".json": as_json(msgspec.to_builtins(report)), ".md": as_markdown(report).encode()}
+    written = [out.with_name(f"{out.name}{suffix}") for suffix in files]
+    for path, content in zip(written, files.values(), strict=True):
+        path.write_bytes(content)
+    pictures = draw(report.main, out) if report.main else []
+    with style():
+        if report.ablation:
+            pictures += save(_ablation_figure(report.ablation), out / "ablation")
+        if report.sweep:
+            pictures += save(_sweep_figure(report), out / "layers")
+    return [*written, *pictures]
+
+
+def as_markdown(report: StudyReport) -> str:
+    """All tables, for a file that is committed."""
+    seeds = ", ".join(map(str, report.seeds))
+    protocol = (
+        f"{report.n_examples:,} test items, full ranking of {report.n_items:,}; all rows are trained on the same"
+        f" {report.n_windows:,} sequences; main rows are means over seeds {seeds}, the others of seed {report.seeds[0]}"
+    )
+    tables: list[Table] = []
+    for name, evaluation in (("main", report.main), ("ablation", report.ablation)):
+        if evaluation is not None:
+            several = [seeds_table(evaluation)] if len(evaluation.seeds) > 1 else []
+            whole = whole_table(report.whole[name], evaluation.against)
+            tables += [metrics_table(evaluation), *several, gains_table(evaluation), whole]
+    sweep = [sweep_table(report.sweep)] if report.sweep else []
+    gains = [mean_gain_table(report.gains)] if report.gains else []
+    return page(f"HatLLM on {report.dataset}", protocol, report.provenance, [*tables, *sweep, *gains])
+
+
+def whole_table(rows: Mapping[str, Whole], against: str) -> Table:
+    """NDCG without a cutoff, and its gains."""
+    return Table(
+        f"NDCG without a cutoff, gain over {against}, paired; bold: p < {SIGNIFICANT}",
+        ("model", "NDCG", "gain", "relative"),
+        tuple((name, mean_and_half(row.ndcg), *_gain_cells(row)) for name, row in rows.items()),
+    )
+
+
+def sweep_table(points: Sequence[Point]) -> Table:
+    """Figure 5 in numbers."""
+    return Table(
+        "Numbers of intra-item and cross-item layers (Figure 5)",
+        ("intra", "cross", *DRAWN, "validation NDCG"),
+        tuple(
+            (str(p.intra), str(p.cross), *(mean_and_half(p.metrics[name]) for name in DRAWN), f"{p.valid_ndcg:.4f}")
+            for p in points
+        ),
+    )
+
+
+def mean_gain_table(gains: Mapping[str, Gain]) -> Table:
+    """The gain on each data set, and their mean."""
+    mean = np.mean([gain.percent for gain in gains.values()])
+    rows = tuple((name, f"{gain.percent:+.1f} %", f"{gain.p_value:.3g}") for name, gain in gains.items())
+    return Table(
+        f"NDCG@10 of {HATLLM} over {UNMASKED}", ("data set", "gain", "p"), (*rows, ("mean", f"{mean:+.1f} %", ""))
+    )
+
+
+def _held_out(study: HatStudy) -> HeldOut:
+    data = study.data
+    counts = np.bincount(data.train.items, minlength=len(data.catalogue)).astype(np.int64)
+    return HeldOut(data.test, counts)
+
+
+def _ranked(study: HatStudy, rows: Sequence[RowSpec], seeds: Sequence[int]) -> dict[str, list[RankedRow]]:
+    """Seed by seed, so that what is interrupted has all rows of some seeds."""
+    found: dict[str, list[RankedRow]] = {row.name: [] for row in rows}
+    for seed in seeds:
+        for row in rows:
+            found[row.name].append(study.ranked(row, seed))
+    return found
+
+
+def _evaluation(
+    study: HatStudy,
+    held_out: HeldOut,
+    rows: Mapping[str, Sequence[RankedRow]],
+    against: str,
+    seeds: tuple[int, ...],
+    provenance: dict[str, str],
+) -> Evaluation:
+    return evaluation_of(
+        [{name: found[number].lists for name, found in rows.items()} for number in range(len(seeds))],
+        held_out,
+        EvaluateConfig(CUTOFFS, BOOTSTRAP_SEED),
+        dataset=study.config.name,
+        protocol="full",
+        against=against,
+        provenance=provenance,
+        seeds=seeds,
+    )
+
+
+def _whole(rows: Mapping[str, Sequence[RankedRow]], against: str) -> dict[str, Whole]:
+    means: dict[str, Ranks] = {
+        name: np.mean([ndcg(row.ranks, np.inf) for row in found], axis=0) for name, found in rows.items()
+    }
+    return {
+        name: Whole(
+            bootstrap(values, BOOTSTRAP_SEED),
+            None if name == against else paired_bootstrap(values, means[against], BOOTSTRAP_SEED),
+        )
+        for name, values in means.items()
+    }
+
+
+def _point(study: HatStudy, row: RowSpec, seed: int) -> Point:
+    ranks = ranks_in_lists(study.ranked(row, seed).lists, study.data.test.targets)
+    metrics = {name: bootstrap(values, BOOTSTRAP_SEED) for name, values in metric_values(ranks, CUTOFFS).items()}
+    return Point(*row.masked_layers, metrics, study.training_of(row, seed).valid_ndcg)
+
+
+def _gain(dataset: str, main: Evaluation | None) -> dict[str, Gain]:
+    hat = next((row for row in main.rows if row.name == HATLLM), None) if main else None
+    if hat is None:
+        return {}
+    gain = hat.gains["NDCG@10"]
+    baseline = hat.metrics["NDCG@10"].mean - gain.interval.mean
+    return {dataset: Gain(100 * gain.interval.mean / baseline, gain.p_value)} if baseline > 0 else {}
+
+
+def _gain_cells(row: Whole) -> tuple[str, str]:
+    if row.gain is None:
+        return "", ""
+    mean, p = row.gain.interval.mean, row.gain.p_value
+    value = f"{mean:+.4f}"
+    shown = f"**{value}**" if p < SIGNIFICANT else value
+    return f"{shown}, p {p:.3g}", f"{100 * mean / (row.ndcg.mean - mean):+.1f} %"
+
+
+def _ablation_figure(evaluation: Evaluation) -> "Figure":
+    """Table 5 as bars, in its order, HatLLM marked."""
+    rows = evaluation.rows[::-1]
+    title = f"{evaluation.dataset}: ablations, {evaluation.n_examples:,} test items"
+    figure, axes_of = panels(title, len(DRAWN), height=0.35 * len(rows) + 1.2, sharey=True)
+    for axes, metric in zip(axes_of, DRAWN, strict=True):
+        intervals = [row.metrics[metric] for row in rows]
+        colours = ["tab:orange" if row.name == HATLLM else "tab:blue" for row in rows]
+        names = [row.name for row in rows]
+        axes.barh(names, [i.mean for i in intervals], xerr=bars(intervals), color=colours, ecolor="black")
+        axes.set_xlabel(metric)
+    return figure
+
+
+def _sweep_figure(report: StudyReport) -> "Figure":
+    """Figure 5: one line for the shallow layers, one for the deep ones."""
+    figure, axes_of = panels(f"{report.dataset}: numbers of masked layers", len(DRAWN), height=3.6)
+    for axes, metric in zip(axes_of, DRAWN, strict=True):
+        for varied, fixed in (("intra", "cross"), ("cross", "intra")):
+            points = _line(report.sweep, varied, fixed)
+            intervals = [point.metrics[metric] for point in points]
+            places = [getattr(point, varied) for point in points]
+            axes.errorbar(places, [i.mean for i in intervals], yerr=bars(intervals), marker="o", label=f"{varied}-item")
+        axes.set_xlabel("layers")
+        axes.set_ylabel(metric)
+    axes_of[0].legend()
+    return figure
+
+
+def _line(points: Sequence[Point], varied: str, fixed: str) -> list[Point]:
+    """The points of one line: those whose other number of layers is the one that most points have."""
+    others: list[Any] = [getattr(point, fixed) for point in points]
+    usual = max(set(others), key=others.count)
+    kept = {getattr(point, varied): point for point in points if getattr(point, fixed) == usual}
+    return [kept[value] for value in sorted(kept)]
