@@ -79,11 +79,9 @@ def from_start(histories: Tensor, start: int) -> tuple[Tensor, Tensor]:
         (b, 1 + length) int64, the start token first, padding behind; and (b,) the place of the last item, 0 where a
         history is empty.
     """
-    length = histories.shape[1]
+    n, length = histories.shape
     last = (histories != start).sum(dim=1)
-    inputs = torch.full((len(histories), 1 + length), start, dtype=torch.int64, device=histories.device)
-    places = torch.arange(length, device=histories.device) + (length - last)[:, None]
-    inputs[:, 1:] = torch.where(
-        places < length, histories.gather(1, places.clamp(max=max(length - 1, 0))), inputs[:, 1:]
-    )
-    return inputs, last
+    places = torch.arange(length, device=last.device) + (length - last)[:, None]
+    padded = F.pad(histories, (1, 1), value=start)  # the token first, and behind what there is
+    firsts = torch.zeros((n, 1), dtype=torch.int64, device=last.device)
+    return padded.gather(1, torch.cat([firsts, 1 + places.clamp(max=length)], dim=1)), last
