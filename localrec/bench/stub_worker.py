@@ -4,6 +4,7 @@ It can be told to misbehave: ``POST /stub`` with the fields of :class:`Orders`.
 """
 
 import asyncio
+import base64
 import hashlib
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
@@ -24,6 +25,7 @@ from service.json_response import json_response
 from service.wire import FANOUT_PATH, FanoutRequest, FanoutResponse, FanoutResult, ModelError, encode_ranking
 
 GARBAGE = b'{"choices": [{"logprobs": {"top_logprobs": [{"token_id:x": "high"}]}}], "data": [{"model": 7}]}'
+STATE_SIZE = 16  # numbers of a state
 FORBIDDEN = -9999.0  # how vLLM writes the log-probability of a token that is not allowed
 
 
@@ -87,7 +89,17 @@ class StubWorker:
         self.n_items = n_items
         self.adapters: set[str] = set()
         self.orders = Orders()
-        names = ("completions", "fanouts", "finished", "cancelled", "loads", "unloads", "looks")
+        names = (
+            "completions",
+            "fanouts",
+            "classifications",
+            "embeddings",
+            "finished",
+            "cancelled",
+            "loads",
+            "unloads",
+            "looks",
+        )
         self.counts = dict.fromkeys(names, 0)
         self._turns = asyncio.Lock()
 
@@ -138,12 +150,9 @@ class StubWorker:
         asked = orjson.loads(await request.body())
         self.counts["completions"] += 1
         model = asked["model"]
-        refusal = await self._refusal(request, [model])
+        refusal = await self._alone(request, model)
         if refusal is not None:
             return refusal
-        if not self._knows(model):
-            return json_response({"error": {"message": f"The model `{model}` does not exist."}}, 404)
-        self.counts["finished"] += 1
         excluded = [int(token) for token in asked.get("logit_bias", {})]
         allowed = asked.get("allowed_token_ids")
         ranking = self._ranked(model, asked["prompt"], excluded, allowed, asked["logprobs"])
@@ -162,6 +171,31 @@ class StubWorker:
             return json_response({"error": {"message": "None of the models exists."}}, 404)
         self.counts["finished"] += 1
         return Response(msgspec.json.encode(FanoutResponse(results)), media_type="application/json")
+
+    async def classify(self, request: Request) -> Response:
+        """``POST /classify``."""
+        asked = orjson.loads(await request.body())
+        self.counts["classifications"] += 1
+        refusal = await self._alone(request, asked["model"])
+        if refusal is not None:
+            return refusal
+        name = self._answers_as(asked["model"])
+        data = [
+            {"index": at, "label": "LABEL_0", "probs": [stub_logit(name, tuple(prompt))], "num_classes": 1}
+            for at, prompt in enumerate(asked["input"])
+        ]
+        return json_response({"object": "list", "data": data})
+
+    async def embed(self, request: Request) -> Response:
+        """``POST /v1/embeddings``."""
+        asked = orjson.loads(await request.body())
+        self.counts["embeddings"] += 1
+        refusal = await self._alone(request, asked["model"])
+        if refusal is not None:
+            return refusal
+        state = stub_state(self._answers_as(asked["model"]), tuple(asked["input"]))
+        embedding = base64.b64encode(state.astype("<f4").tobytes()).decode("ascii")
+        return json_response({"object": "list", "data": [{"index": 0, "embedding": embedding}]})
 
     async def order(self, request: Request) -> Response:
         """``POST /stub``: what to do from now on."""
@@ -195,6 +229,16 @@ class StubWorker:
         if orders.mode is Mode.TOO_LATE:
             return json_response({"error": "the deadline is nearer than the answer"}, 504)
         return Response(GARBAGE, media_type="application/json") if orders.mode is Mode.GARBAGE else None
+
+    async def _alone(self, request: Request, model: str) -> Response | None:
+        """The same for a call to one model, which may not be there."""
+        refusal = await self._refusal(request, [model])
+        if refusal is not None:
+            return refusal
+        if not self._knows(model):
+            return json_response({"error": {"message": f"The model `{model}` does not exist."}}, 404)
+        self.counts["finished"] += 1
+        return None
 
     def _knows(self, model: str) -> bool:
         return model == self.base or model in self.adapters
@@ -256,9 +300,22 @@ def stub_scores(model: str, prompt: tuple[int, ...], n_items: int) -> Floats:
 
     The base model's name is empty here, whatever it is called elsewhere.
     """
+    return np.asarray(-_rng(model, prompt).permutation(n_items + 1) / 8, dtype=np.float32)
+
+
+def stub_logit(model: str, prompt: tuple[int, ...]) -> float:
+    """A classifier's number for a prompt, a pure function of adapter and prompt; two prompts hardly share one."""
+    return float(_rng(model, prompt).integers(-8_000, 8_000)) / 1_000
+
+
+def stub_state(model: str, prompt: tuple[int, ...]) -> Floats:
+    """A state (STATE_SIZE,) after a prompt, a pure function of adapter and prompt."""
+    return _rng(model, prompt).standard_normal(STATE_SIZE, dtype=np.float32)
+
+
+def _rng(model: str, prompt: tuple[int, ...]) -> np.random.Generator:
     seed = hashlib.blake2b(f"{model}:{prompt}".encode(), digest_size=8).digest()
-    rng = np.random.default_rng(int.from_bytes(seed, "little"))
-    return np.asarray(-rng.permutation(n_items + 1) / 8, dtype=np.float32)
+    return np.random.default_rng(int.from_bytes(seed, "little"))
 
 
 def create_stub(base: str, n_items: int) -> Starlette:
@@ -268,6 +325,8 @@ def create_stub(base: str, n_items: int) -> Starlette:
         routes=[
             Route("/v1/completions", stub.complete, methods=["POST"]),
             Route(FANOUT_PATH, stub.fan_out, methods=["POST"]),
+            Route("/classify", stub.classify, methods=["POST"]),
+            Route("/v1/embeddings", stub.embed, methods=["POST"]),
             Route("/v1/load_lora_adapter", stub.load, methods=["POST"]),
             Route("/v1/unload_lora_adapter", stub.unload, methods=["POST"]),
             Route("/v1/models", stub.models),

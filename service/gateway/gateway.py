@@ -6,12 +6,10 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 from service.gateway.api.render import render_shared
 from service.gateway.bundles.follower import SnapshotFollower
-from service.gateway.bundles.snapshot import load_snapshot
 from service.gateway.experiments.assignment import Experiments
 from service.gateway.experiments.file import ExperimentsFollower, ExperimentsLoader
 from service.gateway.experiments.shadow import Shadows
@@ -147,7 +145,7 @@ def _build(settings: Settings, loader: ExperimentsLoader, first: Experiments, st
         telemetry.bundle_changed,
         lambda snapshot: warm_up(recommender, settings.pipelines.values(), snapshot),
         lambda: experiments.current.bundles,
-        partial(load_snapshot, needs=needs(settings.pipelines)),
+        needs(settings.pipelines),
     )
     exposures = ExposureLog(store, settings.exposures_kept, telemetry.exposures, settings.rotating())
     traffic: TrafficControl[Ready] = control_traffic(

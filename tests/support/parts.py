@@ -1,113 +1,96 @@
-"""Bundles whose parts are small and untrained: for servers of CoLLM and HatLLM."""
+"""Bundles that have CoLLM and HatLLM beside the local models, all of them the stub worker's."""
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
 import numpy as np
-import torch
-from numpy.typing import NDArray
-from peft import PeftModel
-from support.backbones import LAYERS, write_backbone
-from support.bundles import worker_bundle
-from support.checkpoints import write_adapter
-from torch import Tensor
-from transformers import AutoModelForCausalLM, PreTrainedModel
+from support.bundles import make_bundle
 
-from models.contract.bundle import MANIFEST, Bundle, CoLLMSpec, HatLLMSpec, ModelSpec, ServedModel, write_manifest
-from models.contract.hatllm import CONFIG_KEY, HatLayout, segments, visible
-from models.contract.types import Ints
+from localrec.bench.stub_worker import STATE_SIZE, stub_logit, stub_state
+from models.contract.bundle import Bundle, CoLLMSpec, HatLLMSpec, Part, ServedModel, hash_files, write_manifest
+from models.contract.collm import TEXTS, CoLLMPrompts
+from models.contract.hatllm import ITEM_ROWS
+from models.contract.index import top_n
+from models.contract.probe import BASE, PROBED_ITEMS, Probe
+from models.contract.prompts import TitlePrompts, TitleTokens
+from models.contract.redis_schema import item_hash
+from models.contract.types import Ints, RankedList, item_numbers
 
-N_FEATURES = 30  # users and items of CoLLM's vocabulary
-MAX_TOKENS = 63
-RANK = 4
-ANSWER, ANSWER_TOKEN = "fish", 14  # a word of the tiny backbone
-LAYOUT = HatLayout(("intra", "causal", "cross-pre", "cross"), instruction_tokens=3, separator=2)
-
-
-def write_parts(directory: Path) -> Bundle:
-    """A bundle with CoLLM and HatLLM on the tiny backbone, and with nothing of the local models but their name."""
-    _write_collm(directory / "collm")
-    _write_hatllm(directory / "hatllm")
-    bundle = worker_bundle(directory, ModelSpec("title", 6, 20, RANK, ("global",), "random"))
-    parts = {
-        "collm": CoLLMSpec("random", "mf", RANK, MAX_TOKENS, ANSWER, ANSWER_TOKEN),
-        "hatllm": HatLLMSpec("random", 6, RANK, MAX_TOKENS),
-    }
-    (directory / MANIFEST).unlink()
-    return write_manifest(directory, msgspec.structs.replace(bundle.manifest, **parts))
+N_WORDS = 500
+HISTORY_LENGTH = 10
+KNOWN_USERS = 30  # u0 … of those who are published
+UNKNOWN_ITEMS = 7  # every seventh item was not there at training
+_PROBED = item_numbers(range(5))
+_SPECS = {
+    "collm": CoLLMSpec("synthetic", "mf", 4, 400, "ĠYes", 3),
+    "hatllm": HatLLMSpec("synthetic", HISTORY_LENGTH, 4, 100),
+}
 
 
-def _write_collm(directory: Path) -> None:
-    checkpoint = write_backbone(directory / "checkpoint")
-    model = AutoModelForCausalLM.from_pretrained(checkpoint)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(1)
-        model.resize_token_embeddings(model.config.vocab_size + N_FEATURES, mean_resizing=False)
-    model.save_pretrained(checkpoint)
-    _write_adapter(directory, "collm")
+def make_bundle_with(root: Path, *parts: Part, name: str = "parts", n_items: int = 200, seed: int = 0) -> Bundle:
+    """A synthetic bundle with these parts."""
+    bundle = make_bundle(root, name=f"{name}-{'-'.join(parts)}", n_items=n_items, seed=seed)
+    specs = {part: _SPECS[part] for part in parts}
+    bundle = Bundle(bundle.directory, msgspec.structs.replace(bundle.manifest, **specs))
+    for part in parts:
+        _write(bundle.served(part), n_items)
+    return write_manifest(
+        bundle.directory, msgspec.structs.replace(bundle.manifest, files=hash_files(bundle.directory))
+    )
 
 
-def _write_hatllm(directory: Path) -> None:
-    path = write_backbone(directory / "checkpoint") / "config.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | {CONFIG_KEY: LAYOUT.as_config()}))
-    _write_adapter(directory, "hatllm")
+def collm_prompts(n_items: int) -> CoLLMPrompts:
+    """Prompts in which every title is one word and its quotes."""
+    pieces = {text: item_numbers([10 + at, 20 + at]) for at, text in enumerate(TEXTS)}
+    titles = np.stack([np.full(n_items, 1), np.arange(n_items) + 50, np.full(n_items, 2)], axis=1)
+    users = np.asarray([item_hash(f"u{row}") for row in range(KNOWN_USERS)], np.uint64)
+    known = np.arange(n_items) % UNKNOWN_ITEMS != 0
+    offsets = np.arange(n_items + 1, dtype=np.int64) * 3
+    return CoLLMPrompts(pieces, offsets, titles.astype(np.int32).ravel(), N_WORDS, users, known, HISTORY_LENGTH)
 
 
-def _write_adapter(directory: Path, name: str) -> None:
-    write_adapter(directory / "adapters" / name, directory / "checkpoint", seed=1, rank=RANK)
+def title_tokens(n_items: int) -> TitleTokens:
+    """Prompts of an instruction of three words; every title is one word and the separator."""
+    ids = np.stack([np.arange(n_items) + 50, np.full(n_items, 4)], axis=1).astype(np.int32).ravel()
+    return TitleTokens((7, 8, 9), np.arange(n_items + 1, dtype=np.int64) * 2, ids, N_WORDS)
 
 
-def load(model: ServedModel, adapted: bool) -> PreTrainedModel:
-    """A part's model by transformers and PEFT, with its adapter merged or without."""
-    base = AutoModelForCausalLM.from_pretrained(model.checkpoint, attn_implementation="eager").eval()
-    if not adapted:
-        return base
-    return PeftModel.from_pretrained(base, str(model.adapter_path(model.part))).eval().merge_and_unload()
+def item_rows(n_items: int) -> np.ndarray:
+    """(n_items, STATE_SIZE) float32."""
+    return np.random.default_rng(n_items).standard_normal((n_items, STATE_SIZE), dtype=np.float32)
 
 
-@torch.no_grad()
-def answers(model: PreTrainedModel, prompts: Sequence[Ints]) -> NDArray[np.float32]:
-    """CoLLM's scores (prompts,) by plain forward passes, one a prompt."""
-    tokens = (torch.from_numpy(prompt).long()[None] for prompt in prompts)
-    return np.asarray([float(model(each).logits[0, -1, ANSWER_TOKEN]) for each in tokens], np.float32)
+def collm_ranking(name: str, prompts: CoLLMPrompts, history: Ints, items: Ints, user: int | None) -> RankedList:
+    """What a stub's CoLLM makes of candidates."""
+    asked = prompts.prompts(history, items, user)
+    scores = np.asarray([stub_logit(name, tuple(prompt.tolist())) for prompt in asked], np.float32)
+    order = np.lexsort((items, -scores))
+    return RankedList(items[order], scores[order])
 
 
-@torch.no_grad()
-def states(model: PreTrainedModel, prompts: Sequence[Ints]) -> NDArray[np.float32]:
-    """HatLLM's states (prompts, hidden), one pass a prompt, each layer with its mask."""
-    return np.stack([_state(model, torch.from_numpy(prompt).long()[None]).numpy() for prompt in prompts])
+def hatllm_ranking(name: str, history: Ints, n_items: int, n: int, excluded: Ints) -> RankedList:
+    """What a stub's HatLLM ranks after a history."""
+    prompt = TitlePrompts(title_tokens(n_items), HISTORY_LENGTH).prompt(history)
+    return top_n(item_rows(n_items) @ stub_state(name, tuple(prompt)), n, excluded)
 
 
-def _state(model: PreTrainedModel, tokens: Tensor) -> Tensor:
-    found = segments(tokens, torch.arange(tokens.shape[1]), LAYOUT)
-    hooks = []
-    for layer, mask in zip(model.model.layers, LAYOUT.masks, strict=True):
-        seen = torch.where(visible(mask, found)[:, None], 0.0, torch.finfo(torch.float32).min)
-
-        def masked(
-            _layer: object, arguments: tuple[object, ...], named: dict[str, object], seen: Tensor = seen
-        ) -> object:
-            return arguments, named | {"attention_mask": seen}
-
-        hooks.append(layer.register_forward_pre_hook(masked, with_kwargs=True))
-    state = model.model(tokens).last_hidden_state[0, -1]
-    for hook in hooks:
-        hook.remove()
-    return state
-
-
-def random_prompts(n: int, n_tokens: int, seed: int = 0) -> list[Ints]:
-    """HatLLM's prompts: an instruction, then 1 to 8 items of 0 to 4 words, each ended by the separator."""
-    rng = np.random.default_rng(seed)
-    assert len(LAYOUT.masks) == LAYERS
-    prompts = []
-    for _ in range(n):
-        items = [
-            np.append(rng.integers(3, n_tokens, rng.integers(0, 5)), LAYOUT.separator)
-            for _ in range(rng.integers(1, 9))
-        ]
-        instruction = rng.integers(3, n_tokens, LAYOUT.instruction_tokens)
-        prompts.append(np.concatenate([instruction, *items]).astype(np.int32))
-    return prompts
+def _write(model: ServedModel, n_items: int) -> None:
+    for path, document in (
+        (model.checkpoint / "config.json", {"part": model.part}),
+        (model.adapter_path(model.part) / "adapter_config.json", {}),
+    ):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(document))
+    names = {BASE: "", model.part: model.adapter_name(model.part)}
+    if model.part == "collm":
+        prompts, items = collm_prompts(n_items), item_numbers(range(5, 25))
+        prompts.save(model.directory)
+        lists = {key: collm_ranking(name, prompts, _PROBED, items, 1) for key, name in names.items()}
+        Probe(_PROBED, item_numbers([]), lists, user=1).save(model.directory)
+    else:
+        titles = title_tokens(n_items)
+        titles.save(model.directory)
+        np.save(model.directory / ITEM_ROWS, item_rows(n_items))
+        lists = {key: hatllm_ranking(name, _PROBED, n_items, PROBED_ITEMS, _PROBED) for key, name in names.items()}
+        Probe(_PROBED, titles.prompt(_PROBED), lists).save(model.directory)

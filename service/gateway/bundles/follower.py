@@ -8,14 +8,14 @@ import asyncio
 import logging
 import re
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from models.contract.bundle import Bundle
+from models.contract.bundle import Bundle, Part
 from models.contract.errors import BundleError
 from service.gateway.bundles.canaries import RETRY_SECONDS, Canaries
-from service.gateway.bundles.snapshot import Snapshot, load_snapshot
+from service.gateway.bundles.snapshot import NO_NEEDS, Snapshot, load_snapshot
 from service.gateway.traffic.collector import collector_at_rest
 from service.gateway.types import StateUnavailableError
 from service.periodic import cancel_all
@@ -56,7 +56,7 @@ class SnapshotFollower:
         observer: told of a bundle's id and what became of it: ``loaded``, ``refused`` or ``in_service``.
         warm: called with a loaded bundle, in its thread, before anyone is served from it; refused where that raises.
         named: gives the ids of the bundles that experiments name.
-        load: reads a bundle's directory; raises BundleError where it cannot be served.
+        needs: the models that bundles must have, by the names of the pipelines that ask them.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class SnapshotFollower:
         observer: Callable[[str, str], None],
         warm: Callable[[Snapshot], None] = lambda _: None,
         named: Callable[[], Collection[str]] = tuple,
-        load: Callable[[Path], Snapshot] = load_snapshot,
+        needs: Mapping[str, Part] = NO_NEEDS,
     ) -> None:
         self.snapshot: Snapshot | None = None
         self.previous: Snapshot | None = None  # kept, so that going back loads nothing
@@ -81,7 +81,7 @@ class SnapshotFollower:
         self._observer = observer
         self._warm = warm
         self._named = named
-        self._load_snapshot = load
+        self._needs = needs
         self.canaries = Canaries(self._open, observer)
         self._wanted: str | None = None  # the bundle that loads, was refused, or waits for workers
         self._loading: asyncio.Task[None] | None = None
@@ -188,7 +188,7 @@ class SnapshotFollower:
 
     def _load_warm(self, bundle_id: str) -> Snapshot:
         with collector_at_rest():
-            snapshot = self._load_snapshot(self._bundle_root / bundle_id)
+            snapshot = load_snapshot(self._bundle_root / bundle_id, self._needs)
             if snapshot.id != bundle_id:
                 raise BundleError(f"{self._bundle_root / bundle_id} holds bundle {snapshot.id}")
             self._warm(snapshot)

@@ -25,7 +25,7 @@ from service.gateway.bundles.item_set import ItemSet
 from service.gateway.bundles.parts import NO_PARTS, Parts, load_parts
 
 ANCHORS, ITEMS = "anchors", "items"
-EVERY_BUNDLES: Mapping[str, Part] = {}  # no model but the local ones
+NO_NEEDS: Mapping[str, Part] = {}  # no model but the local ones
 
 
 @dataclass(frozen=True)
@@ -138,7 +138,7 @@ def _all_but(catalogue: Catalogue, hidden: frozenset[str]) -> ItemSet:
     return ItemSet(np.ones(len(catalogue), bool)).without(catalogue.numbers(hidden))
 
 
-def load_snapshot(directory: Path, needs: Mapping[str, Part] = EVERY_BUNDLES) -> Snapshot:
+def load_snapshot(directory: Path, needs: Mapping[str, Part] = NO_NEEDS) -> Snapshot:
     """Verify and load a bundle. Blocks for as long as its files take to hash.
 
     Args:

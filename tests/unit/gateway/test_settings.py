@@ -9,7 +9,7 @@ import pytest
 
 from models.contract.errors import ConfigError
 from models.contract.fusion import FusionMethod
-from service.gateway.ranking.settings import LocalPipeline, RotationSettings
+from service.gateway.ranking.settings import CoLLMPipeline, HatLLMPipeline, LocalPipeline, RotationSettings
 from service.gateway.security.keys import KeySettings
 from service.gateway.security.settings import AdminSettings, HttpSettings, SecuritySettings
 from service.gateway.settings import CONFIG_VARIABLE, PoolSettings, Settings, load_settings
@@ -41,6 +41,8 @@ def test_manual_is_valid_and_names_every_key():
         Settings,
         PoolSettings,
         LocalPipeline,
+        CoLLMPipeline,
+        HatLLMPipeline,
         RotationSettings,
         SecuritySettings,
         AdminSettings,

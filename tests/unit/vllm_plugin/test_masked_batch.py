@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from support.parts import LAYOUT, random_prompts
+from support.small_parts import LAYOUT, random_prompts
 from torch import Tensor
 
 from models.contract.hatllm import Mask, segments, visible

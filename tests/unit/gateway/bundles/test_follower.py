@@ -150,7 +150,7 @@ def slow(monkeypatch: pytest.MonkeyPatch, ids: list[str]) -> AsyncIterator[threa
     """The second bundle takes until the event to load."""
     may_end = threading.Event()
 
-    def load(directory: Path) -> Snapshot:
+    def load(directory: Path, _: object) -> Snapshot:
         if directory.name == ids[1]:
             may_end.wait(10)
         return load_snapshot(directory)
@@ -207,7 +207,7 @@ async def test_failure_that_nobody_foresaw_is_a_refusal_with_a_trace(
 ):
     async with world(root) as here:
         await here.turn_to(ids[0])
-        monkeypatch.setattr(module, "load_snapshot", lambda _: {}["surprise"])
+        monkeypatch.setattr(module, "load_snapshot", lambda *_: {}["surprise"])
         here.pointer.bundle_id = ids[1]
         await here.until(lambda: here.follower.refusal != "")
     assert here.follower.refusal == "KeyError: 'surprise'"
@@ -228,7 +228,7 @@ def loads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Names of the directories that were loaded, in their order."""
     names: list[str] = []
 
-    def load(directory: Path) -> Snapshot:
+    def load(directory: Path, _: object) -> Snapshot:
         names.append(directory.name)
         return load_snapshot(directory)
 
@@ -332,7 +332,7 @@ async def test_a_canary_that_cannot_be_warmed_is_refused_and_tried_again(
     first, second, _ = ids
     async with world(root) as here:
         await here.turn_to(first)
-        monkeypatch.setattr(module, "load_snapshot", lambda directory: 1 // 0)
+        monkeypatch.setattr(module, "load_snapshot", lambda *_: 1 // 0)
         here.named = {second}
         await here.until(lambda: second in here.follower.canaries.refused)
         assert here.follower.canaries.refused[second].startswith("ZeroDivisionError")

@@ -1,0 +1,283 @@
+"""Pipelines collm and hatllm over HTTP: their lists, what is said of them, what comes where something is missing."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from redis import Redis
+from support.bundles import activate, make_bundle, publish, users_of
+from support.gateway import RunningGateway, running_gateway
+from support.http import request
+from support.parts import KNOWN_USERS, collm_prompts, collm_ranking, hatllm_ranking, make_bundle_with
+from support.processes import wait_until
+from support.stub_worker import StubProcess, stub_process
+
+from models.contract.bundle import Bundle
+from models.contract.types import Ints, item_numbers
+from service.gateway.bundles.snapshot import load_snapshot
+
+N_ITEMS = 200
+CANDIDATES = {"collm": 50, "hatllm": 100}
+PIPELINES = {
+    "cf": {"kind": "cf"},
+    "collm": {"kind": "collm", "pool": "collm"},
+    "hatllm": {"kind": "hatllm", "pool": "hatllm"},
+}
+EXPERIMENT = """
+[[layers]]
+name = "l"
+[[layers.experiments]]
+name = "models"
+salt = "s"
+variants = [
+  {name = "one", weight = 1, pipeline = "cf"},
+  {name = "two", weight = 1, pipeline = "collm", parameters = {candidates = 20}},
+  {name = "three", weight = 1, pipeline = "hatllm"},
+]
+"""
+NOTHING = item_numbers([])
+pipelines = pytest.mark.parametrize("pipeline", ["collm", "hatllm"])
+
+
+@pytest.fixture(scope="session")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    return make_bundle_with(tmp_path_factory.mktemp("parts"), "collm", "hatllm", n_items=N_ITEMS)
+
+
+@pytest.fixture(scope="session")
+def _workers(whole: Bundle) -> Iterator[dict[str, StubProcess]]:
+    with (
+        stub_process(whole.served("collm").base_id, N_ITEMS) as collm,
+        stub_process(whole.served("hatllm").base_id, N_ITEMS) as hatllm,
+    ):
+        yield {"collm": collm, "hatllm": hatllm}
+
+
+@pytest.fixture
+def workers(_workers: dict[str, StubProcess]) -> dict[str, StubProcess]:
+    """One for each part, which do their duty and have no adapters yet."""
+    for stub in _workers.values():
+        stub.order(forget_adapters=True)
+    return _workers
+
+
+@pytest.fixture
+def serve(whole: Bundle, workers: dict[str, StubProcess], redis_url: str) -> Any:
+    """Starts a gateway by the name of its default pipeline."""
+    publish(redis_url, whole, users_of(whole))
+
+    @contextmanager
+    def start(configure: Any, pipeline: str, ready: bool = True, **changes: Any) -> Iterator[RunningGateway]:
+        pools = [
+            {"name": part, "urls": [stub.url], "model": part, "probe_interval_ms": 50, "cooldown_ms": 50}
+            for part, stub in workers.items()
+        ]
+        keys = {"bundle_root": whole.directory.parent, "pools": pools, "pipelines": PIPELINES} | changes
+        with running_gateway(configure("", default_pipeline=pipeline, **keys)) as gateway:
+            if ready:
+                gateway.wait_ready()
+            yield gateway
+
+    return start
+
+
+def listed(body: Any, source: str) -> list[int]:
+    """Item numbers of what a source brought."""
+    return [int(item["item_id"][1:]) for item in body["items"] if item["source"] == source]
+
+
+def expected(bundle: Bundle, pipeline: str, row: int, excluded: Ints, n: int, stored: bool = True) -> list[int]:
+    """What a pipeline must bring for a user whose history is known."""
+    users, name = users_of(bundle), bundle.adapter_name(pipeline)
+    history = users.histories[row]
+    if pipeline == "hatllm":
+        return hatllm_ranking(name, history, N_ITEMS, n, excluded).items.tolist()
+    snapshot = load_snapshot(bundle.directory)
+    embedding = users.embeddings[row].astype(np.float16).astype(np.float32) if stored else snapshot.cf.fold_in(history)
+    items = snapshot.cf.recommend(embedding, CANDIDATES["collm"], excluded).items
+    user = row if stored and row < KNOWN_USERS else None
+    return collm_ranking(name, collm_prompts(N_ITEMS), history, items, user).items[:n].tolist()
+
+
+@pipelines
+def test_list_is_the_models_own_and_explained(serve: Any, configure: Any, whole: Bundle, pipeline: str):
+    history = users_of(whole).histories[3]
+    with serve(configure, pipeline) as gateway:
+        body = gateway.recommend("u3", explain=True)
+    assert listed(body, pipeline) == expected(whole, pipeline, 3, history, 10)
+    assert (body["pipeline"], body["degraded"]) == (pipeline, False)
+    for rank, item in enumerate(body["items"], start=1):
+        [vote] = item["explanation"]
+        assert (vote["name"], vote["rank"], vote["contribution"]) == (pipeline, rank, pytest.approx(item["score"]))
+    stages = {stage["name"]: stage for stage in body["explanation"]["stages"]}
+    assert stages["fan_out"]["answered"] == [pipeline]
+    assert "fuse" not in stages
+
+
+def test_collm_says_what_is_scored_by_text_alone(serve: Any, configure: Any, whole: Bundle):
+    users = users_of(whole)
+    history = [f"i{number}" for number in users.histories[3].tolist()]
+    with serve(configure, "collm") as gateway:
+        known, unknown = gateway.recommend("u3"), gateway.recommend("u45")
+        anonymous = gateway.recommend("u3", history=history)
+    [reason] = known["reasons"]
+    assert reason.startswith("text_only:items ")
+    assert reason.endswith("/50")
+    assert unknown["reasons"] == anonymous["reasons"] == ["text_only:user"]
+    assert not unknown["degraded"]
+    assert listed(unknown, "collm") == expected(whole, "collm", 45, users.histories[45], 10)
+    assert listed(anonymous, "collm") == expected(whole, "collm", 3, users.histories[3], 10, stored=False)
+
+
+@pipelines
+def test_unknown_user_and_empty_history_get_the_fallbacks(
+    serve: Any, configure: Any, workers: dict[str, StubProcess], pipeline: str
+):
+    with serve(configure, pipeline) as gateway:
+        before = workers[pipeline].counts()["finished"]
+        for body in (gateway.recommend("nobody"), gateway.recommend("u3", history=[])):
+            assert {item["source"] for item in body["items"]} == {"popular"}
+            assert (body["degraded"], len(body["items"])) == (False, 10)
+        assert workers[pipeline].counts()["finished"] == before
+
+
+@pipelines
+def test_filters_candidates_and_exclusions_hold(serve: Any, configure: Any, whole: Bundle, pipeline: str):
+    history = set(users_of(whole).histories[3].tolist())
+    others = [number for number in range(N_ITEMS) if number not in history]
+    with serve(configure, pipeline) as gateway:
+        first = gateway.recommend("u3")
+        without = gateway.recommend("u3", exclude_items=[first["items"][0]["item_id"]])
+        few = gateway.recommend("u3", candidates=[f"i{number}" for number in others[:5]])
+        brand = gateway.recommend("u3", filters={"brand": {"any_of": ["brand 3"]}})
+        none = gateway.recommend("u3", candidates=["unheard-of"])
+    assert first["items"][0]["item_id"] not in {item["item_id"] for item in without["items"]}
+    assert sorted(listed(few, pipeline)) == others[:5]
+    assert listed(brand, pipeline)
+    assert all(number % 7 == 3 for number in listed(brand, pipeline))
+    assert none["items"] == []
+
+
+@pipelines
+def test_more_than_the_candidates_are_filled_up_by_cf(serve: Any, configure: Any, pipeline: str):
+    short = {pipeline: PIPELINES[pipeline] | {"candidates": 20}}
+    with serve(configure, pipeline, pipelines=short) as gateway:
+        items = gateway.recommend("u3", n=100)["items"]
+    assert [item["source"] for item in items] == [pipeline] * 20 + ["cf"] * 80
+    assert len({item["item_id"] for item in items}) == 100
+
+
+@pipelines
+@pytest.mark.parametrize(
+    ("mode", "reason"), [("busy", "worker_refused"), ("garbage", "worker_invalid"), ("broken", "worker_invalid")]
+)
+def test_worker_that_fails_leaves_cf(
+    serve: Any, configure: Any, workers: dict[str, StubProcess], pipeline: str, mode: str, reason: str
+):
+    with serve(configure, pipeline) as gateway:
+        workers[pipeline].order(mode=mode)
+        body = gateway.recommend("u3")
+        assert {item["source"] for item in body["items"]} == {"cf"}
+        assert (body["degraded"], body["reasons"][-1]) == (True, f"{reason}:{pipeline}")
+        workers[pipeline].order()
+        wait_until(lambda: not gateway.recommend("u3")["degraded"])
+
+
+@pipelines
+def test_deadline_ends_a_slow_call(serve: Any, configure: Any, workers: dict[str, StubProcess], pipeline: str):
+    with serve(configure, pipeline) as gateway:
+        workers[pipeline].order(delay_seconds=3.0)
+        started = time.perf_counter()
+        body = gateway.recommend("u3", deadline_ms=200)
+        assert time.perf_counter() - started < 0.5
+        workers[pipeline].order()
+    assert body["reasons"][-1] == f"worker_timeout:{pipeline}"
+    assert {item["source"] for item in body["items"]} == {"cf"}
+
+
+@pipelines
+def test_worker_that_is_down_leaves_cf(
+    configure: Any, whole: Bundle, redis_url: str, workers: dict[str, StubProcess], pipeline: str
+):
+    publish(redis_url, whole, users_of(whole))
+    pools = [{"name": pipeline, "urls": ["http://127.0.0.1:9"], "model": pipeline, "probe_interval_ms": 50}]
+    keys = {"bundle_root": whole.directory.parent, "pools": pools, "pipelines": {pipeline: PIPELINES[pipeline]}}
+    with running_gateway(configure("", default_pipeline=pipeline, **keys)) as gateway:
+        wait_until(lambda: gateway.post({"user_id": "u3"}).status == 200)
+        body = gateway.recommend("u3")
+    assert body["reasons"][-1] == f"worker_unreachable:{pipeline}"
+    assert ({item["source"] for item in body["items"]}, body["degraded"]) == ({"cf"}, True)
+
+
+@pipelines
+def test_adapter_that_is_not_the_one_is_not_used(
+    serve: Any, configure: Any, workers: dict[str, StubProcess], pipeline: str
+):
+    workers[pipeline].order(ignored=[f"-{pipeline}"])
+    with serve(configure, pipeline, ready=False) as gateway:
+        wait_until(lambda: gateway.post({"user_id": "u3"}).status == 200)
+        wait_until(lambda: f"worker_untrusted:{pipeline}" in gateway.recommend("u3")["reasons"])
+    workers[pipeline].order()
+
+
+@pipelines
+def test_bundle_that_lacks_the_model_is_refused_and_the_old_one_stays(
+    serve: Any, configure: Any, whole: Bundle, redis_url: str, pipeline: str
+):
+    other = "hatllm" if pipeline == "collm" else "collm"
+    lacking = make_bundle_with(whole.directory.parent, other, name="lacks", n_items=N_ITEMS, seed=1)
+    with serve(configure, pipeline) as gateway, Redis.from_url(redis_url) as redis:
+        activate(redis, lacking.id)
+        wait_until(lambda: gateway.metric('localrec_bundle_events_total{outcome="refused"}') == 1)
+        [warning] = gateway.get("/readyz").json["warnings"]
+        body = gateway.recommend("u3")
+    why = f"pipeline {pipeline} needs the model {pipeline}, which the bundle does not have"
+    assert why in warning
+    assert (body["model_version"], body["degraded"]) == (whole.id, False)
+    assert listed(body, pipeline)
+
+
+def test_bundle_without_parts_is_served_by_those_who_need_none(
+    configure: Any, whole: Bundle, redis_url: str, workers: dict[str, StubProcess]
+):
+    plain = make_bundle(whole.directory.parent, name="plain", n_items=N_ITEMS)
+    publish(redis_url, plain, users_of(plain))
+    pools = [{"name": "collm", "urls": [workers["collm"].url], "model": "collm", "probe_interval_ms": 50}]
+    keys = {"bundle_root": whole.directory.parent, "pools": pools, "pipelines": {"cf": PIPELINES["cf"]}}
+    with running_gateway(configure("", default_pipeline="cf", **keys)) as gateway, Redis.from_url(redis_url) as redis:
+        wait_until(lambda: gateway.post({"user_id": "u3"}).status == 200)
+        assert gateway.recommend("u3")["model_version"] == plain.id
+        assert any(f"{plain.id} has no collm model" in each for each in gateway.get("/readyz").json["warnings"])
+        activate(redis, whole.id)
+        wait_until(lambda: gateway.get("/readyz").json["warnings"] == [])
+
+
+def test_batch_is_answered_like_requests_of_their_own(serve: Any, configure: Any):
+    with serve(configure, "collm") as gateway:
+        single = gateway.recommend("u3")
+        asked = {"requests": [{"user_id": "u3"}, {"user_id": "nobody"}]}
+        batch = request(gateway.port, "POST", "/recommend/batch", asked).json["responses"]
+    assert batch[0]["items"] == single["items"]
+    assert {item["source"] for item in batch[1]["items"]} == {"popular"}
+
+
+def test_experiment_splits_over_three_models_and_counts_them_apart(serve: Any, configure: Any, tmp_path: Path):
+    path = tmp_path / "experiments.toml"
+    path.write_text(EXPERIMENT)
+    with serve(configure, "cf", experiments_file=path) as gateway:
+        bodies = [gateway.recommend(f"u{row}", n=40) for row in range(40)]
+        counts = {
+            variant: gateway.metric(f'localrec_assignments_total{{experiment="models",variant="{variant}"}}')
+            for variant in ("one", "two", "three")
+        }
+    chosen = {"one": "cf", "two": "collm", "three": "hatllm"}
+    for body in bodies:
+        variant = body["experiments"]["models"]
+        n_own = {"cf": 40, "collm": 20, "hatllm": 40}[chosen[variant]]
+        assert (body["pipeline"], len(listed(body, chosen[variant]))) == (chosen[variant], n_own)
+    assert sum(counts.values()) == 40
+    assert min(counts.values()) > 0
