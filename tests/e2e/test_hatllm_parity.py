@@ -7,13 +7,13 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
-from models.papers.hatllm.scoring import HatScorer
 from support.runs import FinishedRun
 from support.served_lists import N, item_ids, named, served
 
 from localrec.stack import Stack, WorkerKind, running_stack
 from models.contract.types import Ints
 from models.evaluation.metrics import rank_scores
+from models.papers.hatllm.scoring import HatScorer
 from models.pipeline import Pipeline
 from models.types import Sequences
 

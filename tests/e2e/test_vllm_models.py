@@ -14,9 +14,9 @@ from urllib.error import HTTPError
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from support.small_parts import N_FEATURES, answers, load, random_prompts, states, write_parts
 from support.processes import free_port
 from support.servers import ROOT, post, server
+from support.small_parts import N_FEATURES, answers, load, random_prompts, states, write_parts
 
 from models.contract.bundle import Bundle, Part, ServedModel
 from models.contract.types import Ints
