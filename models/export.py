@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import numpy as np
@@ -115,6 +115,15 @@ class BundleParts:
     data_statistics: dict[str, Any]
     metrics: dict[str, Any]
     further: Sequence[ExportedModel] = ()
+
+
+def bundled(bundle: Bundle, part: Literal["collm", "hatllm"]) -> ExportedModel:
+    """A further model of a bundle. Raises BundleError where it has none such."""
+    spec = bundle.manifest.collm if part == "collm" else bundle.manifest.hatllm
+    directory = bundle.served(part).directory
+    if spec is None:
+        raise BundleError(f"{bundle.id}: has no {part} model")
+    return ExportedModel(directory, spec)
 
 
 def build_bundle(parts: BundleParts, root: Path, progress: Callable[[range], Any] = iter) -> Bundle:

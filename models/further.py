@@ -6,7 +6,7 @@
 ```
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -23,8 +23,8 @@ from models.llm.backbone import layer_count
 from models.llm.items import check_encoder
 from models.llm.source import local_files
 from models.papers.collm.config import CoLLMConfig, check_backbone
+from models.papers.collm.export import check_served, train_collm
 from models.papers.collm.export import export_part as export_collm
-from models.papers.collm.training import train_collm
 from models.papers.hatllm.config import HatLLMConfig, masks
 from models.papers.hatllm.data import WindowedData
 from models.papers.hatllm.export import export_part as export_hatllm
@@ -65,7 +65,7 @@ class FurtherModel:
         version: raised by whoever changes what training computes.
         check: raises ConfigError where a configuration asks for what its backbone does not have.
         train: trains with a configuration on a data set, resumably, into a directory.
-        export: writes a bundle's part, from that directory into one that is empty.
+        export: writes a bundle's part, from that directory into one that is not there yet.
         spec: class of what export says of it.
         reads: fields of a configuration that name a model: a path, or a hub's id.
     """
@@ -76,6 +76,11 @@ class FurtherModel:
     export: Callable[[Path, Path], CoLLMSpec | HatLLMSpec]
     spec: type[CoLLMSpec] | type[HatLLMSpec]
     reads: tuple[str, ...]
+
+
+def _check_collm(config: CoLLMConfig) -> None:
+    check_served(config)
+    check_backbone(config)
 
 
 def _train_collm(config: CoLLMConfig, dataset: Dataset, directory: Path, report: Report) -> None:
@@ -97,7 +102,7 @@ def _train_hatllm(config: HatLLMConfig, dataset: Dataset, directory: Path, repor
 
 MODELS: Mapping[FurtherPart, FurtherModel] = MappingProxyType(
     {
-        "collm": FurtherModel(1, check_backbone, _train_collm, export_collm, CoLLMSpec, ("backbone",)),
+        "collm": FurtherModel(1, _check_collm, _train_collm, export_collm, CoLLMSpec, ("backbone",)),
         "hatllm": FurtherModel(
             1, _check_hatllm, _train_hatllm, export_hatllm, HatLLMSpec, ("backbone", "text_encoder")
         ),
@@ -133,16 +138,15 @@ def train(stages: Stages, parts: Sequence[FurtherPart], report: Report) -> None:
         _export(stages, part)
 
 
-def exported(stages: Stages) -> Iterator[ExportedModel]:
-    """The further models of a run, which are trained and exported."""
-    for part in wanted(stages.config):
-        directory = part_directory(stages.directory, part)
-        spec = msgspec.json.decode((directory / SPEC).read_bytes(), type=MODELS[part].spec)
-        yield ExportedModel(directory / FILES, spec)
+def exported(run: Path, part: FurtherPart) -> ExportedModel:
+    """One of a run's further models, which is trained and exported."""
+    directory = part_directory(run, part)
+    spec = msgspec.json.decode((directory / SPEC).read_bytes(), type=MODELS[part].spec)
+    return ExportedModel(directory / FILES, spec)
 
 
 def part_directory(run: Path, part: FurtherPart) -> Path:
-    """Where a run keeps an exported model."""
+    """The stage that exports one of a run's further models."""
     return run / "parts" / part
 
 
@@ -160,7 +164,6 @@ def _export(stages: Stages, part: FurtherPart) -> None:
     config = getattr(stages.config, part)
 
     def work(directory: Path) -> None:
-        (directory / FILES).mkdir()
         spec = MODELS[part].export(stages.directory / part, directory / FILES)
         (directory / SPEC).write_bytes(msgspec.json.format(msgspec.json.encode(spec)))
 

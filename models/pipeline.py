@@ -250,7 +250,9 @@ class Pipeline:
         """Put the bundle together; its id follows from its content, so unchanged stages give the same bundle."""
         system = self.results.system()
         self.stage("probe", 1, {}, self.ranking_inputs(), lambda directory: make_probe(system).save(directory))
-        parts = bundle_parts(self.results, system, tuple(further.exported(self)))
+        parts = bundle_parts(
+            self.results, system, [further.exported(self.directory, part) for part in further.wanted(self.config)]
+        )
         bundle = build_bundle(
             parts,
             self.bundles,

@@ -6,12 +6,13 @@ from types import MappingProxyType
 
 from safetensors.numpy import load_file, save_file
 
-from models.contract.bundle import Bundle, Part
+from models.contract.bundle import Bundle, HatLLMSpec, Part
 from models.contract.types import Ints
 from models.data.dataset import Dataset
 from models.evaluation.metrics import evaluate_scorer
-from models.further import FILES, part_directory
-from models.papers.collm.scoring import CoLLMScorer
+from models.export import ExportedModel, bundled
+from models.further import exported, part_directory
+from models.papers.collm.export import CoLLMScorer
 from models.papers.hatllm.scoring import HatScorer
 from models.pipeline import Pipeline
 from models.ranking.rerank import RERANKED, Reranker
@@ -41,13 +42,12 @@ def run_lists(pipeline: Pipeline, parts: Sequence[FurtherPart], n: int, allowed:
 
 
 def _run_list(pipeline: Pipeline, part: FurtherPart, n: int, allowed: Ints | None) -> Ints:
-    files = part_directory(pipeline.directory, part) / FILES
-
     def work(directory: Path) -> None:
+        model = exported(pipeline.directory, part)
         dataset = pipeline.results.dataset()
         test = dataset.examples("test")
         users = [dataset.user_ids[row] for row in test.users.tolist()]
-        lists = _ranked(part, files, pipeline.results.system(), test, users, n, allowed)
+        lists = _ranked(model, pipeline.results.system(), test, users, n, allowed)
         save_file({"items": lists}, directory / _LISTS)
 
     stage = f"lists/{part}" if allowed is None else f"lists/{part}-sampled"
@@ -63,15 +63,14 @@ def bundle_lists_of(bundle: Bundle, dataset: Dataset, n: int, allowed: Ints | No
     """Lists of a bundle's further models for the test examples of a data set, whose users are strangers to it."""
     test, system = dataset.examples("test"), open_system(bundle)
     return {
-        NAMES[part]: _ranked(part, bundle.served(part).directory, system, test, None, n, allowed)
+        NAMES[part]: _ranked(bundled(bundle, part), system, test, None, n, allowed)
         for part in FURTHER
         if part in bundle.manifest.parts
     }
 
 
 def _ranked(
-    part: FurtherPart,
-    files: Path,
+    model: ExportedModel,
     system: LocalSystem,
     examples: Examples,
     users: Sequence[str] | None,
@@ -79,8 +78,8 @@ def _ranked(
     allowed: Ints | None,
 ) -> Ints:
     """``users`` are ids that the model may have met; None: strangers."""
-    if part == "hatllm":
-        return evaluate_scorer(by_history(HatScorer.load(files)), examples, n, allowed)
-    scorer = CoLLMScorer.load(files)
+    if isinstance(model.spec, HatLLMSpec):
+        return evaluate_scorer(by_history(HatScorer.load(model.directory)), examples, n, allowed)
+    scorer = CoLLMScorer(model.directory, model.spec.answer_token)
     rows = [None] * len(examples) if users is None else [scorer.prompts.user_row(user) for user in users]
     return Reranker(system, scorer.scores).lists(examples.histories, rows, n, allowed)

@@ -7,11 +7,13 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
-from models.papers.collm.scoring import CoLLMScorer
 from support.runs import FinishedRun
 from support.served_lists import N, item_ids, named, served
 
 from localrec.stack import Stack, WorkerKind, running_stack
+from models.contract.bundle import CoLLMSpec
+from models.export import bundled
+from models.papers.collm.export import CoLLMScorer
 from models.pipeline import Pipeline
 from models.ranking.rerank import Reranker
 from models.ranking.system import open_system
@@ -30,7 +32,9 @@ def stack(further_run: FinishedRun, workers: WorkerKind, short_tmp) -> Iterator[
 
 def test_ten_best_items_are_those_of_the_offline_scorer(stack: Stack, further_run: FinishedRun) -> None:
     dataset = Pipeline(further_run.directory, further_run.config).results.dataset()
-    scorer = CoLLMScorer.load(further_run.bundle.served("collm").directory)
+    collm = bundled(further_run.bundle, "collm")
+    assert isinstance(collm.spec, CoLLMSpec)
+    scorer = CoLLMScorer(collm.directory, collm.spec.answer_token)
     reranker = Reranker(open_system(further_run.bundle), scorer.scores)
     test = dataset.examples("test").take(USERS)
     rows = [scorer.prompts.user_row(dataset.user_ids[user]) for user in USERS]

@@ -46,6 +46,7 @@ def trainer(monkeypatch: pytest.MonkeyPatch) -> Trainer:
 
     def export(spec: CoLLMSpec | HatLLMSpec):
         def copy(directory: Path, target: Path) -> CoLLMSpec | HatLLMSpec:
+            target.mkdir()
             shutil.copyfile(directory / "weights", target / "weights")
             return spec
 
@@ -160,6 +161,7 @@ def test_interrupted_training_goes_on_from_its_files(directory: Path, config: Ru
     [
         ("collm", {"layers": 5}, r"collm\.layers: 5 is out of range; expected at most 4"),
         ("collm", {"backbone": "/nowhere"}, "backbone: '/nowhere'"),
+        ("collm", {"cf": "din"}, r"collm\.cf: 'din' cannot be served"),
         ("hatllm", {"layers": 5}, r"hatllm\.layers: 5 is out of range; expected at most 4"),
         ("hatllm", {"intra_layers": 4}, r"hatllm\.intra_layers, cross_layers: 4 \+ 1"),
         ("hatllm", {"text_encoder": "/nowhere"}, "/nowhere"),

@@ -71,11 +71,15 @@ def cf_config(config: CoLLMConfig) -> Config:
 
 
 def pretrain(config: CoLLMConfig, data: LabelledData, directory: Path, progress: Progress = silent) -> float:
-    """Train the collaborative model and save it in a directory. Returns its validation AUC."""
+    """Train the collaborative model, unless the directory has it. Returns its validation AUC."""
+    finished = directory / STATE
+    if finished.exists():
+        return float(json.loads(finished.read_text())["best"])
     settings = cf_config(config)
     model = make_model(settings, data)
     reached = train_pointwise(model, data, settings, progress)
     save(model, settings, data, directory)
+    finished.write_text(json.dumps({"best": reached}) + "\n")
     return reached
 
 
