@@ -95,7 +95,8 @@ class Pipeline:
         warnings.filterwarnings("ignore", ".*is_gradient_checkpointing", FutureWarning)  # PEFT asks by the old name
 
     def run(self) -> Bundle:
-        """All stages, in order."""
+        """All stages, in order. Raises as :meth:`run_until` does."""
+        prepare.input_files(self.config.data)
         further.check(self.config)
         self.run_until(self.serving)
         further.train(self, further.wanted(self.config), self._report)
@@ -103,6 +104,7 @@ class Pipeline:
 
     def further(self, part: FurtherPart) -> None:
         """Train one of the further models, see :mod:`models.further`. Raises as :meth:`run_until` does."""
+        prepare.input_files(self.config.data)
         further.check(self.config)
         self.run_until(self.data)
         further.train(self, (part,), self._report)
