@@ -50,4 +50,4 @@ def test_ten_best_items_are_those_of_the_offline_scorer(stack: Stack, further_ru
         history = [dataset.catalogue.ids[item] for item in test.histories[user]]
         answer = served(stack.gateway_port, user_id=f"unnamed {user}", history=history)
         assert item_ids(answer) == unnamed[user]
-        assert "text_only: user" in " ".join(answer["reasons"])
+        assert answer["reasons"] == ["text_only:user"]
