@@ -20,7 +20,7 @@ from models.papers.collm.config import CoLLMConfig
 from models.papers.collm.model import CoLLM
 from models.papers.collm.prompts import PairPrompts
 from models.training.batching import of_like_lengths
-from models.training.device import mixed_precision
+from models.training.device import differentiated_attention, mixed_precision
 
 SCORING_BATCH = 32  # pairs
 
@@ -114,7 +114,7 @@ class CoLLMTask:
     def loss(self, batch: Batch) -> Tensor:
         """Mean over the batch."""
         where = batch[TARGETS] != IGNORED
-        with mixed_precision(where.device):
+        with mixed_precision(where.device), differentiated_attention(where.device):
             logits = self._model(batch["tokens"], where, pairs_in(batch))
         return F.binary_cross_entropy_with_logits(logits, batch[TARGETS][where].float())
 
