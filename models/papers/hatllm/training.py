@@ -45,6 +45,8 @@ SCORING_BATCH = 32  # histories
 class Trained(msgspec.Struct, frozen=True):
     """Contents of ``hatllm.json``: what was trained, and what validation said of it."""
 
+    backbone: str
+    history_length: int
     layout: dict[str, Any]
     valid_ndcg: float
     steps: int
@@ -278,5 +280,5 @@ def _save(config: HatLLMConfig, model: HatModel, state: FitState, directory: Pat
         save_file({name: tensor.cpu().contiguous() for name, tensor in tensors.items()}, directory / HEAD)
     model.titles.save(directory)
     steps = [min(looks * config.evaluate_every, config.steps) for looks in (state.epoch, state.best_epoch)]
-    described = Trained(model.layout.as_config(), state.best, *steps)
+    described = Trained(config.backbone, config.history_length, model.layout.as_config(), state.best, *steps)
     (directory / DESCRIPTION).write_bytes(msgspec.json.format(msgspec.json.encode(described)))
