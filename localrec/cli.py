@@ -21,6 +21,7 @@ COMMANDS: dict[str, Place] = {
     "tune": ("localrec.tuning:tune", "train", "Search for a baseline's best settings on validation data."),
     "study": ("localrec.studies:study", "train", "An experiment over several seeds: tables and pictures to commit."),
     "sweep": ("localrec.studies:sweep", "train", "What one setting after the other does: tables and pictures."),
+    "reproduce": ("localrec.reproducing:reproduce", "train", "A paper's own tables and figures: CoLLM, HatLLM."),
     "fetch": ("localrec.fetching:fetch", "train", "Data and models that Python packages carry."),
     "publish": ("localrec.publishing:publish", "train", "Write a bundle's profiles to Redis and make it current."),
     "activate": ("localrec.pointing:activate", "", "Make a published bundle the current one."),

@@ -91,9 +91,6 @@ def masks(config: HatLLMConfig, n_layers: int) -> tuple[Mask, ...]:
             f"intra_layers, cross_layers: {config.intra_layers} + {config.cross_layers};"
             f" expected at most {depth} in all, which is how many layers there are"
         )
-    of_kind: dict[Kind, tuple[Mask, ...]] = {
-        "IN": ("intra",) * config.intra_layers,
-        "OR": ("causal",) * between,
-        "CR": (config.cross_mask,) * config.cross_layers,
-    }
-    return tuple(mask for kind in config.order for mask in of_kind[kind])
+    counts: dict[Kind, int] = {"IN": config.intra_layers, "OR": between, "CR": config.cross_layers}
+    of_kind: dict[Kind, Mask] = {"IN": "intra", "OR": "causal", "CR": config.cross_mask}
+    return tuple(of_kind[kind] for kind in config.order for _ in range(counts[kind]))

@@ -1,0 +1,19 @@
+"""``localrec reproduce``: a paper's own tables and figures, on its own protocol."""
+
+import click
+
+from localrec.lazy import LazyGroup
+
+
+class Papers(LazyGroup):
+    """The papers whose protocol is another one than that of ``localrec evaluate``."""
+
+    places = {  # noqa: RUF012 - the base class says that it is the class's
+        "collm": ("localrec.reproduce_collm:collm", "train", "CoLLM: AUC, UAUC and NDCG on labelled pairs."),
+        "hatllm": ("localrec.reproduce_hatllm:hatllm", "train", "HatLLM: HR and NDCG on windows, ablations."),
+    }
+
+
+@click.group(cls=Papers)
+def reproduce() -> None:
+    """A paper's own tables and figures; every row is kept, an interrupted run goes on."""
