@@ -12,6 +12,7 @@ from models.cf import sasrec
 from models.cf.pointwise.types import CollaborativeModel, Pairs
 from models.config import option
 from models.contract.errors import ConfigError
+from models.data.labelled import LONGEST_HISTORY
 
 
 @dataclass(frozen=True)
@@ -21,13 +22,13 @@ class SASRecConfig:
     embedding_size: int = option(64, "Dimensions of states and items", low=1, search=(64, 128, 256))
     layers: int = option(2, "Self-attention blocks", low=1, search=(1, 2))
     heads: int = option(1, "Attention heads; they divide the embedding size", low=1)
-    history_length: int = option(25, "Liked items that are read, the newest", low=1)
+    history_length: int = option(25, "Liked items that are read, the newest", low=1, high=LONGEST_HISTORY)
     dropout: float = option(0.2, "Share of activations dropped while training", low=0.0, high=0.95, search=(0.2, 0.5))
     learning_rate: float = option(1e-3, "Step size of Adam", low=1e-7, high=1.0, search=(1e-2, 1e-3, 1e-4))
     weight_decay: float = option(1e-4, "L2 penalty", low=0.0, search=(1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-7))
     batch_size: int = option(1024, "Pairs in an update", low=1)
     epochs: int = option(100, "Passes over the pairs, at most", low=1)
-    patience: int = option(10, "Epochs without a better validation AUC after which training stops", low=1)
+    patience: int = option(2, "Epochs without a better validation AUC after which training stops", low=1)
     seed: int = option(0, "Seed of initial weights, order and dropout", low=0)
 
     def __post_init__(self) -> None:

@@ -46,8 +46,7 @@ def train_pointwise(
     On a CPU the same seed and the same initial model give the same result; a GPU may add up gradients in any order.
 
     Args:
-        model: changed in place, left in evaluation mode as after
-            its best epoch, on the device that it was trained on.
+        model: changed in place, left in evaluation mode as after its best epoch, on the device that it was trained on.
         data: test pairs are not looked at.
         config: see :class:`TrainingConfig`.
         progress: told of every epoch.

@@ -21,10 +21,14 @@ from models.data.labelled import LabelledData
 from models.evaluation.pointwise import auc
 
 SMALL: dict[Kind, Config] = {
-    "mf": MFConfig(embedding_size=8, learning_rate=0.02, batch_size=64, epochs=30),
-    "lightgcn": LightGCNConfig(embedding_size=8, learning_rate=0.02, batch_size=64, epochs=30),
-    "sasrec": SASRecConfig(embedding_size=16, layers=1, dropout=0.0, learning_rate=0.01, batch_size=64, epochs=30),
-    "din": DINConfig(embedding_size=8, hidden_sizes=(16,), dropout=0.0, learning_rate=0.01, batch_size=64, epochs=30),
+    "mf": MFConfig(embedding_size=8, learning_rate=0.02, batch_size=64, epochs=30, patience=3),
+    "lightgcn": LightGCNConfig(embedding_size=8, learning_rate=0.02, batch_size=64, epochs=30, patience=3),
+    "sasrec": SASRecConfig(
+        embedding_size=16, layers=1, dropout=0.0, learning_rate=0.01, batch_size=64, epochs=30, patience=3
+    ),
+    "din": DINConfig(
+        embedding_size=8, hidden_sizes=(16,), dropout=0.0, learning_rate=0.03, batch_size=64, epochs=30, patience=3
+    ),
 }
 KINDS = sorted(CONFIGS)
 
