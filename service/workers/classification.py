@@ -36,6 +36,7 @@ class Classification:
     candidates: Ints
 
     path = "/classify"
+    reads_long = False
 
     @property
     def affinity(self) -> str:

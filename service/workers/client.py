@@ -1,5 +1,6 @@
 """HTTP client of one worker: the OpenAI API as stock vLLM serves it, and the fan-out that only our engine has."""
 
+import asyncio
 import errno
 from collections.abc import Sequence
 
@@ -49,7 +50,8 @@ class WorkerClient:
         if isinstance(answer, Outcome):
             return answer
         try:
-            return Outcome(OutcomeKind.OK, inquiry.read(answer))
+            ranking = await asyncio.to_thread(inquiry.read, answer) if inquiry.reads_long else inquiry.read(answer)
+            return Outcome(OutcomeKind.OK, ranking)
         except ValueError as exc:
             return Outcome(OutcomeKind.INVALID, detail=str(exc))
 

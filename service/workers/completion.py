@@ -56,6 +56,7 @@ class Completion:
     allowed: Ints | None = None
 
     path = "/v1/completions"
+    reads_long = False
 
     @property
     def affinity(self) -> str:

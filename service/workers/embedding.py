@@ -44,6 +44,7 @@ class Embedding:
     allowed: Array | None = None
 
     path = "/v1/embeddings"
+    reads_long = True  # milliseconds for some ten thousand items
 
     @property
     def affinity(self) -> str:
@@ -57,7 +58,9 @@ class Embedding:
 
     def read(self, answer: bytes) -> RankedList:
         """The items with the largest inner products. Raises ValueError on anything but one state of finite numbers."""
-        ranking = self.index.search(self._state(answer), self.candidates, self.excluded, self.allowed)
+        state = self._state(answer)
+        with np.errstate(over="ignore", invalid="ignore"):  # what is no number is refused
+            ranking = self.index.search(state, self.candidates, self.excluded, self.allowed)
         if not np.isfinite(ranking.scores).all():
             raise ValueError("expected a state whose products with items are finite")
         return ranking

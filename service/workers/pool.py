@@ -82,13 +82,16 @@ class WorkerPool:
 
         One that no replica may use counts as being there, unless all do: what failed its probe will do so again. One
         that could not be loaded, or has no place, may come yet: how long to wait for it is the caller's to say.
+        For one that lacks the model which the pool serves nobody has to wait.
         """
-        bundle = self._roster.get(bundle_id)
-        if bundle is None or not self._roster.is_expected(bundle_id):
+        if bundle_id in self._lacking:
+            return True
+        model = self._roster.get(bundle_id)
+        if model is None or not self._roster.is_expected(bundle_id):
             return False
-        serving = self._serving(bundle)
-        held = {name for name in names_of(bundle) if any(replica.holds(name) for replica in serving)}
-        return bool(held) and all(name in held or _is_untrusted(name, serving) for name in names_of(bundle))
+        serving = self._serving(model)
+        held = {name for name in names_of(model) if any(replica.holds(name) for replica in serving)}
+        return bool(held) and all(name in held or _is_untrusted(name, serving) for name in names_of(model))
 
     async def close(self) -> None:
         """End what runs in the background and close the connections."""

@@ -90,6 +90,11 @@ class Inquiry(Protocol):
         """Equal for what is best asked of the same replica, since it has read the same history before."""
         ...
 
+    @property
+    def reads_long(self) -> bool:
+        """Whether reading an answer takes so long that the event loop must not wait for it."""
+        ...
+
     def body(self, model: str) -> bytes:
         """JSON body of the call to one adapter, by the name under which workers serve it."""
         ...

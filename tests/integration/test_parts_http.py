@@ -17,7 +17,9 @@ from support.processes import wait_until
 from support.stub_worker import StubProcess, stub_process
 
 from models.contract.bundle import Bundle
-from models.contract.types import Ints, item_numbers
+from models.contract.records import decode_exposures
+from models.contract.redis_schema import EXPOSURES
+from models.contract.types import Ints
 from service.gateway.bundles.snapshot import load_snapshot
 
 N_ITEMS = 200
@@ -39,7 +41,20 @@ variants = [
   {name = "three", weight = 1, pipeline = "hatllm"},
 ]
 """
-NOTHING = item_numbers([])
+CANARY = """
+[[layers]]
+name = "l"
+[[layers.experiments]]
+name = "canary"
+salt = "s"
+variants = [{{name = "new", weight = 1, bundle = "{}"}}]
+"""
+SHADOW = """
+[[shadows]]
+name = "beside"
+share = 1.0
+pipeline = "hatllm"
+"""
 pipelines = pytest.mark.parametrize("pipeline", ["collm", "hatllm"])
 
 
@@ -281,3 +296,42 @@ def test_experiment_splits_over_three_models_and_counts_them_apart(serve: Any, c
         assert (body["pipeline"], len(listed(body, chosen[variant]))) == (chosen[variant], n_own)
     assert sum(counts.values()) == 40
     assert min(counts.values()) > 0
+
+
+def test_canary_that_lacks_a_model_is_refused(serve: Any, configure: Any, whole: Bundle, tmp_path: Path):
+    lacking = make_bundle_with(whole.directory.parent, "hatllm", name="canary", n_items=N_ITEMS, seed=2)
+    path = tmp_path / "experiments.toml"
+    path.write_text(CANARY.format(lacking.id))
+    with serve(configure, "collm", ready=False, experiments_file=path) as gateway:
+        wait_until(lambda: "needs the model collm" in str(gateway.get("/readyz").json["warnings"]))
+        wait_until(lambda: gateway.post({"user_id": "u3"}).json.get("degraded") is False)
+        body = gateway.recommend("u3")
+    assert body["model_version"] == whole.id
+    assert f"bundle_not_ready:{lacking.id}" in body["reasons"]
+    assert listed(body, "collm")
+
+
+def test_shadow_asks_hatllm_beside_collm(
+    serve: Any, configure: Any, workers: dict[str, StubProcess], redis_url: str, tmp_path: Path
+):
+    path = tmp_path / "experiments.toml"
+    path.write_text(SHADOW)
+    with serve(configure, "collm", experiments_file=path) as gateway, Redis.from_url(redis_url) as redis:
+        gateway.recommend("u3")
+        read = lambda: [shown for _, fields in redis.xrange(EXPOSURES) for shown in decode_exposures(fields)]  # noqa: E731
+        wait_until(lambda: len(read()) == 2)
+        by_shadow = {shown.shadow: shown for shown in read()}
+    assert (by_shadow[""].sources[0], by_shadow["beside"].sources[0]) == ("collm", "hatllm")
+    assert by_shadow[""].voters == ("collm",)
+    assert [ranks[0] for ranks in by_shadow[""].ranks] == list(range(1, 11))
+
+
+@pipelines
+def test_equal_requests_are_answered_by_one_call(
+    serve: Any, configure: Any, workers: dict[str, StubProcess], pipeline: str
+):
+    with serve(configure, pipeline, cache={"ttl_ms": 60_000}) as gateway:
+        before = workers[pipeline].counts()["finished"]
+        first, second = gateway.recommend("u3"), gateway.recommend("u3")
+        assert workers[pipeline].counts()["finished"] == before + 1
+    assert first["items"] == second["items"]

@@ -4,10 +4,11 @@ from typing import Any
 
 from service.gateway.experiments.assignment import Experiments
 from service.gateway.experiments.settings import ExperimentFile
-from service.gateway.ranking.settings import GlobalPipeline, LocalPipeline, Pipeline
+from service.gateway.ranking.settings import CoLLMPipeline, GlobalPipeline, LocalPipeline, Pipeline
 
 PIPELINES: dict[str, Pipeline] = {
     "local": LocalPipeline(kind="local", pool="w", max_communities=9),
+    "collm": CoLLMPipeline(kind="collm", pool="c"),
     "cf": GlobalPipeline(kind="cf"),
     "popular": GlobalPipeline(kind="popular"),
 }

@@ -149,7 +149,9 @@ class VoteBody(BaseModel):
 
 
 class ItemBody(BaseModel):
-    """One recommended item. ``source`` is a kind of pipeline or a fallback; ``score`` is the item's there.
+    """One recommended item. ``source`` is ``local``, ``collm``, ``hatllm``, ``cf`` or ``popular``.
+
+    ``score`` is the item's there.
 
     Where an explanation was asked for, ``explanation`` has the voters of a fused item, ``source_rank`` its rank in the
     list of its source, and ``moved`` where arranging took it from and why, or null.

@@ -20,6 +20,7 @@ default_pipeline = "local"
 pools = [{{name = "w", urls = ["http://a"]}}]
 pipelines.local = {{kind = "local", pool = "w", fusion = {{method = "{}"}}}}
 """
+POOL = 'default_pipeline = "{}"\n[[pools]]\nname = "w"\nurls = ["http://a"]\n'
 VOTERS = """
 default_pipeline = "local"
 pools = [{{name = "w", urls = ["http://a"]}}]
@@ -103,6 +104,20 @@ def test_secrets_are_in_no_representation_and_in_no_error(tmp_path: Path):
         (
             'default_pipeline = "local"\n[pipelines.local]\nkind = "local"\npool = "gone"',
             "pipelines.local.pool: 'gone'",
+        ),
+        (
+            POOL.format("re") + '[pipelines.re]\nkind = "collm"\npool = "w"',
+            "pipelines.re.pool: pool w serves the model local, expected collm",
+        ),
+        (
+            POOL.format("l") + 'model = "collm"\n[pipelines.l]\nkind = "local"\npool = "w"',
+            "pipelines.l.pool: pool w serves the model collm, expected local",
+        ),
+        (POOL.format("cf") + 'model = "bert"', "pools.0.model"),
+        ('default_pipeline = "h"\n[pipelines.h]\nkind = "hatllm"\npool = "gone"', "pipelines.h.pool: 'gone'"),
+        (
+            POOL.format("c") + 'model = "collm"\n[pipelines.c]\nkind = "collm"\npool = "w"\ncandidates = 19',
+            "pipelines.c.collm.candid",
         ),
         ('[pipelines.cf]\nkind = "magic"', "pipelines.cf"),
         ('[pipelines.cf]\nkind = "cf"\nmax_communities = 3', "pipelines.cf"),

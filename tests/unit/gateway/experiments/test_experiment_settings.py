@@ -136,8 +136,16 @@ def test_experiments_that_never_meet_may_share_users_and_settings():
             file_of(layer("l", experiment("e", variant("a", pipeline="cf", max_communities=2, fusion={"k": 1})))),
             "e.a.parameters: pipeline 'cf' has no fusion, max_communities",
         ),
+        (
+            file_of(layer("l", experiment("e", variant("a", pipeline="collm", candidates=20, fusion={"k": 1})))),
+            "e.a.parameters: pipeline 'collm' has no fusion",
+        ),
+        (
+            file_of(layer("l", experiment("e", variant("a", pipeline="local", candidates=20)))),
+            "e.a.parameters: pipeline 'local' has no candidates",
+        ),
     ],
-    ids=["variant", "holdout", "shadow", "parameter"],
+    ids=["variant", "holdout", "shadow", "parameter", "fusion of one", "candidates of many"],
 )
 def test_pipelines_are_those_of_the_gateway(file: ExperimentFile, named: str):
     with pytest.raises(ValueError, match=re.escape(named)):

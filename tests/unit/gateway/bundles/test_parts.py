@@ -1,0 +1,93 @@
+"""What pipelines need of a bundle beside its local models: loaded, checked, or named where it lacks."""
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+from support.bundles import make_bundle
+from support.parts import collm_prompts, item_rows, make_bundle_with, title_tokens
+
+from models.contract.bundle import Bundle, Part
+from models.contract.errors import BundleError
+from models.contract.hatllm import ITEM_ROWS
+from service.gateway.bundles.parts import NO_PARTS, load_parts
+from service.gateway.bundles.snapshot import load_snapshot
+from service.gateway.ranking.settings import CoLLMPipeline, GlobalPipeline, HatLLMPipeline, LocalPipeline, needs
+
+NEEDS: dict[str, Part] = {"re": "collm", "hat": "hatllm"}
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> Bundle:
+    return make_bundle_with(tmp_path, "collm", "hatllm")
+
+
+def test_needed_models_are_loaded_and_no_others(bundle: Bundle):
+    parts = load_snapshot(bundle.directory, NEEDS).parts
+    assert (parts.collm.n_items, parts.hatllm.size) == (200, 16)
+    assert load_snapshot(bundle.directory, {"re": "collm"}).parts.hatllm is None
+    assert load_snapshot(bundle.directory).parts == NO_PARTS
+
+
+def test_pipelines_need_the_models_of_their_kinds():
+    pipelines = {
+        "l": LocalPipeline(kind="local", pool="a"),
+        "re": CoLLMPipeline(kind="collm", pool="b"),
+        "hat": HatLLMPipeline(kind="hatllm", pool="c"),
+        "cf": GlobalPipeline(kind="cf"),
+    }
+    assert needs(pipelines) == {"l": "local", **NEEDS}
+
+
+@pytest.mark.parametrize("needed", NEEDS.items())
+def test_bundle_that_lacks_a_model_is_refused_with_the_pipelines_name(tmp_path: Path, needed: tuple[str, Part]):
+    name, part = needed
+    why = f"pipeline {name} needs the model {part}, which the bundle does not have; it has local$"
+    with pytest.raises(BundleError, match=why):
+        load_snapshot(make_bundle(tmp_path).directory, dict([needed]))
+
+
+def wrong_rows(bundle: Bundle, rows: Any) -> None:
+    np.save(bundle.served("hatllm").directory / ITEM_ROWS, rows)
+
+
+WITH_NAN = item_rows(200)
+WITH_NAN[3, 3] = np.nan
+CASES: dict[str, tuple[Any, str]] = {
+    "prompts of fewer items": (
+        lambda bundle: collm_prompts(199).save(bundle.served("collm").directory),
+        r"collm/prompts\.safetensors is of 199 items",
+    ),
+    "no prompts": (lambda bundle: (bundle.directory / "collm" / "prompts.safetensors").unlink(), "prompts.safetensors"),
+    "no probe": (lambda bundle: (bundle.directory / "hatllm" / "probe.safetensors").unlink(), "probe.safetensors"),
+    "titles of fewer items": (
+        lambda bundle: title_tokens(199).save(bundle.served("hatllm").directory),
+        "titles are of 199 items",
+    ),
+    "rows of fewer items": (lambda bundle: wrong_rows(bundle, item_rows(199)), r"shape \(199, 16\)"),
+    "rows of one dimension": (lambda bundle: wrong_rows(bundle, np.zeros(200, np.float32)), r"shape \(200,\)"),
+    "rows of half precision": (lambda bundle: wrong_rows(bundle, item_rows(200).astype(np.float16)), "float16"),
+    "rows that are no numbers": (lambda bundle: wrong_rows(bundle, WITH_NAN), "not all numbers are finite"),
+    "rows that are no array": (
+        lambda bundle: (bundle.directory / "hatllm" / ITEM_ROWS).write_bytes(b"nonsense"),
+        ITEM_ROWS,
+    ),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_what_does_not_fit_is_named(bundle: Bundle, case: str):
+    spoil, named = CASES[case]
+    spoil(bundle)
+    with pytest.raises(BundleError, match=named):
+        load_parts(bundle, NEEDS)
+
+
+@pytest.mark.parametrize("part", ["collm", "hatllm"])
+def test_prompts_longer_than_workers_were_told_are_refused(bundle: Bundle, part: Part):
+    short = msgspec.structs.replace(bundle.served(part).spec, max_tokens=9)
+    manifest = msgspec.structs.replace(bundle.manifest, **{part: short})
+    with pytest.raises(BundleError, match="and up to 9"):
+        load_parts(Bundle(bundle.directory, manifest), NEEDS)

@@ -1,0 +1,66 @@
+"""HatLLM's question: what is sent, what is found by the answer, and which answers are none."""
+
+import base64
+import json
+
+import numpy as np
+import pytest
+
+from models.contract.index import build_index
+from models.contract.types import Array, item_numbers
+from service.workers.embedding import Embedding
+
+ROWS = np.asarray([[1, 0], [0, 1], [1, 1], [-1, 0]], np.float32)
+ASKED = Embedding([3, 1, 2], 2, item_numbers([0]), build_index(ROWS), 2)
+
+
+def answer(state: Array, dtype: str = "<f4") -> bytes:
+    embedding = base64.b64encode(np.asarray(state).astype(dtype).tobytes()).decode()
+    return json.dumps({"object": "list", "data": [{"index": 0, "embedding": embedding}]}).encode()
+
+
+STATE = answer(np.asarray([2.0, 1.0]))
+
+
+def test_body_asks_for_the_state_as_it_is():
+    assert json.loads(ASKED.body("b-hatllm")) == {
+        "model": "b-hatllm",
+        "input": [3, 1, 2],
+        "encoding_format": "base64",
+        "use_activation": False,
+    }
+
+
+def test_items_are_found_by_their_rows():
+    ranking = ASKED.read(STATE)
+    assert ranking.items.tolist() == [2, 1]
+    assert ranking.scores.tolist() == [3.0, 1.0]
+
+
+def test_only_what_is_allowed_is_found():
+    allowed = np.asarray([True, True, False, True])
+    narrow = Embedding([3], 4, item_numbers([0]), build_index(ROWS), 2, allowed)
+    assert narrow.read(STATE).items.tolist() == [1, 3]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b'{"data": []}',
+        b'{"data": [{"index": 0, "probs": [1.0]}]}',
+        b'{"data": [{"index": 0, "embedding": [2.0, 1.0]}]}',
+        b'{"data": [{"index": 0, "embedding": "????"}]}',
+        b'{"data": [{"index": 0, "embedding": "AAA="}]}',
+        STATE.replace(b"}]", b'}, {"index": 1, "embedding": "AAAAAAAAAAA="}]'),
+        answer(np.asarray([2.0])),
+        answer(np.asarray([2.0, 1.0, 0.0])),
+        answer(np.asarray([2.0, 1.0]), "<f8"),
+        answer(np.asarray([2.0, np.nan])),
+        answer(np.asarray([2.0, np.inf])),
+        answer(np.asarray([3e38, 3e38])),
+    ],
+)
+def test_what_is_no_state(body: bytes):
+    with pytest.raises(ValueError):  # noqa: PT011 - msgspec's, too
+        ASKED.read(body)

@@ -1,0 +1,118 @@
+"""Pools that serve CoLLM or HatLLM: their adapters are loaded, prove themselves, and are asked."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+from support.bundles import make_bundle
+from support.parts import collm_prompts, collm_ranking, hatllm_ranking, item_rows, make_bundle_with, title_tokens
+from support.pools import N_ITEMS, ask, make_ready, metric, pool_of, until, worker
+
+from models.contract.bundle import Bundle, Part
+from models.contract.errors import BundleError
+from models.contract.hatllm import ITEM_ROWS
+from models.contract.index import build_index
+from models.contract.types import item_numbers
+from service.gateway.telemetry import Telemetry
+from service.workers.classification import Classification
+from service.workers.embedding import Embedding
+from service.workers.trust import read_exam
+from service.workers.types import Inquiry, OutcomeKind
+
+HISTORY, ITEMS, NOTHING = item_numbers([3, 1, 4]), item_numbers([9, 2, 60]), item_numbers([])
+INQUIRIES: dict[Part, Inquiry] = {
+    "collm": Classification(collm_prompts(N_ITEMS).prompts(HISTORY, ITEMS, 2), ITEMS),
+    "hatllm": Embedding(
+        title_tokens(N_ITEMS).prompt(HISTORY).tolist(), 5, HISTORY, build_index(item_rows(N_ITEMS)), 16
+    ),
+}
+parts = pytest.mark.parametrize("part", ["collm", "hatllm"])
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    return make_bundle_with(tmp_path_factory.mktemp("bundles"), "collm", "hatllm")
+
+
+def expected(bundle: Bundle, part: Part) -> list[int]:
+    name = bundle.adapter_name(part)
+    if part == "collm":
+        return collm_ranking(name, collm_prompts(N_ITEMS), HISTORY, ITEMS, 2).items.tolist()
+    return hatllm_ranking(name, HISTORY, N_ITEMS, 5, HISTORY).items.tolist()
+
+
+@parts
+@pytest.mark.parametrize("kind", ["vllm", "engine"])
+async def test_adapter_is_loaded_proves_itself_and_answers(bundle: Bundle, part: Part, kind: str):
+    telemetry = Telemetry()
+    model = bundle.served(part)
+    async with worker(model.base_id) as stub, pool_of(stub.url, part=part, kind=kind, telemetry=telemetry) as pool:
+        await make_ready(pool, bundle)
+        [outcome] = await ask(pool, bundle, part, completion=INQUIRIES[part])
+        assert outcome.ranking.items.tolist() == expected(bundle, part)
+        assert (await stub.counts())["adapters"] == [bundle.adapter_name(part)]
+    assert metric(telemetry, 'localrec_adapter_probes_total{outcome="passed",pool="p"}') == 1
+
+
+@parts
+async def test_adapter_that_is_not_applied_is_found_out(bundle: Bundle, part: Part):
+    async with (
+        worker(bundle.served(part).base_id, ignored=[f"-{part}"]) as stub,
+        pool_of(stub.url, part=part) as pool,
+    ):
+        pool.expect([bundle])
+        await until(lambda: bool(pool.status()[0].refused))
+        [outcome] = await ask(pool, bundle, part, completion=INQUIRIES[part])
+    assert outcome.kind is OutcomeKind.UNTRUSTED
+    assert "it answers like the base model" in outcome.detail
+
+
+async def test_bundle_without_the_part_is_nothing_to_the_pool(bundle: Bundle, tmp_path: Path):
+    plain = make_bundle(tmp_path)
+    async with worker(bundle.served("collm").base_id) as stub, pool_of(stub.url, part="collm") as pool:
+        pool.expect([plain])
+        assert (pool.is_ready(plain.id), pool.is_ready(bundle.id)) == (True, False)
+        assert pool.warnings() == [f"{plain.id} has no collm model"]
+        [outcome] = await ask(pool, plain, "collm", completion=INQUIRIES["collm"])
+        assert outcome.kind is OutcomeKind.UNREACHABLE
+        await make_ready(pool, plain, bundle)
+        pool.expect([bundle])
+        assert pool.warnings() == []
+
+
+async def test_the_only_adapters_calls_are_spread_by_history(bundle: Bundle):
+    base = bundle.served("hatllm").base_id
+    asked = [dataclasses.replace(INQUIRIES["hatllm"], prompt=[7, 8, 9, 50 + item, 4]) for item in range(20)]
+    async with worker(base) as one, worker(base) as other, pool_of(one.url, other.url, part="hatllm") as pool:
+        await make_ready(pool, bundle)
+        await until(lambda: all(status.bundles for status in pool.status()))
+        before = [(await stub.counts())["embeddings"] for stub in (one, other)]
+        for inquiry in asked:
+            await ask(pool, bundle, "hatllm", completion=inquiry)
+        once = [(await stub.counts())["embeddings"] for stub in (one, other)]
+        for inquiry in asked:
+            await ask(pool, bundle, "hatllm", completion=inquiry)
+        twice = [(await stub.counts())["embeddings"] for stub in (one, other)]
+    shares = [after - at for after, at in zip(once, before, strict=True)]
+    assert min(shares) > 0
+    assert sum(shares) == 20
+    assert [after - at for after, at in zip(twice, once, strict=True)] == shares
+
+
+def test_exam_of_hatllm_keeps_the_rows_of_its_items_alone(bundle: Bundle):
+    exam = read_exam(bundle.served("hatllm"))
+    assert isinstance(exam.inquiry, Embedding)
+    probed = {item for ranking in exam.probe.lists.values() for item in ranking.items.tolist()}
+    assert exam.inquiry.candidates == len(probed)
+
+
+@pytest.mark.parametrize("rows", [np.zeros((3, 16), np.float32), None])
+def test_exam_without_the_items_rows(tmp_path: Path, rows: np.ndarray | None):
+    model = make_bundle_with(tmp_path, "hatllm").served("hatllm")
+    if rows is None:
+        (model.directory / ITEM_ROWS).write_bytes(b"nonsense")
+    else:
+        np.save(model.directory / ITEM_ROWS, rows)
+    with pytest.raises(BundleError, match=ITEM_ROWS):
+        read_exam(model)
