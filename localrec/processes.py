@@ -14,6 +14,7 @@ from typing import Any
 from models.contract.errors import LocalRecError
 
 STOP_SECONDS = 30.0
+TIMEOUT_SECONDS = 10.0
 
 
 def free_port() -> int:
@@ -91,9 +92,9 @@ def get(port: int, path: str) -> tuple[int, bytes]:
     return _exchange(port, "GET", path, None)
 
 
-def post(port: int, path: str, body: Any) -> tuple[int, bytes]:
-    """Status and body of a POST of JSON; status 0 where nobody listens or the answer is no HTTP."""
-    return _exchange(port, "POST", path, json.dumps(body))
+def post(port: int, path: str, body: Any, timeout_seconds: float = TIMEOUT_SECONDS) -> tuple[int, bytes]:
+    """Status and body of a POST of JSON; status 0 where nobody listens or the answer is no HTTP, or too late."""
+    return _exchange(port, "POST", path, json.dumps(body), timeout_seconds)
 
 
 def _listens(port: int) -> bool:
@@ -114,8 +115,10 @@ def _wait_ready(
         time.sleep(0.05)
 
 
-def _exchange(port: int, method: str, path: str, body: str | None) -> tuple[int, bytes]:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+def _exchange(
+    port: int, method: str, path: str, body: str | None, timeout_seconds: float = TIMEOUT_SECONDS
+) -> tuple[int, bytes]:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout_seconds)
     try:
         headers = {} if body is None else {"Content-Type": "application/json"}
         connection.request(method, path, body, headers)
