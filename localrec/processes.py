@@ -15,7 +15,7 @@ from typing import Any
 from models.contract.errors import LocalRecError
 
 STOP_SECONDS = 30.0
-ANSWER_SECONDS = 15.0  # more than the longest deadline
+TIMEOUT_SECONDS = 15.0  # of an answer: more than the longest deadline
 NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 
 
@@ -94,9 +94,16 @@ def get(port: int, path: str) -> tuple[int, bytes]:
     return _exchange(port, "GET", path, None)
 
 
-def post(port: int, path: str, body: Any, headers: Mapping[str, str] = NO_HEADERS) -> tuple[int, bytes]:
-    """Status and body of a POST of JSON; status 0 where nobody listens or the answer is no HTTP."""
-    return _exchange(port, "POST", path, json.dumps(body), headers)
+def post(
+    port: int,
+    path: str,
+    body: Any,
+    headers: Mapping[str, str] = NO_HEADERS,
+    *,
+    timeout_seconds: float = TIMEOUT_SECONDS,
+) -> tuple[int, bytes]:
+    """Status and body of a POST of JSON; status 0 where nobody listens or the answer is no HTTP, or too late."""
+    return _exchange(port, "POST", path, json.dumps(body), headers, timeout_seconds)
 
 
 def _listens(port: int) -> bool:
@@ -118,9 +125,14 @@ def _wait_ready(
 
 
 def _exchange(
-    port: int, method: str, path: str, body: str | None, headers: Mapping[str, str] = NO_HEADERS
+    port: int,
+    method: str,
+    path: str,
+    body: str | None,
+    headers: Mapping[str, str] = NO_HEADERS,
+    timeout_seconds: float = TIMEOUT_SECONDS,
 ) -> tuple[int, bytes]:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=ANSWER_SECONDS)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout_seconds)
     try:
         of_body = {} if body is None else {"Content-Type": "application/json"}
         connection.request(method, path, body, {**of_body, **headers})

@@ -1,11 +1,14 @@
 """Prompts that begin alike: what they share goes through once, and every answer is that of a pass of its own."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from support.engine import MODEL_SETTINGS, N_ITEMS
 from support.families import FAMILIES, random_backbone
 
+from models.contract.errors import BundleError
 from models.contract.types import Ints, item_numbers
 from service.engine.lora import LoraFactors
 from service.engine.model import BatchCost, LanguageModel, ModelSettings, Query, rows
@@ -69,15 +72,21 @@ def test_users_adapters_and_whole_prompts_in_one_batch(tied: LanguageModel) -> N
     check(tied, queries)
 
 
-def test_logit_is_the_answer_tokens(tied: LanguageModel) -> None:
-    answer = tied.answer([Query(prompts()[0], 0, 16)])[0]
-    untied = tied.answer([Query(prompts()[0], 0, 16)])[0].ranking
-    assert answer.logit is not None
-    logits = dict(zip(untied.items.tolist(), untied.scores.tolist(), strict=True))
-    others = tied.answer([Query(prompts()[1], 0, 16)])[0]
-    assert others.logit is not None
-    assert tied.classifies
-    assert 7 in logits
+@pytest.mark.parametrize("family", list(FAMILIES))
+def test_logit_is_the_answer_tokens(family: str) -> None:
+    model = random_backbone(FAMILIES[family]()).model
+    tokens = prompts()[1]
+    with torch.inference_mode():
+        expected = model(input_ids=torch.from_numpy(tokens.astype(np.int64))[None]).logits[0, -1, 7]
+        engine = LanguageModel(model, SETTINGS)
+    assert engine.classifies
+    assert engine.answer([Query(tokens)])[0].logit == pytest.approx(float(expected), abs=1e-5)
+
+
+@pytest.mark.parametrize("token", [-1, 16])
+def test_answer_token_outside_the_vocabulary_is_refused(token: int) -> None:
+    with torch.inference_mode(), pytest.raises(BundleError, match=f"answer token {token} is outside"):
+        LanguageModel(random_backbone(FAMILIES["llama"]()).model, replace(SETTINGS, answer_token=token))
 
 
 def test_what_is_shared_is_computed_once(tied: LanguageModel) -> None:
