@@ -13,6 +13,7 @@ from urllib.error import HTTPError
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 from support.parts import N_FEATURES, answers, load, random_prompts, states, write_parts
 from support.processes import free_port
@@ -134,7 +135,8 @@ def test_hatllm_gives_states_under_its_masks_many_requests_at_once(bundle: Bundl
 
 
 def test_hatllm_and_its_base_model_differ(bundle: Bundle, hatllm: str) -> None:
-    """One after the other: vLLM's CPU kernels give the base model an adapter's weights where a batch holds both."""
+    """One after the other: on a CPU, vLLM gives the base model an adapter's weights where a batch holds both (its
+    pull request 48421)."""
     names = served_names(bundle.served("hatllm"))
     for prompt in random_prompts(4, N_WORDS, seed=1):
         adapted, base = (embedded(hatllm, names[key], prompt) for key in (True, False))
@@ -144,7 +146,5 @@ def test_hatllm_and_its_base_model_differ(bundle: Bundle, hatllm: str) -> None:
 def test_hatllm_is_not_the_unmasked_model(bundle: Bundle, hatllm: str) -> None:
     model = bundle.served("hatllm")
     prompt = random_prompts(1, N_WORDS, seed=2)[0]
-    import torch
-
     plain = load(model, adapted=True).model(torch.from_numpy(prompt).long()[None]).last_hidden_state[0, -1]
     assert np.abs(embedded(hatllm, model.adapter_name("hatllm"), prompt) - plain.detach().numpy()).max() > 0.01
