@@ -228,7 +228,7 @@ def _worker(kind: WorkerKind, model: ServedModel, logs: Path) -> Iterator[int]:
 def _served(port: int, model: ServedModel) -> Score:
     def score(prompts: Sequence[Ints]) -> Floats:
         body = {"model": model.adapter_name(PART), "input": [p.tolist() for p in prompts], "use_activation": False}
-        status, answer = post(port, "/classify", body, TIMEOUT_SECONDS)
+        status, answer = post(port, "/classify", body, timeout_seconds=TIMEOUT_SECONDS)
         if status != 200:
             raise LocalRecError(f"/classify: status {status}: {answer[:200]!r}")
         data = sorted(json.loads(answer)["data"], key=lambda each: each["index"])

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from support.backbones import COLOURS, THINGS, titles
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
@@ -13,7 +14,6 @@ from models.contract.catalogue import Catalogue, Item
 from models.data.labelled import LabelledData, LabelledPairs
 from models.papers.collm.config import CoLLMConfig
 from models.types import Sequences
-from support.backbones import COLOURS, THINGS, titles
 
 N_USERS, PAIRS_A_USER = 12, 14
 
@@ -22,7 +22,9 @@ def colour_data() -> LabelledData:
     """Even users like what is red, odd ones what is blue; the last user, and the last item, are not in training."""
     rng = np.random.default_rng(0)
     n_items = len(titles())
-    pairs = [(user, int(item)) for _ in range(PAIRS_A_USER) for user, item in enumerate(rng.integers(n_items, size=N_USERS))]
+    pairs = [
+        (user, int(item)) for _ in range(PAIRS_A_USER) for user, item in enumerate(rng.integers(n_items, size=N_USERS))
+    ]
     return LabelledData(
         user_ids=tuple(f"u{user}" for user in range(N_USERS)),
         catalogue=Catalogue(Item(f"item {number}", title) for number, title in enumerate(titles())),

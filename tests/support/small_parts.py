@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from peft import PeftModel
-from support.backbones import LAYERS, write_backbone
+from support.backbones import write_backbone
 from support.bundles import worker_bundle
 from support.checkpoints import write_adapter
 from torch import Tensor
@@ -101,7 +101,6 @@ def _state(model: PreTrainedModel, tokens: Tensor) -> Tensor:
 def random_prompts(n: int, n_tokens: int, seed: int = 0) -> list[Ints]:
     """HatLLM's prompts: an instruction, then 1 to 8 items of 0 to 4 words, each ended by the separator."""
     rng = np.random.default_rng(seed)
-    assert len(LAYOUT.masks) == LAYERS
     prompts = []
     for _ in range(n):
         items = [

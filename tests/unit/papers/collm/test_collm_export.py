@@ -87,8 +87,8 @@ def test_an_unfinished_training_is_not_exported(tmp_path: Path) -> None:
 
 def _after_training():  # type: ignore[no-untyped-def]
     """Test pairs whose histories are what the users had liked after the training pairs: SASRec's served vectors."""
-    from models.papers.collm.export import _histories
     from models.data.labelled import LabelledPairs
+    from models.papers.collm.export import _histories
     from models.types import Sequences
 
     histories, test = _histories(DATA), DATA.test
