@@ -1,62 +1,26 @@
 """The stages of CoLLM and HatLLM, with models that are trained in no time."""
 
 import shutil
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from support.further import COLLM, HATLLM, Trainer, with_both
 from support.runs import FinishedRun
 
 from models import further
-from models.contract.bundle import Bundle, CoLLMSpec, HatLLMSpec, verify_bundle
+from models.contract.bundle import Bundle, verify_bundle
 from models.contract.errors import ConfigError
-from models.data.dataset import Dataset
-from models.papers.collm.config import CoLLMConfig
-from models.papers.hatllm.config import HatLLMConfig
 from models.pipeline import Pipeline
 from models.run import RunConfig
-from models.types import Report
 
-COLLM = CoLLMSpec("tiny", "mf", 4, 60, "ĠYes", 3)
-HATLLM = HatLLMSpec("tiny", 5, 4, 40)
 BOTH = ("collm", "parts/collm", "hatllm", "parts/hatllm")
-
-
-@dataclass
-class Trainer:
-    """Writes what it is told to train; ``interrupted`` once."""
-
-    interrupted: bool = False
-    found: list[list[str]] = field(default_factory=list)
-
-    def train(self, config: CoLLMConfig | HatLLMConfig, dataset: Dataset, directory: Path, report: Report) -> None:
-        self.found.append([path.name for path in directory.glob("half*")])
-        (directory / "half").write_text("half")
-        if self.interrupted:
-            self.interrupted = False
-            raise KeyboardInterrupt
-        (directory / "half").unlink()
-        (directory / "weights").write_text(f"{config} on {len(dataset.user_ids)} users")
-        report("trained")
 
 
 @pytest.fixture(autouse=True)
 def trainer(monkeypatch: pytest.MonkeyPatch) -> Trainer:
     made = Trainer()
-
-    def export(spec: CoLLMSpec | HatLLMSpec):
-        def copy(directory: Path, target: Path) -> CoLLMSpec | HatLLMSpec:
-            target.mkdir()
-            shutil.copyfile(directory / "weights", target / "weights")
-            return spec
-
-        return copy
-
-    models = {
-        "collm": replace(further.MODELS["collm"], train=made.train, export=export(COLLM)),
-        "hatllm": replace(further.MODELS["hatllm"], train=made.train, export=export(HATLLM)),
-    }
-    monkeypatch.setattr(further, "MODELS", models)
+    monkeypatch.setattr(further, "MODELS", made.models())
     return made
 
 
@@ -69,9 +33,7 @@ def directory(finished_run: FinishedRun, tmp_path: Path) -> Path:
 @pytest.fixture
 def config(finished_run: FinishedRun, backbone_directory: Path) -> RunConfig:
     """Its settings, with both models."""
-    backbone = str(backbone_directory)
-    hatllm = HatLLMConfig(backbone=backbone, intra_layers=1, cross_layers=1)
-    return replace(finished_run.config, collm=CoLLMConfig(backbone=backbone), hatllm=hatllm)
+    return with_both(finished_run.config, backbone_directory)
 
 
 def run(directory: Path, config: RunConfig) -> tuple[list[str], Bundle]:

@@ -26,9 +26,7 @@ def trained(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     return config, directory
 
 
-def test_plain_transformers_and_peft_give_the_models_logits(
-    trained: tuple[CoLLMConfig, Path], tmp_path: Path
-) -> None:
+def test_plain_transformers_and_peft_give_the_models_logits(trained: tuple[CoLLMConfig, Path], tmp_path: Path) -> None:
     config, directory = trained
     spec = export_part(directory, tmp_path / PART)
     scorer = CoLLMScorer(tmp_path / PART, spec.answer_token)
