@@ -157,7 +157,7 @@ class HatStudy:
     def _text(self) -> Path:
         """The text vectors that the heads, and SASRec with text, start from."""
         hat = self.config.hatllm
-        settings = [hat.text_encoder, hat.backbone, hat.text_layers, hat.text_size, hat.title_tokens]
+        settings = [hat.text_encoder, hat.backbone, hat.text_layers, hat.text_size, hat.text_tokens]
         return self._vectors_stage("text", settings, lambda: text_vectors(hat, self.data.catalogue))
 
     @cached_property
@@ -167,10 +167,10 @@ class HatStudy:
 
         def vectors() -> torch.Tensor:
             texts = [item_text(item) for item in self.data.catalogue.items]
-            states = item_states(load_backbone(hat.backbone), texts, depth, hat.title_tokens)
+            states = item_states(load_backbone(hat.backbone), texts, depth, hat.text_tokens)
             return fit_whitening(states, hat.text_size)(states)
 
-        settings = [hat.backbone, depth, hat.text_size, hat.title_tokens]
+        settings = [hat.backbone, depth, hat.text_size, hat.text_tokens]
         return self._vectors_stage("text-backbone", settings, vectors)
 
     def _vectors_stage(self, name: str, settings: list[Any], vectors: Callable[[], torch.Tensor]) -> Path:
