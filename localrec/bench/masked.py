@@ -110,16 +110,23 @@ class _Bench:
         self._tokens, self._every, self._last = (each.to(self._device) for each in _prompts(options, titles))
 
     def passes(self) -> dict[str, Callable[[], None]]:
-        """What is timed, by name: ``serve`` is a forward, ``train`` a forward and a backward pass."""
+        """What is timed, by name: ``serve`` is a forward, ``train`` a forward and a backward pass.
+
+        ``unmasked`` is plain attention that computes only what is asked for, as ``fast`` does.
+        """
         unskipped = replace(self._layout, masks=_masks(self._options, "cross-pre"))
+        causal: Mask = "causal"
+        unmasked = replace(self._layout, masks=(causal,) * self._options.layers)
         every, last = self._every, self._last
         return {
             "serve_plain": self._forward(self._plain, last),
             "serve_reference": self._forward(self._of(self._layout, False), last),
             "serve_fast": self._forward(self._of(self._layout, True), last),
+            "serve_unmasked": self._forward(self._of(unmasked, True), last),
             "train_plain": self._both(self._plain, every),
             "train_reference": self._both(self._of(self._layout, False), every),
             "train_fast": self._both(self._of(self._layout, True), every),
+            "train_unmasked": self._both(self._of(unmasked, True), every),
             "unskipped": self._both(self._of(unskipped, True), every),
         }
 

@@ -133,10 +133,11 @@ class HatModel(nn.Module):
 
     def embedded(self, tokens: Tensor) -> Tensor:
         """(b, n, hidden) what the first layer is given."""
-        is_item = tokens >= self.titles.n_words
-        words: Tensor = self.decoder.embed_tokens(tokens.masked_fill(is_item, 0))
         if self.item_vectors is None:
+            words: Tensor = self.decoder.embed_tokens(tokens)
             return words
+        is_item = tokens >= self.titles.n_words
+        words = self.decoder.embed_tokens(tokens.masked_fill(is_item, 0))
         mapped = self.item_vectors(tokens[is_item] - self.titles.n_words)
         return words.masked_scatter(is_item[:, :, None], mapped.to(words.dtype))
 

@@ -49,7 +49,7 @@ def hat_titles(backbone: Backbone, items: Sequence[Item], max_tokens: int, domai
     tokenizer = backbone.tokenizer
     separator = separator_token(tokenizer)
     start = tokenizer((domain or Domain()).instruction)["input_ids"] or [_neutral(tokenizer)]
-    texts = [_one_line(item.title or item_text(item))[: _CHARACTERS * max_tokens] for item in items]
+    texts = [_title(item)[: _CHARACTERS * max_tokens] for item in items]
     words = tokenizer(texts, add_special_tokens=False)["input_ids"] if texts else []
     kept = [[*[i for i in ids if i != separator][: max_tokens - 1], separator] for ids in words]
     offsets = np.concatenate([[0], np.cumsum([len(ids) for ids in kept])]).astype(np.int64)
@@ -78,6 +78,11 @@ def with_placeholders(titles: TitleTokens) -> TitleTokens:
     placeholders = np.arange(titles.n_items, dtype=np.int32) + titles.n_words
     ids = np.insert(titles.ids, ends, placeholders)
     return TitleTokens(titles.start, titles.offsets + np.arange(titles.n_items + 1), ids, titles.n_words)
+
+
+def _title(item: Item) -> str:
+    """What an item is called: its title, else what else is known of it, else its id."""
+    return _one_line(item.title or "") or _one_line(item_text(item)) or item.item_id
 
 
 def _one_line(text: str) -> str:

@@ -208,3 +208,17 @@ def test_reduced_precision_gives_nearly_the_same() -> None:
         rough = model.logits(tokens, where)
 
     assert float((exact - rough.float()).norm() / exact.norm()) < 0.05
+
+
+@pytest.mark.gpu
+@torch.no_grad()
+def test_on_a_gpu_the_states_are_the_same() -> None:
+    model = model_of("llama", LAYOUTS[0])
+    tokens, where = batch_of(model.titles, HISTORIES)
+    expected = model.logits(tokens, where)
+    model.cuda()
+
+    for fast in (True, False):
+        model.fast = fast
+        given = model.logits(tokens.cuda(), where.cuda())
+        torch.testing.assert_close(given.cpu(), expected, atol=1e-4, rtol=1e-3)

@@ -62,10 +62,11 @@ def test_newlines_become_blanks() -> None:
 
 def test_an_item_without_a_title_is_told_by_what_else_it_has() -> None:
     backbone = bytes_backbone()
-    titles = hat_titles(backbone, [Item("item-7", None), Item("b", "", brand="Acme")], 20)
+    titles = hat_titles(backbone, [Item("item-7", None), Item("b", "", brand="Acme"), Item("c", "\n")], 20)
 
     assert backbone.tokenizer.decode(titles.prompt([0])[len(titles.start) :]) == "item-7\n"
     assert backbone.tokenizer.decode(titles.prompt([1])[len(titles.start) :]) == "Acme\n"
+    assert backbone.tokenizer.decode(titles.prompt([2])[len(titles.start) :]) == "c\n"
 
 
 def test_a_tokenizer_that_merges_newlines_with_their_neighbours() -> None:
