@@ -39,6 +39,7 @@ class HatLLMConfig:
     text_layers: int = option(
         4, "Layers of the backbone that make the text vectors where text_encoder is empty.", low=1
     )
+    text_tokens: int = option(48, "Tokens of an item's text that its vector is made of, at most.", low=1)
     text_size: int = option(128, "Directions of the item text that are kept, whitened.", low=1)
     embedding_size: int = option(128, "Width of the head's item table.", low=1)
     lora_rank: int = option(8, "Rank of the adapter.", low=1)
