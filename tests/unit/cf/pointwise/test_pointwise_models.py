@@ -116,6 +116,18 @@ def test_lightgcn_spreads_over_liked_pairs_only() -> None:
     torch.testing.assert_close(items[1], own[2] / 2)
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_vectors_are_the_same_under_mixed_precision(kind: Kind, board: LabelledData) -> None:
+    """Whoever injects them may train its own network in bfloat16."""
+    model = make_model(SMALL[kind], board).eval()
+    batch = pairs_of(board.valid, np.arange(5), board.n_items, model.history_length)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        vectors = model.represent(batch)
+        sum(v.sum() for v in vectors).backward()
+    for half, full in zip(vectors, model.represent(batch), strict=True):
+        torch.testing.assert_close(half.float(), full, rtol=0.05, atol=0.05)
+
+
 def test_sasrec_sees_the_history_whatever_its_padding() -> None:
     model = SASRec(5, SASRecConfig(embedding_size=8, history_length=4)).eval()
     short, long = (model.represent(pairs([0], [1], [h]))[0] for h in ([3, 4], [5, 5, 3, 4]))
