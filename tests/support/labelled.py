@@ -22,7 +22,8 @@ def colour_data() -> LabelledData:
     """Even users like what is red, odd ones what is blue; the last user, and the last item, are not in training."""
     rng = np.random.default_rng(0)
     n_items = len(titles())
-    pairs = [(user, int(item)) for _ in range(PAIRS_A_USER) for user, item in enumerate(rng.integers(n_items, size=N_USERS))]
+    items = rng.integers(n_items, size=(PAIRS_A_USER, N_USERS)).tolist()
+    pairs = [(user, item) for round_ in items for user, item in enumerate(round_)]
     return LabelledData(
         user_ids=tuple(f"u{user}" for user in range(N_USERS)),
         catalogue=Catalogue(Item(f"item {number}", title) for number, title in enumerate(titles())),
