@@ -126,9 +126,10 @@ class _Spread(torch.autograd.Function):
 
 def _mean_of_layers(layer: Tensor, graph: Tensor, layers: int) -> Tensor:
     total = layer.clone()
-    for _ in range(layers):
-        layer = graph @ layer
-        total += layer
+    with torch.autocast(layer.device.type, enabled=False):  # sparse products know no bfloat16
+        for _ in range(layers):
+            layer = graph @ layer
+            total += layer
     return total / (layers + 1)
 
 

@@ -12,6 +12,7 @@ metric is prepared once, and then told these counts: nothing is sorted twice.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Self
 
 import numpy as np
@@ -47,8 +48,9 @@ class Scored:
     def by_user(self, metric: Callable[[Array, Array], float]) -> Ranks:
         """(n_users,) a metric of each user's scores and labels."""
         order = np.argsort(self.users, kind="stable")
-        starts = np.searchsorted(self.users[order], np.arange(1, self.n_users))
-        return np.asarray([metric(self.scores[rows], self.labels[rows]) for rows in np.split(order, starts)])
+        bounds = np.searchsorted(self.users[order], np.arange(self.n_users + 1))
+        rows = [order[start:end] for start, end in pairwise(bounds.tolist())]
+        return np.asarray([metric(self.scores[own], self.labels[own]) for own in rows], np.float64)
 
 
 Resampled = Callable[[NDArray[np.int64]], float]

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from models.cf.pointwise.types import CollaborativeModel, Pairs
 from models.config import option
+from models.data.labelled import LONGEST_HISTORY
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,7 @@ class DINConfig:
     """How DIN is built and trained."""
 
     embedding_size: int = option(64, "Dimensions of users and items", low=1, search=(64, 128, 256))
-    history_length: int = option(10, "Liked items that are read, the newest", low=1)
+    history_length: int = option(10, "Liked items that are read, the newest", low=1, high=LONGEST_HISTORY)
     attention_size: int = option(36, "Hidden size of the attention unit", low=1)
     hidden_sizes: tuple[int, ...] = option((200, 80), "Hidden sizes of the network over a pair", low=1)
     dropout: float = option(
@@ -31,7 +32,7 @@ class DINConfig:
     weight_decay: float = option(1e-4, "L2 penalty", low=0.0, search=(1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-7))
     batch_size: int = option(1024, "Pairs in an update", low=1)
     epochs: int = option(100, "Passes over the pairs, at most", low=1)
-    patience: int = option(10, "Epochs without a better validation AUC after which training stops", low=1)
+    patience: int = option(3, "Epochs without a better validation AUC after which training stops", low=1)
     seed: int = option(0, "Seed of initial weights, order and dropout", low=0)
 
 

@@ -12,6 +12,7 @@ from models.cf import sasrec
 from models.cf.pointwise.types import CollaborativeModel, Pairs
 from models.config import option
 from models.contract.errors import ConfigError
+from models.data.labelled import LONGEST_HISTORY
 
 
 @dataclass(frozen=True)
@@ -21,13 +22,13 @@ class SASRecConfig:
     embedding_size: int = option(64, "Dimensions of states and items", low=1, search=(64, 128, 256))
     layers: int = option(2, "Self-attention blocks", low=1, search=(1, 2))
     heads: int = option(1, "Attention heads; they divide the embedding size", low=1)
-    history_length: int = option(25, "Liked items that are read, the newest", low=1)
+    history_length: int = option(25, "Liked items that are read, the newest", low=1, high=LONGEST_HISTORY)
     dropout: float = option(0.2, "Share of activations dropped while training", low=0.0, high=0.95, search=(0.2, 0.5))
     learning_rate: float = option(1e-3, "Step size of Adam", low=1e-7, high=1.0, search=(1e-2, 1e-3, 1e-4))
     weight_decay: float = option(1e-4, "L2 penalty", low=0.0, search=(1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-7))
     batch_size: int = option(1024, "Pairs in an update", low=1)
     epochs: int = option(100, "Passes over the pairs, at most", low=1)
-    patience: int = option(10, "Epochs without a better validation AUC after which training stops", low=1)
+    patience: int = option(2, "Epochs without a better validation AUC after which training stops", low=1)
     seed: int = option(0, "Seed of initial weights, order and dropout", low=0)
 
     def __post_init__(self) -> None:
@@ -79,11 +80,9 @@ def from_start(histories: Tensor, start: int) -> tuple[Tensor, Tensor]:
         (b, 1 + length) int64, the start token first, padding behind; and (b,) the place of the last item, 0 where a
         history is empty.
     """
-    length = histories.shape[1]
+    n, length = histories.shape
     last = (histories != start).sum(dim=1)
-    inputs = torch.full((len(histories), 1 + length), start, dtype=torch.int64, device=histories.device)
-    places = torch.arange(length, device=histories.device) + (length - last)[:, None]
-    inputs[:, 1:] = torch.where(
-        places < length, histories.gather(1, places.clamp(max=max(length - 1, 0))), inputs[:, 1:]
-    )
-    return inputs, last
+    places = torch.arange(length, device=last.device) + (length - last)[:, None]
+    padded = F.pad(histories, (1, 1), value=start)  # the token first, and behind what there is
+    firsts = torch.zeros((n, 1), dtype=torch.int64, device=last.device)
+    return padded.gather(1, torch.cat([firsts, 1 + places.clamp(max=length)], dim=1)), last

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from models.cf.pointwise.types import CollaborativeModel, Pairs
 from models.cf.training import Progress, fit, seeded, silent
 from models.cf.windows import device_of
+from models.contract.errors import DataError
 from models.contract.types import Floats
 from models.data.labelled import LabelledData, LabelledPairs
 from models.evaluation.pointwise import auc
@@ -45,8 +46,7 @@ def train_pointwise(
     On a CPU the same seed and the same initial model give the same result; a GPU may add up gradients in any order.
 
     Args:
-        model: changed in place, left in evaluation mode as after
-            its best epoch, on the device that it was trained on.
+        model: changed in place, left in evaluation mode as after its best epoch, on the device that it was trained on.
         data: test pairs are not looked at.
         config: see :class:`TrainingConfig`.
         progress: told of every epoch.
@@ -55,8 +55,11 @@ def train_pointwise(
         The best validation AUC.
 
     Raises:
+        DataError: the validation pairs are all liked or all not, so that nothing says when to stop.
         TrainingError: the loss is NaN or infinite.
     """
+    if len(np.unique(data.valid.labels)) < 2:
+        raise DataError("validation pairs: all have one label; expected liked ones and others")
     model.to(training_device())
     optimizer = torch.optim.Adam(model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
     with seeded(config.seed):

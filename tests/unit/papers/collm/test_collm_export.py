@@ -16,7 +16,7 @@ from models.papers.collm.export import CoLLMScorer, export_part, histories_after
 from models.papers.collm.task import scores_of
 from models.papers.collm.tuning import Inputs, feature_model
 from models.types import Sequences
-from tests.support.labelled import colour_data, tiny_collm, write_reader
+from tests.support.collm import colour_data, tiny_collm, write_reader
 
 DATA = colour_data()
 

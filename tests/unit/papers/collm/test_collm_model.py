@@ -11,7 +11,7 @@ from models.papers.collm.config import CoLLMConfig
 from models.papers.collm.model import CoLLM
 from models.papers.collm.task import pairs_in
 from models.papers.collm.tuning import Inputs, feature_model
-from tests.support.labelled import colour_data, tiny_collm, write_reader
+from tests.support.collm import colour_data, tiny_collm, write_reader
 
 DATA = colour_data()
 

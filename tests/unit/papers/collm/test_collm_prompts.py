@@ -12,7 +12,7 @@ from models.contract.errors import ConfigError
 from models.llm.backbone import Backbone, load_backbone
 from models.papers.collm.config import CoLLMConfig
 from models.papers.collm.prompts import answer_token, clean, labelled_prompts, make_prompts
-from tests.support.labelled import colour_data, tiny_collm, write_reader
+from tests.support.collm import colour_data, tiny_collm, write_reader
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from localrec.reproduce_collm import collm
 from models.contract.errors import ConfigError
 from models.data.labelled import LabelledPairs
 from models.papers.collm.study import load_settings
-from tests.support.labelled import colour_data, tiny_collm, write_reader
+from tests.support.collm import colour_data, tiny_collm, write_reader
 
 ROWS = ("MF", "TALLRec", "CoLLM-MF", "CoLLM-MF T2", "CoLLM-DIN", "ICL")
 
