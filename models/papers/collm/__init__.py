@@ -9,7 +9,7 @@ tokens whose embeddings come from a collaborative model (``models.cf.pointwise``
 - ``task``: batches of prompts, the loss, and scores;
 - ``tuning``: the two steps, equations 4 and 5, and the choices that the paper compares them with;
 - ``export``: mapped vectors become rows of the input embedding of an ordinary checkpoint;
-- ``experiments``, ``study``, ``tables``: the paper's tables and figures.
+- ``experiments``, ``study``, ``cost``, ``tables``: the paper's tables and figures.
 
 The prediction is the answer token's logit at the prompt's last place, as in the public code: the vocabulary's other
 logits are not computed.
