@@ -89,5 +89,6 @@ def test_an_unfinished_training_is_not_exported(tmp_path: Path) -> None:
 def _after_training() -> LabelledPairs:
     """Test pairs whose histories are what the users had liked after the training pairs: SASRec's served vectors."""
     histories, test = histories_after(DATA), DATA.test
-    of_rows = [histories.get(user, np.empty(0, np.int32)) for user in test.users.tolist()]
-    return LabelledPairs(test.users, test.items, test.labels, Sequences.of(of_rows))
+    known = test.take(np.flatnonzero([user in histories for user in test.users.tolist()]))
+    of_rows = [histories[user] for user in known.users.tolist()]
+    return LabelledPairs(known.users, known.items, known.labels, Sequences.of(of_rows))

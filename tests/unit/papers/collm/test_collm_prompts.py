@@ -9,9 +9,11 @@ import pytest
 from models.contract.catalogue import Catalogue, Item
 from models.contract.collm import CoLLMPrompts
 from models.contract.errors import ConfigError
+from models.data.labelled import LabelledPairs
 from models.llm.backbone import Backbone, load_backbone
 from models.papers.collm.config import CoLLMConfig
-from models.papers.collm.prompts import answer_token, clean, labelled_prompts, make_prompts
+from models.papers.collm.prompts import Featured, PairPrompts, answer_token, clean, labelled_prompts, make_prompts
+from models.types import Sequences
 from tests.support.collm import colour_data, tiny_collm, write_reader
 
 
@@ -76,6 +78,17 @@ def test_prompts_survive_their_file(backbone: Backbone, config: CoLLMConfig, tmp
     assert read.user_row("u11") is None  # not among the training pairs
 
 
+@pytest.mark.parametrize(("featured", "with_features"), [("nobody", set()), ("known", {0}), ("everyone", {0, 1})])
+def test_whose_prompts_have_features(
+    featured: Featured, with_features: set[int], backbone: Backbone, config: CoLLMConfig
+) -> None:
+    data = colour_data()
+    prompts = labelled_prompts(backbone, data, config)
+    pairs = LabelledPairs(np.asarray([0, 11, 0]), np.asarray([3, 3, 19], np.int32), np.zeros(3, np.int8), _none(3))
+    found = PairPrompts(prompts, data, featured)(pairs, range(3))  # user 11 and item 19 are not in training
+    assert {row for row, ids in enumerate(found) if ids.max() >= prompts.n_words} == with_features
+
+
 def test_prompts_must_fit_into_the_context(backbone: Backbone, config: CoLLMConfig) -> None:
     with pytest.raises(ConfigError, match=r"collm\.history_length, collm\.title_tokens: prompts of up to \d+ tokens"):
         _prompts([Item("a", "red lamp")], backbone, replace(config, history_length=100))
@@ -83,6 +96,10 @@ def test_prompts_must_fit_into_the_context(backbone: Backbone, config: CoLLMConf
 
 def test_the_answer_is_one_token(backbone: Backbone) -> None:
     assert backbone.tokenizer.convert_ids_to_tokens(answer_token(backbone)) == "Yes"
+
+
+def _none(n: int) -> Sequences:
+    return Sequences.of([np.empty(0, np.int32)] * n)
 
 
 def _prompts(items: list[Item], backbone: Backbone, config: CoLLMConfig) -> CoLLMPrompts:
