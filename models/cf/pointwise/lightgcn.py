@@ -22,7 +22,7 @@ class LightGCNConfig:
 
     embedding_size: int = option(64, "Dimensions of users and items", low=1, search=(64, 128, 256))
     layers: int = option(2, "Steps over the graph", low=1, search=(1, 2, 3))
-    initial_std: float = option(0.1, "Standard deviation of the initial embeddings", low=0.0, search=(0.01, 0.1))
+    initial_std: float = option(0.01, "Standard deviation of the initial embeddings", low=0.0, search=(0.01, 0.1))
     learning_rate: float = option(1e-3, "Step size of Adam", low=1e-7, high=1.0, search=(1e-2, 1e-3, 1e-4))
     weight_decay: float = option(1e-5, "L2 penalty", low=0.0, search=(1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-7))
     batch_size: int = option(1024, "Pairs in an update", low=1)
