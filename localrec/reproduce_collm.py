@@ -24,22 +24,28 @@ DIRECTORY = click.Path(path_type=Path, file_okay=False)
 @click.option("--seeds", type=NumberList(int), default="0,1,2", show_default=True, help="Each row is made with each.")
 @click.option("--only", help="Names of rows with commas between them, as in the tables. Default: all.")
 @click.option("--train/--no-train", default=True, help="Without: tables of the rows that are there.")
+@click.option("--timed", default=0, show_default=True, help="Test pairs on which predictions are timed; 0: none.")
 def collm(
-    config_file: Path, data: Path, directory: Path, out: Path, seeds: Sequence[int], only: str | None, train: bool
+    config_file: Path,
+    data: Path,
+    directory: Path,
+    out: Path,
+    seeds: Sequence[int],
+    only: str | None,
+    train: bool,
+    timed: int,
 ) -> None:
     """Train and measure CoLLM, its baselines and its ablations, as CONFIG says, and write the paper's tables.
 
-    Every row is kept when it is over, and one that was interrupted goes on; tables are written after each. So the same
-    command again only measures.
+    Every row is kept when it is over, and one that was interrupted goes on. So the same command again only measures.
     """
     measured_with = provenance()
     study = CoLLMStudy(load_settings(config_file), data, directory, seeds, click.echo)
     chosen = _chosen(only)
     if train:
-        for _ in study.run(chosen):
-            write(study.measured(all_rows()), measured_with, out)
+        study.run(chosen)
     rows = study.measured(all_rows())
-    write(rows, measured_with, out)
+    write(rows, study.scoring_costs(timed) if timed else {}, measured_with, out)
     click.echo(f"{len(rows)} rows in {out}.md")
 
 

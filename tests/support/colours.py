@@ -1,96 +1,36 @@
-"""Labelled pairs whose answer is known, and a tiny language model that reads CoLLM's prompts."""
+"""Labelled pairs whose right answer is known: users like the items of their colour, and no others."""
 
 from pathlib import Path
 
 import numpy as np
-import torch
-from support.backbones import COLOURS, THINGS, titles
-from tokenizers import Tokenizer
-from tokenizers.models import WordLevel
-from tokenizers.pre_tokenizers import Whitespace
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+import polars as pl
 
-from models.contract.catalogue import Catalogue, Item
-from models.data.labelled import LabelledData, LabelledPairs
-from models.papers.collm.config import CoLLMConfig
-from models.types import Sequences
-
-N_USERS, PAIRS_A_USER = 12, 14
+from models.data.labelled import LabelledData, read_labelled
 
 
-def colour_data() -> LabelledData:
-    """Even users like what is red, odd ones what is blue; the last user, and the last item, are not in training."""
-    rng = np.random.default_rng(0)
-    n_items = len(titles())
-    pairs = [
-        (user, int(item)) for _ in range(PAIRS_A_USER) for user, item in enumerate(rng.integers(n_items, size=N_USERS))
+def labelled_board(directory: Path, n_users: int = 30, n_items: int = 20, seed: int = 0) -> LabelledData:
+    """Even users like even items, odd users odd ones; each met all items in random order, the last six are held out.
+
+    The directory is written in the format that :func:`read_labelled` reads.
+    """
+    rng = np.random.default_rng(seed)
+    splits = ["train"] * (n_items - 6) + ["valid"] * 3 + ["test"] * 3
+    rows = [
+        (f"u{user:02}", f"i{item:02}", int(user % 2 == item % 2), split)
+        for user in range(n_users)
+        for item, split in zip(rng.permutation(n_items).tolist(), splits, strict=True)
     ]
-    return LabelledData(
-        user_ids=tuple(f"u{user}" for user in range(N_USERS)),
-        catalogue=Catalogue(Item(f"item {number}", title) for number, title in enumerate(titles())),
-        train=_pairs(pairs, [p for p in pairs if p[0] < N_USERS - 1 and p[1] < n_items - 1]),
-        valid=_pairs(pairs, pairs[-3 * N_USERS :]),
-        test=_pairs(pairs, [*pairs[-2 * N_USERS :], (0, n_items - 1), (N_USERS - 1, 0)]),
-    )
+    write_labelled(directory, rows, [f"i{item:02}" for item in range(n_items)])
+    return read_labelled(directory)
 
 
-def write_reader(directory: Path) -> Path:
-    """A random Llama checkpoint of 3 layers whose tokenizer knows the words of the titles, and the answer."""
-    words = ["<pad>", "<unk>", "<eos>", "Yes", "No", "user", "feature", ",", "?", '"', "none", *COLOURS, *THINGS]
-    tokenizer = Tokenizer(WordLevel({word: number for number, word in enumerate(words)}, unk_token="<unk>"))  # noqa: S106 - a word
-    tokenizer.pre_tokenizer = Whitespace()
-    special = {"unk_token": "<unk>", "eos_token": "<eos>", "pad_token": "<pad>"}
-    PreTrainedTokenizerFast(tokenizer_object=tokenizer, **special).save_pretrained(directory)
-    config = LlamaConfig(
-        vocab_size=len(words),
-        hidden_size=32,
-        intermediate_size=64,
-        num_hidden_layers=3,
-        num_attention_heads=2,
-        num_key_value_heads=1,
-        max_position_embeddings=256,
-        initializer_range=0.2,
-        bos_token_id=None,
-        eos_token_id=2,
-        pad_token_id=0,
-        tie_word_embeddings=True,
-    )
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        LlamaForCausalLM(config).save_pretrained(directory)
-    return directory
-
-
-def tiny_collm(backbone: Path) -> CoLLMConfig:
-    """Settings under which something moves in a second."""
-    return CoLLMConfig(
-        backbone=str(backbone),
-        layers=2,
-        embedding_size=8,
-        mapping_factor=2,
-        lora_rank=2,
-        history_length=3,
-        title_tokens=6,
-        learning_rate=1e-2,
-        feature_learning_rate=1e-2,
-        batch_size=8,
-        iterations=3,
-        warmup_iterations=1,
-        text_epochs=2,
-        feature_epochs=2,
-        patience=2,
-        valid_pairs=20,
-    )
-
-
-def _pairs(every: list[tuple[int, int]], chosen: list[tuple[int, int]]) -> LabelledPairs:
-    users, items = np.asarray(chosen, np.int64).T
-    labels = np.asarray([_likes(user, item) for user, item in chosen], np.int8)
-    histories = [
-        np.asarray([i for u, i in every[: 5 * N_USERS] if u == user and _likes(u, i)], np.int32) for user in users
-    ]
-    return LabelledPairs(users, items.astype(np.int32), labels, Sequences.of(histories))
-
-
-def _likes(user: int, item: int) -> bool:
-    return user % 2 == item // len(THINGS)
+def write_labelled(directory: Path, rows: list[tuple[str, str, int, str]], items: list[str]) -> None:
+    """Write rows of (user, item, label, split), in the order of time, and items titled after their ids."""
+    table = pl.DataFrame(rows, schema=["user_id", "item_id", "label", "split"], orient="row")
+    table.with_row_index("order").write_parquet(directory / "interactions.parquet")
+    described = {
+        "item_id": items,
+        "title": [f"Title, The {item}" for item in items],
+        "categories": ["Drama|War"] * len(items),
+    }
+    pl.DataFrame(described).write_parquet(directory / "items.parquet")

@@ -9,7 +9,7 @@ tokens whose embeddings come from a collaborative model (``models.cf.pointwise``
 - ``task``: batches of prompts, the loss, and scores;
 - ``tuning``: the two steps, equations 4 and 5, and the choices that the paper compares them with;
 - ``export``: mapped vectors become rows of the input embedding of an ordinary checkpoint;
-- ``experiments``, ``study``, ``tables``: the paper's tables and figures.
+- ``experiments``, ``study``, ``cost``, ``tables``: the paper's tables and figures.
 
 The prediction is the answer token's logit at the prompt's last place, as in the public code: the vocabulary's other
 logits are not computed.
@@ -17,7 +17,8 @@ logits are not computed.
 Where this departs from the paper:
 
 - Users and items that the training pairs lack have no vector. Their prompts are text alone, those of the first step;
-  the public code gives them the vectors that nothing has trained.
+  the public code gives them the vectors that nothing has trained. Of SASRec and DIN, which read histories, all users
+  have vectors when pairs are scored here; a server knows those of the users who were there at training.
 - Vectors enter the mapping divided by their typical size, so that one step size does for every collaborative model.
 - The user's vector of SASRec is the state of the history, of DIN the embedding plus the pooled history. DIN's depends
   on the candidate, and so cannot become a row of a checkpoint: it is measured, not served.

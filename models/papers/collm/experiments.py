@@ -12,7 +12,7 @@ Each directory has ``test.npy``, logits (n,) float32 of the test pairs in their 
 
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -26,6 +26,7 @@ from models.contract.types import Floats
 from models.data.labelled import LabelledData, read_labelled
 from models.llm.source import local_files
 from models.papers.collm.config import CoLLMConfig, Tuning
+from models.papers.collm.cost import ScoringCost, scoring_costs
 from models.papers.collm.model import CoLLM
 from models.papers.collm.task import scores_of
 from models.papers.collm.tuning import Inputs, cf_config, feature_model, pretrain, text_model, tune
@@ -61,18 +62,20 @@ TALLREC, ICL = Row("TALLRec", "text"), Row("ICL", "icl")
 MAPPED_ROWS: Mapping[Kind, Row] = {
     kind: Row(f"CoLLM-{CF_NAMES[kind]}", f"{kind}-mapping", kind, "mapping") for kind in CONFIGS
 }
+"""CoLLM by the paper's default, two steps of which the second tunes the mapping alone."""
 
 
-def tuned_otherwise(cf: Kind) -> tuple[Row, ...]:
-    """The other ways of tuning (Table V), and the ablation w/ UI-token (Table IV)."""
-    choices: tuple[Tuning, ...] = ("T2", "T1", "T3", "UI-token")
-    return tuple(Row(f"CoLLM-{CF_NAMES[cf]} {choice}", f"{cf}-{choice}", cf, choice) for choice in choices)
+def tuned(cf: Kind, choice: Tuning) -> Row:
+    """CoLLM tuned otherwise (Table V), or the ablation w/ UI-token (Table IV)."""
+    return Row(f"CoLLM-{CF_NAMES[cf]} {choice}", f"{cf}-{choice}", cf, choice)
 
 
 def all_rows() -> tuple[Row, ...]:
-    """All models, those first without which the others say little."""
-    mapped = [MAPPED_ROWS[kind] for kind in ("mf", "din", "sasrec")]
-    return (*CF_ROWS, TALLREC, *mapped, *tuned_otherwise("mf"), MAPPED_ROWS["lightgcn"], ICL)
+    """All models, those first without which the others say little. The paper's CoLLM-DIN on ML-1M is its T1."""
+    mapped = MAPPED_ROWS
+    first = (TALLREC, ICL, mapped["mf"], mapped["din"])
+    choices = (tuned("mf", "T2"), tuned("mf", "T1"), tuned("din", "T1"), tuned("mf", "UI-token"), tuned("mf", "T3"))
+    return (*CF_ROWS, *first, *choices, mapped["sasrec"], mapped["lightgcn"])
 
 
 class Experiments:
@@ -126,16 +129,14 @@ class Experiments:
             resumable=True,
         )
 
-    def model(self, row: Row) -> CoLLM:
-        """A row's language model, in evaluation mode and on the device that scores."""
-        config = self._settings(row)
-        directory = self._directory / row.stage
-        model = self._model(row, config, directory if self.finished(row) and row != ICL else None)
-        return model.to(training_device())
-
-    def inputs(self, row: Row) -> Inputs:
-        """What a row's language model is built from."""
-        return self._inputs
+    def scoring_costs(self, rows: Sequence[Row], n_pairs: int) -> dict[str, ScoringCost]:
+        """Of language models that are over; see :func:`models.papers.collm.cost.scoring_costs`."""
+        models = {
+            row.name: self._model(row, self._settings(row), self._directory / row.stage).to(training_device())
+            for row in rows
+            if self.finished(row)
+        }
+        return scoring_costs(models, self._inputs, n_pairs)
 
     def _work(self, row: Row, config: CoLLMConfig, directory: Path) -> None:
         self._report(f"seed {config.seed}: {row.name}")

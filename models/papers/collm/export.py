@@ -191,7 +191,7 @@ class CoLLMScorer:
 def make_probe(scorer: CoLLMScorer, data: LabelledData, seed: int) -> Probe:
     """Scores of random candidates for the known user with the longest history in training."""
     known_users, known_items = known(data)
-    histories = _histories(data)
+    histories = histories_after(data)
     row = max(np.flatnonzero(known_users).tolist(), key=lambda each: len(histories[each]))
     history, user = item_numbers(histories[row]), scorer.prompts.user_row(data.user_ids[row])
     free = np.setdiff1d(np.flatnonzero(known_items), history)
@@ -209,8 +209,8 @@ def _ranked(items: Ints, scores: Floats) -> RankedList:
     return RankedList(items[order], scores[order])
 
 
-def _histories(data: LabelledData) -> dict[int, NDArray[np.int32]]:
-    """What each user of the training pairs had liked after them, oldest first."""
+def histories_after(data: LabelledData) -> dict[int, NDArray[np.int32]]:
+    """What each user of the training pairs had liked when they were over, oldest first, by row."""
     train = data.train
     histories: dict[int, NDArray[np.int32]] = {}
     for row, user in enumerate(train.users.tolist()):
@@ -220,7 +220,7 @@ def _histories(data: LabelledData) -> dict[int, NDArray[np.int32]]:
 
 
 def _user_pairs(data: LabelledData, users: NDArray[np.int64], length: int) -> Iterator[Pairs]:
-    histories = _histories(data)
+    histories = histories_after(data)
     padded = np.full((len(users), length), data.n_items, np.int64)
     for place, user in enumerate(users.tolist()):
         newest = histories[user][-length:] if length else histories[user][:0]

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Sequence
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,8 @@ from models.data.labelled import LabelledData, LabelledPairs
 from models.llm.backbone import Backbone
 from models.llm.items import item_text
 from models.papers.collm.config import CoLLMConfig
+
+Featured = Literal["nobody", "known", "everyone"]
 
 _BLANKS = re.compile(r"[\s\x00-\x1f\x7f-\x9f]+")
 _QUOTES = str.maketrans('"“”„«»', "''''''")
@@ -91,14 +94,16 @@ class PairPrompts:
     Args:
         prompts: of the model.
         data: whose pairs these are, for the users' rows in it.
-        featured: with the features of known users and items; else all prompts are text alone.
+        featured: whose prompts have features, where the item is known: nobody's; those of ``known`` users; or
+            ``everyone``'s, where vectors come from histories. Who has no token of their own has the first user's: what
+            is encoded there is the pair's own vector.
     """
 
-    def __init__(self, prompts: CoLLMPrompts, data: LabelledData, *, featured: bool) -> None:
+    def __init__(self, prompts: CoLLMPrompts, data: LabelledData, featured: Featured) -> None:
         known_users, _ = known(data)
         self._prompts = prompts
-        self._rows: list[int | None] = [None] * len(data.user_ids)
-        if featured:
+        self._rows: list[int | None] = [0 if featured == "everyone" else None] * len(data.user_ids)
+        if featured != "nobody":
             for token, row in enumerate(np.flatnonzero(known_users)):
                 self._rows[row] = token
 

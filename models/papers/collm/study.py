@@ -1,7 +1,7 @@
 """CoLLM's experiments over several seeds, measured together."""
 
 import tomllib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,7 +16,8 @@ from models.data.labelled import LabelledData
 from models.evaluation.metrics import Difference, Interval
 from models.evaluation.pointwise import compare, measure, subsets
 from models.papers.collm.config import CoLLMConfig, check_backbone
-from models.papers.collm.experiments import CF_NAMES, TALLREC, Experiments, Row
+from models.papers.collm.cost import ScoringCost
+from models.papers.collm.experiments import CF_NAMES, MAPPED_ROWS, TALLREC, Experiments, Row
 from models.papers.collm.task import mean_probability
 from models.types import Report
 
@@ -83,12 +84,11 @@ class CoLLMStudy:
     def __init__(self, config: CoLLMConfig, data: Path, run: Path, seeds: Sequence[int], report: Report) -> None:
         self._experiments = {seed: Experiments(config, data, run, seed, report) for seed in seeds}
 
-    def run(self, rows: Sequence[Row]) -> Iterable[Row]:
-        """Train and score the rows, of one seed after the other, unless that is done; yields each when it is over."""
+    def run(self, rows: Sequence[Row]) -> None:
+        """Train and score the rows, of one seed after the other, unless that is done."""
         for experiments in self._experiments.values():
             for row in rows:
                 experiments.run(row)
-                yield row
 
     def measured(self, rows: Sequence[Row]) -> list[Measured]:
         """The rows that are over for at least one seed, and the ensembles of them."""
@@ -98,6 +98,11 @@ class CoLLMStudy:
                 scores[name] = {seed: mean_probability([scores[one][seed], scores[other][seed]]) for seed in both}
         costs = {row.name: self._costs(row) for row in rows if row.name in scores}
         return [self._measured(name, scores, costs.get(name)) for name in scores]
+
+    def scoring_costs(self, n_pairs: int) -> dict[str, ScoringCost]:
+        """Of TALLRec and CoLLM-MF (Table VI), of the first seed, where they are over."""
+        first = next(iter(self._experiments.values()))
+        return first.scoring_costs([TALLREC, MAPPED_ROWS["mf"]], n_pairs)
 
     @cached_property
     def data(self) -> LabelledData:

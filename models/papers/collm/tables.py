@@ -9,6 +9,7 @@ import msgspec
 
 from models.evaluation.metrics import SIGNIFICANT, Difference, Interval
 from models.evaluation.plots import bars, panels, save, style
+from models.papers.collm.cost import ScoringCost
 from models.papers.collm.study import METRICS, SUBSETS, Measured
 
 if TYPE_CHECKING:
@@ -18,18 +19,19 @@ SCENARIOS = ("warm", "cold")
 _CHOICES = (" T1", " T2", " T3", " UI-token")
 
 
-def write(rows: Sequence[Measured], facts: Mapping[str, str], out: Path) -> None:
+def write(rows: Sequence[Measured], costs: Mapping[str, ScoringCost], facts: Mapping[str, str], out: Path) -> None:
     """Write ``OUT.json``, ``OUT.md``, and ``scenarios`` and ``tuning`` as PNG and SVG into the directory ``OUT``.
 
     Args:
         rows: in the tables' order.
+        costs: of a prediction; empty: not measured.
         facts: what it was measured with.
         out: path without suffix.
     """
     out.parent.mkdir(parents=True, exist_ok=True)
-    document = {"facts": dict(facts), "rows": msgspec.to_builtins(list(rows))}
-    out.with_name(f"{out.name}.json").write_text(json.dumps(document, indent=2) + "\n")
-    out.with_name(f"{out.name}.md").write_text(as_markdown(rows, facts))
+    document = {"facts": dict(facts), "rows": list(rows), "costs": dict(costs)}
+    out.with_name(f"{out.name}.json").write_text(json.dumps(msgspec.to_builtins(document), indent=2) + "\n")
+    out.with_name(f"{out.name}.md").write_text(as_markdown(rows, costs, facts))
     choices = [row for row in rows if _is_choice(row, rows)]
     with style():
         for name, chosen in {"scenarios": [r for r in rows if not _is_variant(r)], "tuning": choices}.items():
@@ -37,7 +39,7 @@ def write(rows: Sequence[Measured], facts: Mapping[str, str], out: Path) -> None
                 save(_figure(chosen), out / name)
 
 
-def as_markdown(rows: Sequence[Measured], facts: Mapping[str, str]) -> str:
+def as_markdown(rows: Sequence[Measured], costs: Mapping[str, ScoringCost], facts: Mapping[str, str]) -> str:
     """All tables."""
     parts = [
         "\n".join(f"- {name}: {value}" for name, value in facts.items()),
@@ -46,6 +48,8 @@ def as_markdown(rows: Sequence[Measured], facts: Mapping[str, str]) -> str:
         "## Paired differences\n\nBold: significant, p < 0.05.\n\n" + _differences(rows),
         "## Seconds (Table VI)\n\nOf a row's own step. Rows may have shared the machine.\n\n" + _seconds(rows),
     ]
+    if costs:
+        parts.append("## Cost of a prediction (Table VI)\n\nIn turns, on the same pairs.\n\n" + _costs(costs))
     return "\n\n".join(parts) + "\n"
 
 
@@ -74,6 +78,21 @@ def _seconds(rows: Sequence[Measured]) -> str:
     timed = [(r.name, r.training_seconds, r.scoring_seconds) for r in rows]
     lines = [[name, f"{t:.0f}", f"{s:.1f}"] for name, t, s in timed if t is not None and s is not None]
     return _table(["model", "training", "scoring the test pairs"], lines)
+
+
+def _costs(costs: Mapping[str, ScoringCost]) -> str:
+    first = next(iter(costs.values()))
+    lines = [
+        [
+            name,
+            f"{c.tokens:.1f}",
+            f"{1000 * c.seconds:.2f}",
+            f"{c.tokens / first.tokens - 1:+.1%}",
+            f"{c.seconds / first.seconds - 1:+.1%}",
+        ]
+        for name, c in costs.items()
+    ]
+    return _table(["model", "tokens", "processor ms", "tokens, relative", "time, relative"], lines)
 
 
 def _figure(rows: Sequence[Measured]) -> "Figure":

@@ -160,4 +160,4 @@ def sigmoid(logits: Floats) -> Floats:
 
 def mean_probability(scores: Sequence[Floats]) -> Floats:
     """An ensemble of logits: the mean of their probabilities (Table III)."""
-    return np.mean([sigmoid(each) for each in scores], axis=0)
+    return np.asarray(np.mean([sigmoid(each) for each in scores], axis=0), np.float32)

@@ -26,7 +26,7 @@ from models.llm.backbone import Backbone, load_backbone
 from models.llm.training import FitConfig, FitState, fit
 from models.papers.collm.config import CoLLMConfig
 from models.papers.collm.model import CoLLM, MappedFeatures, TokenFeatures, adapted
-from models.papers.collm.prompts import PairPrompts, answer_token, labelled_prompts
+from models.papers.collm.prompts import Featured, PairPrompts, answer_token, labelled_prompts
 from models.papers.collm.task import CoLLMTask, PromptedPairs, scores_of
 from models.training.device import training_device
 from models.types import Report
@@ -59,9 +59,9 @@ class Inputs:
 
     def prompted(self, pairs: LabelledPairs, model: CoLLM) -> PromptedPairs:
         """Pairs with the prompts that a model reads: with features, where it has any."""
-        prompts = PairPrompts(self.prompts, self.data, featured=model.features is not None)
         cf_history = model.features.cf.history_length if isinstance(model.features, MappedFeatures) else 0
-        return PromptedPairs(pairs, prompts, self.data.n_items, cf_history)
+        featured: Featured = "nobody" if model.features is None else "everyone" if cf_history else "known"
+        return PromptedPairs(pairs, PairPrompts(self.prompts, self.data, featured), self.data.n_items, cf_history)
 
 
 def cf_config(config: CoLLMConfig) -> Config:

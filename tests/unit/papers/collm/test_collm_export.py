@@ -10,10 +10,13 @@ import torch
 from models.contract.collm import PART, CoLLMPrompts
 from models.contract.errors import BundleError, ConfigError
 from models.contract.probe import BASE, load_probe
+from models.data.labelled import LabelledPairs
 from models.papers.collm.config import CoLLMConfig
-from models.papers.collm.export import CoLLMScorer, export_part, train_collm
-from models.papers.collm.tuning import Inputs, feature_model, scores_of
-from tests.support.labelled import colour_data, tiny_collm, write_reader
+from models.papers.collm.export import CoLLMScorer, export_part, histories_after, train_collm
+from models.papers.collm.task import scores_of
+from models.papers.collm.tuning import Inputs, feature_model
+from models.types import Sequences
+from tests.support.collm import colour_data, tiny_collm, write_reader
 
 DATA = colour_data()
 
@@ -83,12 +86,9 @@ def test_an_unfinished_training_is_not_exported(tmp_path: Path) -> None:
         export_part(tmp_path, tmp_path / PART)
 
 
-def _after_training():  # type: ignore[no-untyped-def]
+def _after_training() -> LabelledPairs:
     """Test pairs whose histories are what the users had liked after the training pairs: SASRec's served vectors."""
-    from models.data.labelled import LabelledPairs
-    from models.papers.collm.export import _histories
-    from models.types import Sequences
-
-    histories, test = _histories(DATA), DATA.test
-    of_rows = [histories.get(user, np.empty(0, np.int32)) for user in test.users.tolist()]
-    return LabelledPairs(test.users, test.items, test.labels, Sequences.of(of_rows))
+    histories, test = histories_after(DATA), DATA.test
+    known = test.take(np.flatnonzero([user in histories for user in test.users.tolist()]))
+    of_rows = [histories[user] for user in known.users.tolist()]
+    return LabelledPairs(known.users, known.items, known.labels, Sequences.of(of_rows))
