@@ -1,12 +1,15 @@
-# A stock vLLM server that takes its flags from a bundle. Build from the repository root:
+# A stock vLLM server that takes its flags from a bundle, and our plugin for HatLLM. Build from the repository root:
 #   docker build -f deploy/vllm.Dockerfile -t localrec-vllm .
 # 0.33 is the oldest version to run on a GPU: before it, loading adapters under load could serve another tenant's
 # (vLLM issue 47724).
 ARG VLLM_IMAGE=vllm/vllm-openai:v0.33.0
 FROM ${VLLM_IMAGE}
-# Only the contract, as plain files: it stands on msgspec and numpy, which vLLM has, and nothing is installed.
+# Only the contract and the plugin, as plain files: they stand on msgspec and numpy, which vLLM has, and nothing is
+# installed.
 COPY models/__init__.py /opt/localrec/models/__init__.py
 COPY models/contract /opt/localrec/models/contract
+COPY service/__init__.py /opt/localrec/service/__init__.py
+COPY service/vllm_plugin /opt/localrec/service/vllm_plugin
 COPY deploy/vllm-entrypoint /usr/local/bin/vllm-entrypoint
 # The user of the other images, because safetensors files are readable by their owner alone; in group 0, to which the
 # image opens the home of its own user `vllm`. /bundles: see gateway.Dockerfile.

@@ -14,7 +14,7 @@ from models.contract.errors import LocalRecError
 COMMANDS: dict[str, Place] = {
     "run": ("localrec.offline:run", "train", "All stages from the data to the bundle, in one run directory."),
     "data": ("localrec.offline:data", "train", "Read, filter and split a data set."),
-    "train": ("localrec.offline:train", "train", "Train the global CF model or the local language models."),
+    "train": ("localrec.offline:train", "train", "Train the global CF model or the language models."),
     "communities": ("localrec.offline:communities", "train", "Find overlapping communities of users."),
     "bundle": ("localrec.offline:bundle", "train", "Build a bundle from a run, or verify one."),
     "evaluate": ("localrec.evaluation:evaluate", "train", "Metrics on held-out items, with baselines: a table."),

@@ -6,6 +6,7 @@ before is reused where nothing it was made from has changed.
 
 import json
 import signal
+import tomllib
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,7 @@ import click
 from localrec.bench.report import provenance
 from localrec.evaluation import evaluate_run
 from localrec.processes import free_port, get, post
-from localrec.stack import Stack, WorkerKind, running_stack
+from localrec.stack import CPU_DEADLINE_MS, Stack, WorkerKind, running_stack
 from models.contract.bundle import Bundle, verify_bundle
 from models.contract.errors import LocalRecError
 from models.data.dataset import Dataset
@@ -24,25 +25,37 @@ from models.evaluation.measure import EvaluateConfig
 from models.evaluation.tables import as_text
 from models.experiments.lists import QUICK
 from models.fetch import ML_100K, SMOLLM2_135M, fetch
+from models.further import wanted
 from models.pipeline import Pipeline
-from models.run import load_config, save_run
+from models.run import FURTHER, FurtherPart, RunConfig, load_config, save_run, with_flags
+from service.gateway.experiments.override import OVERRIDE_HEADER
 
 CONFIG = Path("deploy/demo.toml")
+FURTHER_CONFIG = Path("deploy/demo-llm.toml")
 RUN = Path("runs/demo")
 DEFAULT_PORT = 8080
 NEW_USERS_FILMS = ("Toy Story", "Aladdin", "Lion King, The", "Beauty and the Beast", "Babe")
 DEADLINE_MS = 2_000  # the first calls of a cold worker; production's default is 200
+MEASURED: tuple[FurtherPart, ...] = ("hatllm",)  # CoLLM reads 50 prompts a user: localrec evaluate has its row
 
 
 @dataclass(frozen=True)
 class Example:
-    """A request that the demo sends, and what it says of the user."""
+    """A request that the demo sends, what it says of the user, and the model that it asks; empty: the default."""
 
     description: str
     body: dict[str, Any]
+    model: str = ""
 
 
 @click.command()
+@click.option(
+    "--with",
+    "further",
+    type=click.Choice(FURTHER),
+    multiple=True,
+    help="Also train and serve this model, small, in some minutes; repeatable.",
+)
 @click.option("--once", is_flag=True, help="Exit after the example requests instead of staying up.")
 @click.option(
     "--workers", type=click.Choice(["engine", "vllm"]), default="engine", show_default=True, help="Our engine or vLLM."
@@ -50,7 +63,7 @@ class Example:
 @click.option(
     "--port", type=click.IntRange(0), default=None, help="Gateway's port. Default: 8080; with --once a free one."
 )
-def demo(once: bool, workers: WorkerKind, port: int | None) -> None:
+def demo(further: tuple[FurtherPart, ...], once: bool, workers: WorkerKind, port: int | None) -> None:
     """Fetch, prepare, train, evaluate, publish and serve MovieLens-100k, then ask for three users.
 
     The first time takes minutes, the second seconds. Run it from the repository's root; everything is kept below
@@ -58,28 +71,56 @@ def demo(once: bool, workers: WorkerKind, port: int | None) -> None:
     """
     if not CONFIG.exists():
         raise LocalRecError(f"{CONFIG}: not here; run the demo from the repository's root")
-    pipeline, bundle = _train()
+    pipeline, bundle = _train(further)
     verify_bundle(bundle.directory)
     _print_evaluation(pipeline, bundle)
     gateway_port = (port if port is not None else 0 if once else DEFAULT_PORT) or free_port()
     click.echo(f"publishing to an embedded Redis; starting worker ({workers}) and gateway")
     admin_port = 0 if once else gateway_port + 1
-    with running_stack(bundle, RUN, workers=workers, gateway_port=gateway_port, admin_port=admin_port) as stack:
-        _ask(stack.gateway_port, bundle, pipeline.results.dataset())
+    stack_of_demo = running_stack(
+        bundle,
+        RUN,
+        workers=workers,
+        further=dict.fromkeys(further, workers),
+        gateway_port=gateway_port,
+        admin_port=admin_port,
+        environment=_choice_of_models(further),
+    )
+    with stack_of_demo as stack:
+        _ask(stack.gateway_port, bundle, pipeline.results.dataset(), further)
         if not once:
             _stay(stack, admin_port)
 
 
-def _train() -> tuple[Pipeline, Bundle]:
+def _train(further: tuple[FurtherPart, ...]) -> tuple[Pipeline, Bundle]:
     source = RUN / "source"
     fetch(ML_100K, source, click.echo)
     fetch(SMOLLM2_135M, source, click.echo)
-    config = load_config(CONFIG)
+    config = _with_further(load_config(CONFIG), further)
     save_run(RUN, config)
     pipeline = Pipeline(RUN, config, click.echo)
     bundle = pipeline.run()
     _write_users(pipeline.results.dataset())
     return pipeline, bundle
+
+
+def _with_further(config: RunConfig, further: tuple[FurtherPart, ...]) -> RunConfig:
+    sections = tomllib.loads(FURTHER_CONFIG.read_text()) if further else {}
+    for part in further:
+        config = with_flags(config, part, sections[part])
+    return config
+
+
+def _choice_of_models(further: tuple[FurtherPart, ...]) -> dict[str, str]:
+    """The gateway's settings by which users are split among the models, and a request's header names one."""
+    if not further:
+        return {}
+    lines = ["header_override = true", "[[layers]]", 'name = "models"', "[[layers.experiments]]", 'name = "model"']
+    for name in ("local", *further):
+        lines += ["[[layers.experiments.variants]]", f'name = "{name}"', "weight = 1", f'pipeline = "{name}"']
+    file = RUN / "experiments.toml"
+    file.write_text("\n".join(lines) + "\n")
+    return {"LOCALREC_EXPERIMENTS_FILE": str(file.resolve())}
 
 
 def _write_users(dataset: Dataset) -> None:
@@ -90,26 +131,31 @@ def _write_users(dataset: Dataset) -> None:
 
 
 def _print_evaluation(pipeline: Pipeline, bundle: Bundle) -> None:
-    evaluation = evaluate_run(pipeline, bundle, QUICK, EvaluateConfig(), provenance=provenance())
+    measured = [part for part in wanted(pipeline.config) if part in MEASURED]
+    evaluation = evaluate_run(pipeline, bundle, QUICK, EvaluateConfig(), provenance=provenance(), further=measured)
     click.echo(f"\n{as_text(evaluation)}\nlocalrec evaluate --run {RUN} --baselines: more rows\n")
 
 
-def _examples(dataset: Dataset) -> list[Example]:
-    """Two known users, and one whom nobody has seen before."""
+def _examples(dataset: Dataset, further: tuple[FurtherPart, ...]) -> list[Example]:
+    """Two known users and one whom nobody has seen before; the first of them again for each further model."""
     first, second = (dataset.user_ids[row] for row in (0, len(dataset.user_ids) // 2))
     titles = {item.title: item.item_id for item in dataset.catalogue.items}
     history = [titles[title] for title in NEW_USERS_FILMS if title in titles]
+    local, liked = "local" if further else "", "; ".join(NEW_USERS_FILMS)
     return [
-        Example(f"user {first}, known", {"user_id": first}),
-        Example(f"user {second}, known", {"user_id": second}),
-        Example(f"a new user who liked {'; '.join(NEW_USERS_FILMS)}", {"user_id": "new-user", "history": history}),
+        Example(f"user {first}, known", {"user_id": first}, local),
+        Example(f"user {second}, known", {"user_id": second}, local),
+        Example(f"a new user who liked {liked}", {"user_id": "new-user", "history": history}, local),
+        *(Example(f"user {first}, by {part}", {"user_id": first}, part) for part in further),
     ]
 
 
-def _ask(port: int, bundle: Bundle, dataset: Dataset) -> None:
-    for example in _examples(dataset):
-        body = example.body | {"n": 10, "explain": True, "deadline_ms": DEADLINE_MS}
-        status, answer = post(port, "/recommend", body)
+def _ask(port: int, bundle: Bundle, dataset: Dataset, further: tuple[FurtherPart, ...]) -> None:
+    for example in _examples(dataset, further):
+        deadline_ms = CPU_DEADLINE_MS if further else DEADLINE_MS
+        body = example.body | {"n": 10, "explain": True, "deadline_ms": deadline_ms}
+        headers = {OVERRIDE_HEADER: f"model={example.model}"} if example.model else {}
+        status, answer = post(port, "/recommend", body, headers)
         if status != 200:
             raise LocalRecError(f"POST /recommend for {example.description}: {status} {answer.decode()}")
         click.echo(_as_text(example, json.loads(answer)))
@@ -143,16 +189,18 @@ def _print_latency(port: int) -> None:
 
 
 def _stay(stack: Stack, admin_port: int) -> None:
+    workers = "".join(f"worker   http://127.0.0.1:{w.port}   {part} ({w.kind})\n" for part, w in stack.workers.items())
     click.echo(
         f"""
 gateway  http://127.0.0.1:{stack.gateway_port}   /recommend /events /items /users /openapi.json /readyz /metrics
 admin    http://127.0.0.1:{admin_port}   /admin/bundles /admin/workers /admin/experiments /admin/items
-worker   http://127.0.0.1:{stack.worker_port}
-redis    {stack.redis_url}
+{workers}redis    {stack.redis_url}
   curl -s localhost:{stack.gateway_port}/recommend -d '{{"user_id": "196", "n": 5, "explain": true}}'
-  scripts/loadtest --host http://127.0.0.1:{stack.gateway_port}
-README, «The API», has more to try. Ctrl-C ends everything."""
+  scripts/loadtest --host http://127.0.0.1:{stack.gateway_port}"""
     )
+    if len(stack.workers) > 1:
+        click.echo(f"A header chooses the model: -H '{OVERRIDE_HEADER}: model={[*stack.workers][-1]}'")
+    click.echo("README, «The API», has more to try. Ctrl-C ends everything.")
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with suppress(KeyboardInterrupt):
         signal.pause()

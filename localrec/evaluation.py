@@ -1,5 +1,6 @@
 """``localrec evaluate``: from a run directory or a bundle to a table, JSON, markdown and pictures."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, get_args
 
@@ -21,10 +22,12 @@ from models.evaluation.measure import (
 )
 from models.evaluation.plots import draw
 from models.evaluation.tables import as_markdown, as_text
-from models.experiments.bundle_lists import BUNDLE_ROWS, bundle_fusions, bundle_lists
+from models.experiments.bundle_lists import bundle_fusions, bundle_lists, bundle_rows
 from models.experiments.lists import GLOBAL, QUICK, baselines_of, fusions_in_words, ranked_lists, row_names
+from models.further import wanted
 from models.pipeline import Pipeline
 from models.ranking.fusion_search import in_words
+from models.run import FurtherPart
 
 
 @click.command()
@@ -66,9 +69,10 @@ def evaluate(
     Of a run, what it lacks is trained before; of a bundle, the run must have its data only (localrec data prepare), and
     users count as strangers, known by their histories.
 
-    Rows: popularity and MultVAE, with --baselines all the others, the global adapter, and the fused local adapters. The
-    table shows the main columns; JSON and markdown hold all of them, slices by history length and by popularity of the
-    target, coverage and popularity bias. With one target an example, Recall is HR.
+    Rows: popularity and MultVAE, with --baselines all the others, CoLLM (the 50 best of MultVAE, ranked again) and
+    HatLLM where there are such models, the global adapter, and the fused local adapters. The table shows the main
+    columns; JSON and markdown hold all of them, slices by history length and by popularity of the target, coverage and
+    popularity bias. With one target an example, Recall is HR.
     """
     measured_with = provenance()
     config = make(EvaluateConfig, given(flags), "evaluate")
@@ -76,15 +80,15 @@ def evaluate(
     if bundle_directory is not None:
         if with_baselines:
             raise click.UsageError("--baselines: a bundle has none; expected it without --bundle")
-        check_against(against, BUNDLE_ROWS)
         bundle = open_bundle(bundle_directory)
+        check_against(against, bundle_rows(bundle))
         pipeline.run_until(pipeline.data)
         evaluation = evaluate_bundle(
             pipeline, bundle, config, protocol=protocol, against=against, provenance=measured_with
         )
     else:
         baselines = baselines_of(pipeline.config.task) if with_baselines else QUICK
-        check_against(against, row_names(baselines))
+        check_against(against, row_names(baselines, wanted(pipeline.config)))
         evaluation = evaluate_run(
             pipeline, pipeline.run(), baselines, config, protocol=protocol, against=against, provenance=measured_with
         )
@@ -106,12 +110,14 @@ def evaluate_run(
     protocol: Protocol = "full",
     against: str = GLOBAL,
     provenance: dict[str, str],
+    further: Sequence[FurtherPart] | None = None,
 ) -> Evaluation:
     """Measure a run's baselines and its bundle; lists that the run lacks are made.
 
-    ``provenance`` is of the measurement; bundle and seed are put before it.
+    ``provenance`` is of the measurement; bundle and seed are put before it. ``further`` are those of the run's further
+    models that are measured; default: all.
     """
-    lists = ranked_lists(pipeline, bundle, baselines, config.list_length, protocol)
+    lists = ranked_lists(pipeline, bundle, baselines, config.list_length, protocol, further)
     return evaluation_of(
         [lists],
         HeldOut.of(pipeline.results.dataset()),

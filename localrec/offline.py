@@ -16,6 +16,8 @@ from models.contract.bundle import community_adapter, open_bundle, verify_bundle
 from models.data.prepare import DataConfig
 from models.evaluation.tables import section
 from models.llm.training_cost import costs_table, devices, training_report
+from models.papers.collm.config import CoLLMConfig
+from models.papers.hatllm.config import HatLLMConfig
 from models.papers.l3rec.config import L3RecConfig
 from models.pipeline import Pipeline
 from models.ranking.fusion_search import ServingConfig
@@ -48,8 +50,9 @@ def run(config: Path, directory: Path, bundles: Path | None, ray: str | None, gp
     """All stages from the data to the bundle, as the TOML file CONFIG says.
 
     CONFIG has a name, a task and the sections data, cf, communities, local and serving, whose keys are the flags of the
-    stages' own commands, with underscores; and a section for each baseline, such as item_knn or sasrec_text, with the
-    settings that localrec tune finds. What is unchanged since the last time is reused.
+    stages' own commands, with underscores; a section collm or hatllm where the run has that model, too; and a section
+    for each baseline, such as item_knn or sasrec_text, with the settings that localrec tune finds. What is unchanged
+    since the last time is reused.
     """
     settings = load_config(config)
     check_data_set(directory, settings)
@@ -84,7 +87,7 @@ def prepare(directory: Path, name: str | None, task: Task | None, **flags: Any) 
 
 @click.group()
 def train() -> None:
-    """Train the global CF model or the local language models."""
+    """Train the global CF model or the language models."""
 
 
 @train.command()
@@ -105,6 +108,28 @@ def local(directory: Path, ray: str | None, gpu_share: float, **flags: Any) -> N
     """Item vectors, the global adapter, and one adapter per community (L3Rec)."""
     pipeline = pipeline_of(directory, "local", flags, open_executor=executor(ray, gpu_share))
     pipeline.run_until(pipeline.local)
+
+
+@train.command()
+@RUN
+@config_flags(CoLLMConfig)
+def collm(directory: Path, **flags: Any) -> None:
+    """CoLLM: a language model that judges an item by its title and by mapped collaborative vectors.
+
+    The first time adds the section to the run's settings; from then on the run has the model, and so have its bundles.
+    """
+    pipeline_of(directory, "collm", flags).further("collm")
+
+
+@train.command()
+@RUN
+@config_flags(HatLLMConfig)
+def hatllm(directory: Path, **flags: Any) -> None:
+    """HatLLM: a language model whose layers attend within items first, and between items last.
+
+    The first time adds the section to the run's settings; from then on the run has the model, and so have its bundles.
+    """
+    pipeline_of(directory, "hatllm", flags).further("hatllm")
 
 
 @train.command("report")

@@ -9,11 +9,14 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from models.contract.errors import LocalRecError
 
 STOP_SECONDS = 30.0
+TIMEOUT_SECONDS = 15.0  # of an answer: more than the longest deadline
+NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 
 
 def free_port() -> int:
@@ -91,9 +94,16 @@ def get(port: int, path: str) -> tuple[int, bytes]:
     return _exchange(port, "GET", path, None)
 
 
-def post(port: int, path: str, body: Any) -> tuple[int, bytes]:
-    """Status and body of a POST of JSON; status 0 where nobody listens or the answer is no HTTP."""
-    return _exchange(port, "POST", path, json.dumps(body))
+def post(
+    port: int,
+    path: str,
+    body: Any,
+    headers: Mapping[str, str] = NO_HEADERS,
+    *,
+    timeout_seconds: float = TIMEOUT_SECONDS,
+) -> tuple[int, bytes]:
+    """Status and body of a POST of JSON; status 0 where nobody listens or the answer is no HTTP, or too late."""
+    return _exchange(port, "POST", path, json.dumps(body), headers, timeout_seconds)
 
 
 def _listens(port: int) -> bool:
@@ -114,11 +124,18 @@ def _wait_ready(
         time.sleep(0.05)
 
 
-def _exchange(port: int, method: str, path: str, body: str | None) -> tuple[int, bytes]:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+def _exchange(
+    port: int,
+    method: str,
+    path: str,
+    body: str | None,
+    headers: Mapping[str, str] = NO_HEADERS,
+    timeout_seconds: float = TIMEOUT_SECONDS,
+) -> tuple[int, bytes]:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout_seconds)
     try:
-        headers = {} if body is None else {"Content-Type": "application/json"}
-        connection.request(method, path, body, headers)
+        of_body = {} if body is None else {"Content-Type": "application/json"}
+        connection.request(method, path, body, {**of_body, **headers})
         answer = connection.getresponse()
         return answer.status, answer.read()
     except (OSError, http.client.HTTPException):

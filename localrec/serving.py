@@ -2,10 +2,12 @@
 
 import os
 from pathlib import Path
+from typing import get_args
 
 import click
 
 from localrec.options import given
+from models.contract.bundle import Part
 from models.contract.errors import MissingExtraError
 
 HOST = click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
@@ -44,6 +46,7 @@ def gateway(config: Path | None, host: str, port: int) -> None:
 
 @serve.command()
 @click.option("--bundle", type=click.Path(path_type=Path, file_okay=False), required=True, help="Bundle to serve.")
+@click.option("--model", type=click.Choice(get_args(Part)), help="Which of the bundle's models. Default: local.")
 @HOST
 @click.option("--port", type=click.IntRange(0, 65_535), default=8100, show_default=True, help="TCP port to listen on.")
 @click.option("--dtype", type=click.Choice(["auto", "float32", "bfloat16"]), help="Default: float32 on a CPU.")
@@ -58,7 +61,7 @@ def gateway(config: Path | None, host: str, port: int) -> None:
     "--head-index-items", type=click.IntRange(1), help="Search larger vocabularies by index. Default: 200000."
 )
 def engine(bundle: Path, host: str, port: int, **flags: object) -> None:
-    """Our worker: the bundle's base model with hot-swapped LoRA adapters, in vLLM's HTTP contract."""
+    """Our worker: a base model of the bundle with hot-swapped LoRA adapters, in vLLM's HTTP contract."""
     try:
         from service.engine.serve import ServeOptions
         from service.engine.serve import serve as serve_engine

@@ -1,4 +1,4 @@
-"""A whole service for a bundle on one machine: embedded Redis, one worker, one gateway. For demo and tests."""
+"""A whole service for a bundle on one machine: embedded Redis, a worker a model, one gateway. For demo and tests."""
 
 import json
 import subprocess
@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Literal
 
 from redis import Redis
@@ -15,26 +16,48 @@ from localrec.pointing import connect
 from localrec.processes import free_port, server, wait_for_workers
 from localrec.redis_server import redis_server
 from models import pointer
-from models.contract.bundle import Bundle
+from models.contract.bundle import Bundle, Part
 from models.publish import publish as publish_profiles
 
 ROOT = Path(__file__).parents[1]
 GATEWAY_CONFIG = ROOT / "deploy" / "gateway.toml"
 WORKER_SECONDS = 900.0  # vLLM is installed on the way, the first time
 ADAPTERS_SECONDS = 180.0
+CPU_DEADLINE_MS = 10_000  # the longest that a gateway allows: 50 prompts take a CPU a second or two
 
 WorkerKind = Literal["engine", "vllm"]
 
 
+NO_FURTHER: Mapping[Part, WorkerKind] = MappingProxyType({})
+
+
+@dataclass(frozen=True)
+class Worker:
+    """A worker that runs."""
+
+    process: "subprocess.Popen[bytes]"
+    port: int
+    kind: WorkerKind
+
+
 @dataclass(frozen=True)
 class Stack:
-    """Where the parts of a running service are. ``worker`` and ``gateway`` are their processes."""
+    """Where the parts of a running service are. ``workers`` are by the model that they serve."""
 
     redis_url: str
-    worker: "subprocess.Popen[bytes]"
+    workers: Mapping[Part, Worker]
     gateway: "subprocess.Popen[bytes]"
-    worker_port: int
     gateway_port: int
+
+    @property
+    def worker(self) -> "subprocess.Popen[bytes]":
+        """The process that serves the local models."""
+        return self.workers["local"].process
+
+    @property
+    def worker_port(self) -> int:
+        """Where it listens."""
+        return self.workers["local"].port
 
 
 @contextmanager
@@ -43,44 +66,59 @@ def running_stack(
     directory: Path,
     *,
     workers: WorkerKind = "engine",
+    further: Mapping[Part, WorkerKind] = NO_FURTHER,
     gateway_port: int | None = None,
     admin_port: int = 0,
     publish: Callable[[Bundle, Redis], object] = publish_profiles,
+    environment: Mapping[str, str] = MappingProxyType({}),
 ) -> Iterator[Stack]:
     """Publish a bundle to a Redis of its own and serve it while the context lasts; begins when adapters are loaded.
 
     Args:
         bundle: what is served.
         directory: for Redis and the logs.
-        workers: our engine, or vLLM.
+        workers: our engine, or vLLM, for the local models.
+        further: the same for each of the bundle's further models that is served, in a pipeline of the model's name.
         gateway_port: default: a free one.
         admin_port: of the operators' endpoints; 0: there are none.
         publish: writes users' state; default: what the bundle holds of its users.
+        environment: settings of the gateway beside those that follow from the rest.
     """
-    worker_port, gateway_port = free_port(), gateway_port or free_port()
+    gateway_port = gateway_port or free_port()
     with ExitStack() as parts:
         redis_url = parts.enter_context(redis_server(directory))
         with connect(redis_url) as redis:
             publish(bundle, redis)
             pointer.activate(bundle.id, redis)
-        worker = parts.enter_context(running_worker(bundle, directory, workers, worker_port))
-        environment = gateway_environment(bundle, redis_url, worker_port, workers)
-        environment["LOCALREC_ADMIN__PORT"] = str(admin_port)
-        gateway = parts.enter_context(running_gateway(gateway_port, environment, directory / "gateway.log"))
-        yield Stack(redis_url, worker, gateway, worker_port, gateway_port)
+        kinds: dict[Part, WorkerKind] = {"local": workers, **further}
+        running = {part: parts.enter_context(_worker(bundle, directory, kind, part)) for part, kind in kinds.items()}
+        settings = gateway_environment(bundle, redis_url, {p: (w.port, w.kind) for p, w in running.items()})
+        settings["LOCALREC_ADMIN__PORT"] = str(admin_port)
+        log = directory / "gateway.log"
+        gateway = parts.enter_context(running_gateway(gateway_port, {**settings, **environment}, log))
+        yield Stack(redis_url, running, gateway, gateway_port)
+
+
+@contextmanager
+def _worker(bundle: Bundle, directory: Path, kind: WorkerKind, part: Part) -> Iterator[Worker]:
+    port = free_port()
+    with running_worker(bundle, directory, kind, port, part) as process:
+        yield Worker(process, port, kind)
 
 
 @contextmanager
 def running_worker(
-    bundle: Bundle, directory: Path, workers: WorkerKind, port: int
+    bundle: Bundle, directory: Path, workers: WorkerKind, port: int, part: Part = "local"
 ) -> Iterator["subprocess.Popen[bytes]"]:
-    """A worker for a bundle while the context lasts. Its log is ``worker.log`` in ``directory``."""
+    """A worker for one of a bundle's models while the context lasts. Its log is in ``directory``: ``worker.log`` of the
+    local models, such as ``worker-collm.log`` of another one.
+    """
     if workers == "vllm":
-        command = [str(ROOT / "scripts" / "vllm"), str(bundle.directory), "--port", str(port)]
+        command = [str(ROOT / "scripts" / "vllm"), str(bundle.directory)]
     else:
-        command = [sys.executable, "-m", "localrec", "serve", "engine"]
-        command += ["--bundle", str(bundle.directory), "--port", str(port)]
-    log = directory / "worker.log"
+        command = [sys.executable, "-m", "localrec", "serve", "engine", "--bundle", str(bundle.directory)]
+    command += ["--model", part, "--port", str(port)]
+    log = directory / ("worker.log" if part == "local" else f"worker-{part}.log")
     with server(command, port, ready_path="/health", start_seconds=WORKER_SECONDS, log=log) as process:
         yield process
 
@@ -95,11 +133,28 @@ def running_gateway(port: int, environment: Mapping[str, str], log: Path) -> Ite
         yield process
 
 
-def gateway_environment(bundle: Bundle, redis_url: str, worker_port: int, workers: WorkerKind) -> dict[str, str]:
-    """What differs from deploy/gateway.toml: where Redis, bundles and the worker are, and what the worker is."""
-    pools = [{"name": "local", "urls": [f"http://127.0.0.1:{worker_port}"], "kind": workers}]
-    return {
+def gateway_environment(
+    bundle: Bundle, redis_url: str, workers: Mapping[Part, tuple[int, WorkerKind]]
+) -> dict[str, str]:
+    """What differs from deploy/gateway.toml: where Redis, bundles and workers are, and what the workers are.
+
+    Args:
+        bundle: beside it are the others.
+        redis_url: of users' state.
+        workers: port and kind by model; each further model has a pool and a pipeline of its name, and requests time
+            for what it takes on a CPU.
+    """
+    pools = [
+        {"name": part, "urls": [f"http://127.0.0.1:{port}"], "kind": kind, "model": part}
+        for part, (port, kind) in workers.items()
+    ]
+    settings = {
         "LOCALREC_REDIS_URL": redis_url,
         "LOCALREC_BUNDLE_ROOT": str(bundle.directory.resolve().parent),
         "LOCALREC_POOLS": json.dumps(pools),
     }
+    pipelines = {part: {"kind": part, "pool": part} for part in workers if part != "local"}
+    if pipelines:
+        settings["LOCALREC_PIPELINES"] = json.dumps(pipelines)
+        settings["LOCALREC_DEFAULT_DEADLINE_MS"] = str(CPU_DEADLINE_MS)
+    return settings

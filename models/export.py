@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import numpy as np
@@ -27,10 +27,13 @@ from models.contract.bundle import (
     SCHEMA_VERSION,
     TITLE_TOKENS,
     Bundle,
+    CoLLMSpec,
     CommunitySpec,
     FileEntry,
+    HatLLMSpec,
     Manifest,
     ModelSpec,
+    Part,
     ServingSpec,
     community_adapter,
     hash_files,
@@ -49,6 +52,24 @@ from models.llm.tokenizer import write_tokenizer
 STORED_VALUES = ("profile", "history", "seen")
 STORED_HISTORY = 200  # events a user that are kept in Redis at least, the newest
 _ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
+
+
+@dataclass(frozen=True)
+class ExportedModel:
+    """A further model, ready for a bundle.
+
+    Args:
+        directory: its part's files, see :mod:`models.contract.collm` and :mod:`models.contract.hatllm`.
+        spec: what workers and gateway must know of it.
+    """
+
+    directory: Path
+    spec: CoLLMSpec | HatLLMSpec
+
+    @property
+    def part(self) -> Part:
+        """Which of a bundle's parts it is."""
+        return "collm" if isinstance(self.spec, CoLLMSpec) else "hatllm"
 
 
 @dataclass(frozen=True)
@@ -72,6 +93,7 @@ class BundleParts:
         accuracies: (n_users, q) accuracy of each local model for each user, for the weights of wRRF(LLM), see
             :mod:`models.ranking.accuracy`.
         config, data_statistics, metrics: for the reader.
+        further: models beside the local ones, at most one of each part.
     """
 
     name: str
@@ -92,6 +114,16 @@ class BundleParts:
     config: dict[str, Any]
     data_statistics: dict[str, Any]
     metrics: dict[str, Any]
+    further: Sequence[ExportedModel] = ()
+
+
+def bundled(bundle: Bundle, part: Literal["collm", "hatllm"]) -> ExportedModel:
+    """A further model of a bundle. Raises BundleError where it has none such."""
+    spec = bundle.manifest.collm if part == "collm" else bundle.manifest.hatllm
+    directory = bundle.served(part).directory
+    if spec is None:
+        raise BundleError(f"{bundle.id}: has no {part} model")
+    return ExportedModel(directory, spec)
 
 
 def build_bundle(parts: BundleParts, root: Path, progress: Callable[[range], Any] = iter) -> Bundle:
@@ -136,6 +168,8 @@ def _write_files(parts: BundleParts, directory: Path, progress: Callable[[range]
     for name, source in parts.adapters.items():
         _copy_adapter(source, directory / "adapters" / name)
     parts.probe.save(directory)
+    for model in parts.further:
+        shutil.copytree(model.directory, directory / model.part)
     (directory / PROFILES).parent.mkdir()
     _profiles(parts, progress).write_parquet(directory / PROFILES)
 
@@ -178,7 +212,8 @@ def _profiles(parts: BundleParts, progress: Callable[[range], Any]) -> pl.DataFr
 def _manifest(parts: BundleParts, files: dict[str, FileEntry]) -> Manifest:
     """The id stands for all that is served; what is there for the reader only has no part in it."""
     kernel = (parts.bandwidth, parts.kernel)
-    served = (SCHEMA_VERSION, *kernel, parts.model, parts.serving, tuple(parts.communities), files)
+    further = [model.spec for model in parts.further]
+    served = (SCHEMA_VERSION, *kernel, parts.model, parts.serving, tuple(parts.communities), files, *further)
     digest = sha256(msgspec.json.encode(served, order="sorted")).hexdigest()[:10]
     return Manifest(
         schema_version=SCHEMA_VERSION,
@@ -194,6 +229,8 @@ def _manifest(parts: BundleParts, files: dict[str, FileEntry]) -> Manifest:
         config=_without_directories(parts.config),
         data_statistics=parts.data_statistics,
         metrics=parts.metrics,
+        collm=next((spec for spec in further if isinstance(spec, CoLLMSpec)), None),
+        hatllm=next((spec for spec in further if isinstance(spec, HatLLMSpec)), None),
     )
 
 

@@ -24,6 +24,8 @@ from tqdm import tqdm
 from transformers.utils.logging import disable_progress_bar
 
 from models import communities as discovery
+from models import further
+from models.assembly import bundle_parts
 from models.cf.baselines import BASELINES
 from models.cf.multvae import embed, train_multvae
 from models.cf.training import epoch_bar
@@ -33,17 +35,14 @@ from models.contract.bundle import (
     COMMUNITIES,
     Bundle,
     CommunitySpec,
-    ModelSpec,
-    ServingSpec,
     community_adapter,
 )
 from models.contract.errors import DataError
-from models.contract.probe import load_probe
 from models.contract.types import Floats
 from models.data import prepare
 from models.data.dataset import Dataset
 from models.data.statistics import Statistics
-from models.export import BundleParts, adapter_names, build_bundle
+from models.export import build_bundle
 from models.llm.source import absolute, local_files
 from models.llm.training import FitState
 from models.llm.training_cost import save_cost
@@ -56,7 +55,7 @@ from models.ranking.fusion_search import in_words, leaders, try_fusions
 from models.ranking.probing import make_probe
 from models.ranking.ranker import LocalRanker
 from models.results import AFFINITIES, ITEM_AFFINITIES, Ranked, Results
-from models.run import RunConfig
+from models.run import FurtherPart, RunConfig
 from models.stage import run_stage
 from models.training.divergence import failed_batch_kept
 from models.training.jobs import Job, OpenExecutor, do_all, in_process
@@ -96,9 +95,19 @@ class Pipeline:
         warnings.filterwarnings("ignore", ".*is_gradient_checkpointing", FutureWarning)  # PEFT asks by the old name
 
     def run(self) -> Bundle:
-        """All stages, in order."""
+        """All stages, in order. Raises as :meth:`run_until` does."""
+        prepare.input_files(self.config.data)
+        further.check(self.config)
         self.run_until(self.serving)
+        further.train(self, further.wanted(self.config), self._report)
         return self.bundle()
+
+    def further(self, part: FurtherPart) -> None:
+        """Train one of the further models, see :mod:`models.further`. Raises as :meth:`run_until` does."""
+        prepare.input_files(self.config.data)
+        further.check(self.config)
+        self.run_until(self.data)
+        further.train(self, (part,), self._report)
 
     def run_until(self, last: Callable[[], None]) -> None:
         """The stages up to ``last``, so that none is built on what has changed since.
@@ -241,29 +250,10 @@ class Pipeline:
 
     def bundle(self) -> Bundle:
         """Put the bundle together; its id follows from its content, so unchanged stages give the same bundle."""
-        dataset, system, served = self.results.dataset(), self.results.system(), self.results.fusion_settings()
+        system = self.results.system()
         self.stage("probe", 1, {}, self.ranking_inputs(), lambda directory: make_probe(system).save(directory))
-        document = json.loads((self.directory / "communities" / "communities.json").read_text())
-        statistics = Statistics.load(self.directory / "data").as_dict()  # its samples of the files' rows stay here
-        parts = BundleParts(
-            name=self.config.name,
-            dataset=dataset,
-            cf=system.cf,
-            anchors=system.anchors,
-            items=system.items,
-            bandwidth=system.bandwidth,
-            kernel=system.kernel,
-            popularity=system.popularity,
-            communities=msgspec.convert(document["communities"], list[CommunitySpec]),
-            checkpoint=system.checkpoint,
-            adapters=system.adapters,
-            model=self._model_spec(len(dataset.catalogue)),
-            serving=ServingSpec.of(served),
-            probe=load_probe(self.directory / "probe", system.adapters),
-            accuracies=self.results.accuracies("valid"),
-            config=msgspec.to_builtins(self.config),
-            data_statistics={key: value for key, value in statistics.items() if key != "files"},
-            metrics={"fusion on validation, NDCG@10": msgspec.to_builtins(self.results.tried_fusions())},
+        parts = bundle_parts(
+            self.results, system, [further.exported(self.directory, part) for part in further.wanted(self.config)]
         )
         bundle = build_bundle(
             parts,
@@ -355,19 +345,6 @@ class Pipeline:
         config: dict[str, Any] = msgspec.to_builtins(self.config.local)
         locals_only = ("local_epochs", "local_patience", "local_learning_rate", "affinity_weighted")
         return {key: value for key, value in config.items() if key not in locals_only}
-
-    def _model_spec(self, n_items: int) -> ModelSpec:
-        local = self.config.local
-        return ModelSpec(
-            form=local.form,
-            history_length=local.history_length,
-            n_items=n_items,
-            lora_rank=local.lora_rank,
-            table_rank=local.table_rank,
-            item_tokens=forms.tokens_per_item(local, self.directory / "global"),
-            adapters=adapter_names(self.config.communities.n_communities),
-            base_model=Path(local.backbone).name,
-        )
 
     def _community_specs(self, dataset: Dataset, weights: Floats) -> list[CommunitySpec]:
         named = discovery.characteristic_items(weights, dataset.train, len(dataset.catalogue), NAMING_ITEMS)

@@ -5,9 +5,9 @@ import json
 import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, get_args, get_type_hints
 
 import msgspec
 
@@ -24,12 +24,16 @@ from models.config import make
 from models.contract.errors import ConfigError
 from models.contract.vllm import LORA_RANKS
 from models.data.prepare import DataConfig
+from models.papers.collm.config import CoLLMConfig
+from models.papers.hatllm.config import HatLLMConfig
 from models.papers.l3rec.config import L3RecConfig
 from models.ranking.fusion_search import ServingConfig
 from models.stage import RECORD
 
 SETTINGS = "run.json"
 Task = Literal["sequential", "top-n"]
+FurtherPart = Literal["collm", "hatllm"]
+FURTHER: tuple[FurtherPart, ...] = get_args(FurtherPart)  # models that a run has where it has their section
 _NAME = re.compile(r"[a-z0-9][a-z0-9.-]{0,39}")
 
 
@@ -38,7 +42,7 @@ class RunConfig:
     """All stages' configurations: one TOML section each, the ``name`` that bundle ids begin with, and the ``task``.
 
     The task is what a history stands for: ``sequential``, a sequence whose next item is wanted, or ``top-n``, a set
-    of which further items are wanted.
+    of which further items are wanted. A run has the models CoLLM and HatLLM where it has their sections.
 
     Raises:
         ConfigError: the name cannot begin a bundle's id, there is no such task, or a section does not go with it.
@@ -59,6 +63,8 @@ class RunConfig:
     gru4rec: GRU4RecConfig = field(default_factory=GRU4RecConfig)
     sasrec: SASRecConfig = field(default_factory=SASRecConfig)
     sasrec_text: SASRecConfig = field(default_factory=SASRecConfig)
+    collm: CoLLMConfig | None = None
+    hatllm: HatLLMConfig | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not _NAME.fullmatch(self.name):
@@ -75,6 +81,8 @@ class RunConfig:
                 f"local.form: 'title' does not go with task {self.task!r} and local.local_start"
                 f" {self.local.local_start!r}; expected 'sequential' and 'global', or form 'item-token'"
             )
+        if self.hatllm is not None and self.task != "sequential":
+            raise ConfigError(f"hatllm: does not go with task {self.task!r}; expected 'sequential', or no such section")
         if self.local.local_start == "scratch" and self.local.embedding_size > LORA_RANKS[-1]:
             raise ConfigError(
                 f"local.embedding_size: {self.local.embedding_size} is out of range with local_start 'scratch';"
@@ -82,17 +90,27 @@ class RunConfig:
             )
 
 
+def section_classes() -> dict[str, type]:
+    """The class of each section, by name, in the order of the file."""
+    hints = get_type_hints(RunConfig)
+    return {
+        name: get_args(hint)[0] if name in FURTHER else hint
+        for name, hint in hints.items()
+        if name not in ("name", "task")
+    }
+
+
 def make_run(document: Mapping[str, Any], source: str) -> RunConfig:
     """Build a run's configuration. Raises ConfigError on an unknown section or key, or a value that cannot be used."""
     if not isinstance(document, Mapping):
         raise ConfigError(f"{source}: expected name and sections")
-    sections = {f.name: f.default_factory for f in fields(RunConfig) if f.default_factory is not MISSING}
+    sections = section_classes()
     for key in document:
         if key not in ("name", "task", *sections):
             raise ConfigError(f"{source}: {key}: unknown section; expected name, task, {', '.join(sections)}")
+    given = {key: value for key, value in document.items() if not (key in FURTHER and value is None)}
     made: dict[str, Any] = {
-        key: make(cls, document.get(key, {}), key)  # type: ignore[arg-type]  # a section's factory is its class
-        for key, cls in sections.items()
+        key: make(cls, given.get(key, {}), key) for key, cls in sections.items() if key in given or key not in FURTHER
     }
     return RunConfig(document.get("name", ""), document.get("task", "sequential"), **made)
 
@@ -148,7 +166,7 @@ def _data_set(config: RunConfig) -> dict[str, str]:
 
 
 def with_flags(config: RunConfig, section: str, values: Mapping[str, Any]) -> RunConfig:
-    """The settings with some keys of a section replaced."""
+    """The settings with some keys of a section replaced; a section that was not there is begun with its defaults."""
     current = getattr(config, section)
-    merged = msgspec.to_builtins(current) | dict(values)
-    return dataclasses.replace(config, **{section: make(type(current), merged, section)})
+    merged = (msgspec.to_builtins(current) if current is not None else {}) | dict(values)
+    return dataclasses.replace(config, **{section: make(section_classes()[section], merged, section)})

@@ -79,6 +79,23 @@ def fanout(
 
 
 @bench.command()
+@click.option(
+    "--bundle",
+    type=click.Path(path_type=Path, file_okay=False, exists=True),
+    help="Bundle with a CoLLM model. Default: random weights, six layers.",
+)
+@click.option("--candidates", type=click.IntRange(2), default=50, show_default=True, help="Of one request.")
+@click.option("--rounds", type=click.IntRange(1), default=8, show_default=True, help="Requests that count.")
+@click.option("--vllm", is_flag=True, help="Stock vLLM too.")
+@JSON
+def rerank(bundle: Path | None, candidates: int, rounds: int, vllm: bool, json_file: Path | None) -> None:
+    """CoLLM's re-ranking: plain passes, our engine, vLLM; tokens computed, agreement; targets (extra: train)."""
+    from localrec.bench.rerank import RerankBenchOptions, run
+
+    _keep(run(bundle, RerankBenchOptions(candidates, rounds, vllm)), json_file)
+
+
+@bench.command()
 @click.argument("trials", type=click.Path(path_type=Path, file_okay=False, exists=True), nargs=-1, required=True)
 @click.option("--rounds", type=click.IntRange(2), default=30, show_default=True, help="Of each model.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Table and picture, without a suffix.")

@@ -129,7 +129,7 @@ def write_item_token_model(
         layers = shape.adapted if shape.adapted_layers < shape.layers else None
         lora = lora_config(shape.lora_rank, 2.0 * shape.lora_rank, 0.0, layers=layers)
         text = torch.randn(shape.n_items, shape.embedding_size)
-        model = ItemTokenModel(_llama(shape, shape.n_items + 1), text, shape.embedding_size, 0.0, lora)
+        model = ItemTokenModel(llama(shape, shape.n_items + 1), text, shape.embedding_size, 0.0, lora)
         nn.init.normal_(model.learned.weight, std=TABLE_STD)
         if shape.own_tables:
             for vocabulary in _vocabularies(model.language_model):
@@ -164,7 +164,7 @@ def write_title_model(directory: Path, shape: Shape, adapters: Sequence[str], *,
     ids = rng.integers(0, WORDS, shape.n_items * TITLE_TOKENS).astype(np.int32)
     titles = TitleTokens((0,), np.arange(shape.n_items + 1, dtype=np.int64) * TITLE_TOKENS, ids, WORDS)
     with _seeded(seed):
-        backbone = Backbone("random", _llama(shape, WORDS), None)
+        backbone = Backbone("random", llama(shape, WORDS), None)
         trunk = shape.layers - shape.adapted_layers
         lora = title_lora(trunk, shape.layers, shape.lora_rank, 2.0 * shape.lora_rank, 0.0)
         model: PeftModel = get_peft_model(full_model(backbone, shape.layers, titles), lora)
@@ -176,7 +176,8 @@ def write_title_model(directory: Path, shape: Shape, adapters: Sequence[str], *,
     return titles
 
 
-def _llama(shape: Shape, vocabulary_size: int) -> Any:
+def llama(shape: Shape, vocabulary_size: int, *, tied: bool = False) -> Any:
+    """A frozen causal language model of random weights; with ``tied`` the vocabulary is also the head."""
     config = LlamaConfig(
         vocab_size=vocabulary_size,
         hidden_size=shape.hidden_size,
@@ -185,7 +186,7 @@ def _llama(shape: Shape, vocabulary_size: int) -> Any:
         num_attention_heads=shape.heads,
         num_key_value_heads=shape.key_value_heads,
         max_position_embeddings=2_048,
-        tie_word_embeddings=False,
+        tie_word_embeddings=tied,
         bos_token_id=vocabulary_size - 1,
         eos_token_id=vocabulary_size - 1,
         pad_token_id=vocabulary_size - 1,

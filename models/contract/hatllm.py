@@ -27,6 +27,12 @@ from models.contract.errors import BundleError
 PART: Literal["hatllm"] = "hatllm"
 CONFIG_KEY = "hatllm"  # of config.json
 ITEM_ROWS = "item_rows.npy"
+VLLM_ARCHITECTURES = {
+    "LlamaForCausalLM": "HatLlamaForEmbedding",
+    "Qwen2ForCausalLM": "HatQwen2ForEmbedding",
+    "Qwen3ForCausalLM": "HatQwen3ForEmbedding",
+}
+"""By the checkpoint's architecture, that of our plugin for vLLM."""
 
 Mask = Literal["intra", "causal", "cross", "cross-pre"]
 """How a layer attends: within items (IN, equation 3), as ever (OR, equation 2), between the items' last tokens (CR,

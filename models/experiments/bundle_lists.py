@@ -17,6 +17,7 @@ from models.contract.types import Ints
 from models.data.dataset import Dataset
 from models.evaluation.measure import Protocol
 from models.evaluation.metrics import evaluate_scorer
+from models.experiments.further_lists import bundle_lists_of, further_rows
 from models.experiments.lists import GLOBAL, QUICK, SERVED, fused_name, sampled_items
 from models.ranking.ranker import LocalRanker
 from models.ranking.recommend import recommend_all
@@ -24,11 +25,15 @@ from models.ranking.system import open_system
 from models.types import by_history
 
 _METHODS = tuple(method for method in FusionMethod if method is not FusionMethod.WRRF_LLM)
-BUNDLE_ROWS = (*QUICK, GLOBAL, *map(fused_name, _METHODS), SERVED)
+
+
+def bundle_rows(bundle: Bundle) -> list[str]:
+    """Names of the models that :func:`bundle_lists` measures, in the table's order."""
+    return [*QUICK, *further_rows(bundle.manifest.parts), GLOBAL, *map(fused_name, _METHODS), SERVED]
 
 
 def bundle_lists(bundle: Bundle, dataset: Dataset, n: int, protocol: Protocol = "full") -> dict[str, Ints]:
-    """Lists (n_examples, n) by model for the test examples of a data set, in the order of ``BUNDLE_ROWS``.
+    """Lists (n_examples, n) by model for the test examples of a data set, in the order of :func:`bundle_rows`.
 
     Raises:
         DataError: the bundle has another catalogue, or the sampled protocol wants more items than there are.
@@ -40,10 +45,11 @@ def bundle_lists(bundle: Bundle, dataset: Dataset, n: int, protocol: Protocol = 
     answers = LocalRanker(system, bundle.manifest.serving.candidates).answers(test.histories, allowed)
     lists = (
         *(evaluate_scorer(by_history(scorer), test, n, allowed) for scorer in classical),
+        *bundle_lists_of(bundle, dataset, n, allowed).values(),
         answers.lists.best(GLOBAL_VOTER, n),
         *(recommend_all(system, answers, settings, n) for settings in bundle_fusions(bundle).values()),
     )
-    return dict(zip(BUNDLE_ROWS, lists, strict=True))
+    return dict(zip(bundle_rows(bundle), lists, strict=True))
 
 
 def bundle_fusions(bundle: Bundle) -> dict[str, FusionSettings]:

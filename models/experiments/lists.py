@@ -14,7 +14,7 @@ from safetensors.numpy import load_file, save_file
 from models.cf.baselines import BASELINES
 from models.cf.multvae import MultVAEScorer
 from models.cf.training import epoch_bar
-from models.contract.bundle import MANIFEST, Bundle
+from models.contract.bundle import MANIFEST, Bundle, Part
 from models.contract.errors import DataError
 from models.contract.fusion import FusionMethod
 from models.contract.selection import GLOBAL_VOTER, FusionSettings
@@ -23,6 +23,8 @@ from models.data.dataset import Dataset
 from models.evaluation.measure import Protocol
 from models.evaluation.metrics import evaluate_scorer
 from models.evaluation.negatives import candidates
+from models.experiments.further_lists import further_rows, run_lists
+from models.further import wanted
 from models.pipeline import LISTED_ITEMS, Pipeline
 from models.ranking.answers import Answers, VoterLists
 from models.ranking.fusion_search import Tried, best_fusion, in_words, try_fusions
@@ -30,7 +32,7 @@ from models.ranking.ranker import LocalRanker, voter_lists
 from models.ranking.recommend import recommend_all
 from models.ranking.system import open_system
 from models.results import Results
-from models.run import Task
+from models.run import FurtherPart, Task
 from models.types import Score, by_history
 
 QUICK = ("popularity", "MultVAE")  # baselines that need no training of their own
@@ -60,29 +62,38 @@ def baselines_of(task: Task) -> tuple[str, ...]:
     return tuple(name for name, baseline in BASELINES.items() if task == "sequential" or not baseline.sequential)
 
 
-def row_names(baselines: Sequence[str]) -> list[str]:
+def row_names(baselines: Sequence[str], parts: Sequence[Part] = ()) -> list[str]:
     """Names of the models that :func:`ranked_lists` measures, in the table's order."""
     ensemble = [ENSEMBLE] if _voting(baselines) else []
-    return [*baselines, GLOBAL, *(fused_name(method) for method in FusionMethod), SERVED, *ensemble]
+    fused = (fused_name(method) for method in FusionMethod)
+    return [*baselines, *further_rows(parts), GLOBAL, *fused, SERVED, *ensemble]
 
 
 def ranked_lists(
-    pipeline: Pipeline, bundle: Bundle, baselines: Sequence[str], n: int, protocol: Protocol = "full"
+    pipeline: Pipeline,
+    bundle: Bundle,
+    baselines: Sequence[str],
+    n: int,
+    protocol: Protocol = "full",
+    further: Sequence[FurtherPart] | None = None,
 ) -> dict[str, Ints]:
     """Lists (n_examples, n) for the test examples by model, in the table's order; made where the run lacks them.
 
     The local models' lists are those that the run has ranked with the very files of the bundle, and fused as the bundle
     says; under the sampled protocol the bundle's models rank the samples. What is measured is what is served.
+    ``further`` are those of the run's further models that are ranked; default: all.
 
     Raises:
         DataError: the catalogue is too small for the sampled protocol.
     """
     allowed = sampled_items(pipeline.results.dataset()) if protocol == "sampled" else None
     lists = {name: _baseline_lists(pipeline, name, n)[protocol] for name in baselines}
+    parts = wanted(pipeline.config) if further is None else further
+    lists |= run_lists(pipeline, parts, n, allowed)
     lists |= _local_lists(pipeline, bundle, n, allowed)
     if voting := _voting(baselines):
         lists[ENSEMBLE] = _ensemble_lists(pipeline, bundle, voting, n, allowed)
-    return {name: lists[name] for name in row_names(baselines)}
+    return {name: lists[name] for name in row_names(baselines, parts)}
 
 
 def sampled_items(dataset: Dataset) -> Ints:

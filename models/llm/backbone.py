@@ -111,6 +111,17 @@ def top_model(backbone: Backbone, first: int, last: int, vocab_size: int) -> Any
     return model.requires_grad_(False)
 
 
+def first_layers(backbone: Backbone, depth: int) -> Any:
+    """A causal language model of the backbone's first ``depth`` layers, its final norm, its words and its head."""
+    _check_layers(backbone, 0, depth)
+    model = type(backbone.model)(_sliced_config(backbone.model.config, 0, depth))
+    _copy_layers(backbone, model.model, 0, depth)
+    model.model.norm.load_state_dict(backbone.model.model.norm.state_dict())
+    model.get_input_embeddings().load_state_dict(backbone.model.get_input_embeddings().state_dict())
+    model.get_output_embeddings().load_state_dict(backbone.model.get_output_embeddings().state_dict())
+    return model.eval().requires_grad_(False)
+
+
 def _check_layers(backbone: Backbone, first: int, last: int) -> None:
     if not 0 <= first < last <= backbone.n_layers:
         raise ConfigError(f"layers {first} to {last}: expected a non-empty range within the {backbone.n_layers} layers")

@@ -10,6 +10,7 @@ from time import monotonic
 from typing import TypeVar
 
 import msgspec
+import numpy as np
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -29,6 +30,7 @@ from service.engine.errors import (
 from service.engine.model import Answer, LanguageModel, Query, rows
 from service.engine.registry import AdapterRegistry, unknown_model
 from service.engine.schemas import (
+    ClassifyRequest,
     CompletionRequest,
     EmbeddingRequest,
     Limits,
@@ -37,21 +39,24 @@ from service.engine.schemas import (
     allowances,
     biases,
     check_fanout,
+    classify_response,
     completion_response,
     decode,
     embedding_response,
     exclusions,
     fanout_error,
     model_card,
+    prompts,
     token_ids,
 )
+from service.engine.sequences import common_beginning
 from service.engine.telemetry import Telemetry
 from service.json_response import json_response
 from service.wire import FanoutRequest, FanoutResponse, encode_ranking
 
 T = TypeVar("T")
 
-MAX_BODY_BYTES = 1 << 20
+MAX_BODY_BYTES = 1 << 20  # 200 candidates' prompts of 200 tokens take a quarter
 RETRY_AFTER_SECONDS = 1  # HTTP knows no less, though a full queue is empty in a fraction of it
 
 Handler = Callable[[Request], Awaitable[Response]]
@@ -106,6 +111,7 @@ def create_app(model: LanguageModel, settings: EngineSettings) -> Starlette:
             Route(f"/v1/{name}", _counted(name, handler, engine.telemetry), methods=["POST"])
             for name, handler in posts.items()
         ),
+        Route("/classify", _counted("classify", engine.classify, engine.telemetry), methods=["POST"]),
     ]
     return Starlette(routes=routes, lifespan=lifespan, exception_handlers={HTTPException: _http_error, Exception: _bug})
 
@@ -176,6 +182,19 @@ class Engine:
         query = Query(tokens, hold.slots[body.model])
         answer = await _unless_gone(request, self.batcher.submit(query, left=hold.release))
         return json_response(embedding_response(body.model, len(tokens), answer.state, body))
+
+    async def classify(self, request: Request) -> Response:
+        """``POST /classify``: the answer token's logit, or its sigmoid, after each prompt."""
+        body = decode(await _body(request), ClassifyRequest)
+        if not self._model.classifies:
+            raise BadRequestError("this model does not classify: a bundle's collm model does", "model")
+        tokens = prompts(body.input, "input", self._limits)
+        shared = common_beginning(tokens)
+        hold = self._adapters.hold(body.model)
+        queries = [Query(each, hold.slots[body.model], shared=shared) for each in tokens]
+        answers = await _unless_gone(request, self.batcher.submit_all(queries, left=hold.release))
+        logits = np.asarray([answer.logit for answer in answers], np.float32)
+        return json_response(classify_response(body.model, sum(map(len, tokens)), logits, body))
 
     async def fanout(self, request: Request) -> Response:
         """``POST /v1/fanout``: one history under many adapters, a ranked list for each; see ``service.wire``."""

@@ -1,7 +1,8 @@
 """Reading a Hugging Face model's modules into a decoder; what is not known to be right is refused.
 
 Known are the families of Llama, Qwen2 (attention with bias), Qwen3 (normed queries and keys) and Gemma3 (norms around
-both parts, scaled embedding, layers with a window and rotary embeddings of their own).
+both parts, scaled embedding, layers with a window and rotary embeddings of their own). Each of them can be masked as
+HatLLM's layers are, where ``config.json`` says so.
 """
 
 from collections.abc import Callable, Mapping
@@ -11,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from models.contract.errors import BundleError
+from models.contract.hatllm import CONFIG_KEY, HatLayout, Mask
 from service.engine.decoder import EMBEDDING_LEVEL, Decoder, Embedding, Heads, Layer, Projection, Rotations
 from service.engine.lora import LoraStack, LoraTarget
 from service.engine.product import product
@@ -38,6 +40,7 @@ def check_architecture(config: Any) -> None:
     for kind in _rope_types(config):
         if kind in _ROTATIONS_BY_LENGTH:
             raise BundleError(f"rope_type {kind} in config.json is not supported")
+    _layout(config)
 
 
 def read_decoder(model: Any, rank: int, table_rank: int, dtype: torch.dtype) -> tuple[Decoder, dict[str, LoraStack]]:
@@ -55,13 +58,16 @@ def read_decoder(model: Any, rank: int, table_rank: int, dtype: torch.dtype) -> 
         part.to(dtype)
     names = {module: name for name, module in model.named_modules()}
     read = _Reader(names, rank)
-    layers = [read.layer(module, model.config, number) for number, module in enumerate(body.layers)]
+    layout = _layout(model.config)
+    plain: Mask = "causal"
+    masks = (plain,) * len(body.layers) if layout is None else layout.masks
+    layers = [read.layer(module, model.config, number, masks[number]) for number, module in enumerate(body.layers)]
     embedding, head = model.get_input_embeddings(), model.get_output_embeddings()
     read.stacks[names[embedding]] = table = _embedding_stack(embedding, table_rank)
     target = LoraTarget(head.out_features, head.in_features, table_rank)
     # In float32, as all of the head: numbers rounded to bfloat16 would give many tokens one score.
     read.stacks[names[head]] = LoraStack(target, head.weight.new_empty(0, dtype=torch.float32), len(layers))
-    decoder = Decoder(Embedding(embedding, table), layers, body.norm, _rotations(body, model.config))
+    decoder = Decoder(Embedding(embedding, table), layers, body.norm, _rotations(body, model.config), layout)
     return decoder, read.stacks
 
 
@@ -73,12 +79,12 @@ class _Reader:
         self._names = names
         self._rank = rank
 
-    def layer(self, module: Any, config: Any, number: int) -> Layer:
+    def layer(self, module: Any, config: Any, number: int, mask: Mask) -> Layer:
         attention, feedforward = module.self_attn, module.mlp
         around = hasattr(module, "pre_feedforward_layernorm")  # Gemma: norms behind both parts too
         before = module.pre_feedforward_layernorm if around else module.post_attention_layernorm
         return Layer(
-            heads=_heads(attention, config, number),
+            heads=_heads(attention, config, number, mask),
             queries=self._projection(number, attention.q_proj),
             keys_values=self._projection(number, attention.k_proj, attention.v_proj),
             out=self._projection(number, attention.o_proj),
@@ -109,7 +115,17 @@ def _embedding_stack(module: nn.Embedding, rank: int) -> LoraStack:
     return LoraStack(target, module.weight.detach(), EMBEDDING_LEVEL, gain)
 
 
-def _heads(attention: Any, config: Any, number: int) -> Heads:
+def _layout(config: Any) -> HatLayout | None:
+    """HatLLM's, where ``config.json`` holds one. Raises BundleError where it is malformed."""
+    given = getattr(config, CONFIG_KEY, None)
+    if given is None:
+        return None
+    if not isinstance(given, Mapping):
+        raise BundleError(f"config.json, {CONFIG_KEY}: expected an object, got {given!r}")
+    return HatLayout.of_config(given, config.num_hidden_layers)
+
+
+def _heads(attention: Any, config: Any, number: int, mask: Mask) -> Heads:
     kinds = getattr(config, "layer_types", None)
     kind = kinds[number] if kinds else FULL
     return Heads(
@@ -119,6 +135,7 @@ def _heads(attention: Any, config: Any, number: int) -> Heads:
         scaling=attention.scaling,
         kind=kind,
         window=config.sliding_window if kind == WINDOWED else None,
+        mask=mask,
         query_norm=getattr(attention, "q_norm", None),
         key_norm=getattr(attention, "k_norm", None),
     )

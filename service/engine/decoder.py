@@ -4,19 +4,25 @@ Below the first layer that an adapter of the batch changes, each distinct prompt
 projections still read the prompts' rows, as its input is the same for all adapters; what the adapters add makes calls
 of them. In the last layer everything but keys and values is computed for the last position only.
 
+HatLLM's layers attend by items (``models.contract.hatllm``). From the first of the last layers on in which only items'
+last tokens see each other, nobody reads what precedes them in their items: these rows are left behind.
+
 The modules are Hugging Face's own (``service.engine.architecture`` reads them), so are the formulas.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from models.contract.hatllm import HatLayout, Mask
 from service.engine.lora import Groups, LoraStack
-from service.engine.packing import Batch, Packed, Stage
+from service.engine.packing import Batch, Stage
 from service.engine.product import Product
+from service.engine.sequences import Branched, Layout, Packed
 
 EMBEDDING_LEVEL = -1
 
@@ -82,6 +88,7 @@ class Heads:
         scaling: of the products of queries and keys.
         kind: type of layer, as the rotary embeddings know it.
         window: positions that a token sees, itself included; None: all before it.
+        mask: which of them it sees.
         query_norm: over each head; None where there is none.
         key_norm: likewise.
     """
@@ -92,6 +99,7 @@ class Heads:
     scaling: float
     kind: str
     window: int | None
+    mask: Mask
     query_norm: Rowwise | None
     key_norm: Rowwise | None
 
@@ -107,23 +115,42 @@ class Heads:
         """(rows, heads · size) to (rows, heads, size)."""
         return rows.view(len(rows), -1, self.size)
 
-    def attend(self, queries: Tensor, keys: Tensor, values: Tensor, packed: Packed) -> Tensor:
+    def attend(self, queries: Tensor, keys: Tensor, values: Tensor, layout: Layout) -> Tensor:
         """Every row of every sequence: (rows, n · size)."""
-        q, k, v = (packed.pad(each).transpose(1, 2) for each in (queries, keys, values))
-        mask = self._window_mask(packed.longest, q.device)
-        attended = F.scaled_dot_product_attention(
-            q, k, v, attn_mask=mask, is_causal=mask is None, scale=self.scaling, enable_gqa=self.n != self.n_shared
-        )
-        return packed.unpad(attended.transpose(1, 2).flatten(2))
+        if isinstance(layout, Branched):
+            return self._attend_branches(queries, keys, values, layout)
+        q, k, v = (layout.pad(each).transpose(1, 2) for each in (queries, keys, values))
+        mask = layout.visible(self.mask, self.window)
+        return layout.unpad(self._attended(q, k, v, mask))
 
-    def attend_last(self, queries: Tensor, keys: Tensor, values: Tensor, packed: Packed) -> Tensor:
+    def attend_last(self, queries: Tensor, keys: Tensor, values: Tensor, layout: Layout) -> Tensor:
         """The last row of every sequence: ``queries`` (n_sequences, n, size); returns (n_sequences, n · size)."""
-        k, v = (packed.pad(each).transpose(1, 2) for each in (keys, values))
+        k, v = (layout.pad(each).transpose(1, 2) for each in (keys, values))
         q = queries.view(
             len(queries), self.n_shared, -1, self.size
         )  # query heads of one key head lie together, as rows of a product
-        mask = packed.visible_to_last(self.window)
+        if isinstance(layout, Packed):
+            mask = layout.visible_to_last(self.mask, self.window)
+        else:
+            mask = layout.visible_to_last(self.window)
         return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=self.scaling).flatten(1)
+
+    def _attend_branches(self, queries: Tensor, keys: Tensor, values: Tensor, layout: Branched) -> Tensor:
+        attended = queries.new_empty(len(queries), self.n * self.size)
+        own = layout.root_rows
+        attended[own] = self.attend(queries[own], keys[own], values[own], layout.roots)
+        q = layout.branches.pad(queries[layout.branch_rows]).transpose(1, 2)
+        k, v = (layout.pad(each).transpose(1, 2) for each in (keys, values))
+        mask = layout.visible_to_branches(self.window)
+        attended[layout.branch_rows] = layout.branches.unpad(self._attended(q, k, v, mask))
+        return attended
+
+    def _attended(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
+        """(n, heads, places, size) each; ``mask`` None: causal. Returns (n, places, heads · size)."""
+        attended = F.scaled_dot_product_attention(
+            q, k, v, attn_mask=mask, is_causal=mask is None, scale=self.scaling, enable_gqa=self.n != self.n_shared
+        )
+        return attended.transpose(1, 2).flatten(2)
 
     def _rotated(self, rows: Tensor, norm: Rowwise | None, rotations: Rotations, positions: Tensor) -> Tensor:
         x = self.separate(rows)
@@ -133,13 +160,6 @@ class Heads:
         half = self.size // 2
         turned = torch.cat([-x[..., half:], x[..., :half]], dim=-1).mul_(sin)
         return turned.addcmul_(x, cos)
-
-    def _window_mask(self, longest: int, device: torch.device) -> Tensor | None:
-        if self.window is None or longest <= self.window:
-            return None
-        places = torch.arange(longest, device=device)
-        distance = places[:, None] - places
-        return (distance >= 0) & (distance < self.window)
 
 
 @dataclass(frozen=True)
@@ -203,12 +223,21 @@ class Layer:
 
 @dataclass(frozen=True)
 class Decoder:
-    """Embedding, layers and final norm. ``rotations`` gives those of so many positions."""
+    """Embedding, layers and final norm.
+
+    Args:
+        embedding: of tokens.
+        layers: the lowest first.
+        norm: after the last.
+        rotations: those of so many positions.
+        layout: which layer attends how, and how prompts are read; None: all are causal.
+    """
 
     embedding: Embedding
     layers: Sequence[Layer]
     norm: Rowwise
     rotations: Callable[[int], Rotations]
+    layout: HatLayout | None = None
 
     def states(self, batch: Batch, lowest: int | None) -> Tensor:
         """(calls, hidden): each call's last state, after the norm.
@@ -217,14 +246,35 @@ class Decoder:
             batch: what is asked.
             lowest: the first layer that an adapter of the batch changes, -1 for the embedding; None: none does.
         """
-        first = len(self.layers) if lowest is None else lowest
+        first = self._first(lowest)
         x = self.embedding(batch, per_call=first == EMBEDDING_LEVEL)
         rotations = self.rotations(batch.prompts.longest)
         for number, layer in enumerate(self.layers):
-            stage = batch.below if number < first else batch.boundary if number == first else batch.above
+            if number == self.narrow:
+                x = x[batch.carried_prompt_rows if number <= first else batch.carried_call_rows]
+                batch = batch.narrowed
+            stage = batch.stage(number, first)
             x = layer(x, stage, rotations) if number + 1 < len(self.layers) else layer.last(x, stage, rotations)
         x = self.norm(x)
         return x[batch.call_prompts] if first >= len(self.layers) else x
+
+    def computed_tokens(self, batch: Batch, lowest: int | None) -> float:
+        """Rows of tokens that a layer computes keys and values of, mean over the layers; see :meth:`states`."""
+        first, total = self._first(lowest), 0
+        for number in range(len(self.layers)):
+            if number == self.narrow:
+                batch = batch.narrowed
+            total += batch.stage(number, first).outputs.n_rows
+        return total / len(self.layers)
+
+    @cached_property
+    def narrow(self) -> int:
+        """The first of the last layers that are all of items' last tokens; the number of layers where none is."""
+        masks = [layer.heads.mask for layer in self.layers]
+        return next((n + 1 for n in reversed(range(len(masks))) if masks[n] != "cross"), 0)
+
+    def _first(self, lowest: int | None) -> int:
+        return len(self.layers) if lowest is None else lowest
 
 
 def _maybe(norm: Rowwise | None, x: Tensor) -> Tensor:

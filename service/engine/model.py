@@ -1,6 +1,7 @@
 """The language model: a batch of prompts, each with its own adapter, to the ranked next tokens of each.
 
-A fan-out is a batch of queries with one prompt: what they share is found and computed once, whoever asks for it.
+A fan-out is a batch of queries with one prompt, candidates of a re-ranker are queries whose prompts begin alike: what
+they share is computed once, whoever asks for it.
 """
 
 from collections.abc import Callable, Sequence
@@ -20,11 +21,12 @@ from service.engine.head import LOGITS_AT_ONCE, Head, HeadParts, head_parts, ran
 from service.engine.head_index import HeadIndex
 from service.engine.lora import AdapterStacks, Groups
 from service.engine.packing import Batch
+from service.engine.telemetry import BatchCost
 
 DType = Literal["auto", "float32", "bfloat16"]
 
 
-def _ignore(_: int) -> None:
+def _ignore(_: BatchCost) -> None:
     return
 
 
@@ -49,6 +51,7 @@ class ModelSettings:
         dtype: of the layers; ``auto`` is float32 on a CPU (exact) and bfloat16 elsewhere.
         head_index_items: size of a vocabulary from which on it is searched by an index instead of multiplied, on a
             CPU and where adapters have no tables of their own; see ``service.engine.head_index``.
+        answer_token: token id whose logit scores a prompt; None: the model classifies nothing.
     """
 
     lora_rank: int
@@ -58,6 +61,7 @@ class ModelSettings:
     device: str = "auto"
     dtype: DType = "auto"
     head_index_items: int = 200_000
+    answer_token: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +75,7 @@ class Query:
         biased_tokens: (m,) token ids whose logits are changed before ranking.
         biases: (m,) what is added to them; minus infinity excludes a token.
         allowed: (k,) token ids that alone may be ranked; None: all.
+        shared: tokens at the prompt's beginning that other queries' prompts begin with too, less than all of them.
     """
 
     tokens: Ints
@@ -79,19 +84,32 @@ class Query:
     biased_tokens: Ints = field(default_factory=_no_ints)
     biases: Floats = field(default_factory=_no_floats)
     allowed: Ints | None = None
+    shared: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """``ranking``: best next tokens with log-probabilities; ``state``: (hidden,) last token's, after the norm."""
+    """What became of a query.
+
+    Args:
+        ranking: best next tokens with log-probabilities.
+        state: (hidden,) the last token's, after the norm.
+        logit: of the model's answer token; None where it has none.
+    """
 
     ranking: RankedList
     state: Floats
+    logit: float | None = None
 
 
 def rows(queries: Sequence[Query]) -> int:
-    """Rows of tokens that queries of one prompt take: its own below the adapters, and a copy for each query above."""
-    return len(queries[0].tokens) * (1 + len(queries))
+    """Rows of tokens that queries of one request take: of its prompts below the adapters, of its calls above.
+
+    The queries share one beginning of their prompts, or none.
+    """
+    shared = queries[0].shared
+    prompts = {query.tokens.tobytes(): len(query.tokens) - shared for query in queries}
+    return 2 * shared + sum(prompts.values()) + sum(len(query.tokens) - shared for query in queries)
 
 
 class LanguageModel:
@@ -105,10 +123,11 @@ class LanguageModel:
         parts = head_parts(weight)  # before the model is converted: rounded, the product has no narrow parts
         self._head = Head.of(parts, self.vocabulary_size)
         self._index = _index(parts, settings)
+        self._answer_row = _answer_row(weight, settings.answer_token)
         dtype = _dtype(settings.dtype, self._device)
         self._decoder, stacks = read_decoder(model, settings.lora_rank, settings.table_rank, dtype)
         self._tables = next(stack for stack in stacks.values() if stack.level == len(self._decoder.layers))
-        self._observe_prompts: Callable[[int], None] = _ignore
+        self._observe: Callable[[BatchCost], None] = _ignore
         self.adapters = AdapterStacks(stacks, settings.adapter_capacity, settings.adapter_budget_bytes)
 
     @classmethod
@@ -127,12 +146,18 @@ class LanguageModel:
     def answer(self, queries: Sequence[Query]) -> list[Answer]:
         """Answer a batch in one forward pass; ``answers[i]`` belongs to ``queries[i]``."""
         batch = self._batch(queries)
-        self._observe_prompts(len(batch.prompts))
+        computed = self._decoder.computed_tokens(batch, self.adapters.lowest_level(batch.slots))
+        self._observe(BatchCost(len(batch.prompts), sum(len(query.tokens) for query in queries), computed))
         return self._answers(batch, queries)
 
-    def watch(self, observe_prompts: Callable[[int], None]) -> None:
-        """Tell ``observe_prompts``, in the model's thread, how many distinct prompts each batch has."""
-        self._observe_prompts = observe_prompts
+    @property
+    def classifies(self) -> bool:
+        """Whether there is a token whose logit scores a prompt."""
+        return self._answer_row is not None
+
+    def watch(self, observe: Callable[[BatchCost], None]) -> None:
+        """Tell ``observe``, in the model's thread, what each batch costs."""
+        self._observe = observe
 
     def warm_up(self, n_tokens: int, n_queries: int) -> None:
         """Answer dummy queries, one and many, so that memory and kernels are not new to the first real batch.
@@ -160,14 +185,27 @@ class LanguageModel:
         return float(np.mean(shared))
 
     def _batch(self, queries: Sequence[Query]) -> Batch:
-        return Batch.of([query.tokens for query in queries], [query.slot for query in queries], self._device)
+        return Batch.of(
+            [query.tokens for query in queries],
+            [query.slot for query in queries],
+            self._device,
+            [query.shared for query in queries],
+            self._decoder.layout,
+        )
 
     @torch.inference_mode()
     def _answers(self, batch: Batch, queries: Sequence[Query]) -> list[Answer]:
         states = self._decoder.states(batch, self.adapters.lowest_level(batch.slots)).float()
         rankings = self._rankings(states, batch, [queries[number] for number in batch.order])
-        answers = map(Answer, rankings, states.cpu().numpy())
+        answers = map(Answer, rankings, states.cpu().numpy(), self._logits(states))
         return [answer for _, answer in sorted(zip(batch.order, answers, strict=True), key=lambda pair: pair[0])]
+
+    def _logits(self, states: Tensor) -> Sequence[float | None]:
+        """Of the answer token, for states (n, hidden)."""
+        if self._answer_row is None:
+            return [None] * len(states)
+        logits: list[float | None] = (states @ self._answer_row).tolist()
+        return logits
 
     def _rankings(self, states: Tensor, batch: Batch, queries: Sequence[Query]) -> list[RankedList]:
         """Rankings of the batch's calls, whose queries are given in their order; empty where none is wanted."""
@@ -198,6 +236,15 @@ class LanguageModel:
         groups = Groups.of(slots, np.ones(len(slots), np.int64), self._device)
         if groups is not None:
             self._tables.add(logits, states, groups)
+
+
+def _answer_row(weight: Tensor, token: int | None) -> Tensor | None:
+    """(hidden,) float32 row of the output head (vocabulary, hidden)."""
+    if token is None:
+        return None
+    if not 0 <= token < len(weight):
+        raise BundleError(f"answer token {token} is outside the vocabulary of {len(weight)} tokens")
+    return weight[token].detach().float().clone()
 
 
 def _index(head: HeadParts, settings: ModelSettings) -> HeadIndex | None:

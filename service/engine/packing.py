@@ -2,80 +2,26 @@
 
 A *query* asks one adapter about one prompt. A *prompt* of a batch is a sequence of tokens that some queries share; a
 *call* is a query's copy of its prompt's rows, from the first layer on that its adapter changes. Calls are sorted by the
-adapters' slots, so that the rows of one adapter lie together.
+adapters' slots, so that the rows of one adapter lie together. Prompts that begin alike, and calls of one adapter that
+do, can share these rows too.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Self
+from typing import Generic, Self, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from models.contract.hatllm import HatLayout, Segments, segments
 from models.contract.types import Array, Ints
 from service.engine.device import on_device
 from service.engine.lora import Groups
+from service.engine.sequences import Branched, Layout, Packed, within
 
-
-@dataclass(frozen=True)
-class Packed:
-    """Sequences behind each other: ``lengths`` (n,) int64, ``device`` is where the indices shall be."""
-
-    lengths: Array
-    device: torch.device
-
-    def __len__(self) -> int:
-        return len(self.lengths)
-
-    @cached_property
-    def longest(self) -> int:
-        return int(self.lengths.max())
-
-    @cached_property
-    def positions(self) -> Tensor:
-        """(rows,) each row's place in its sequence."""
-        return on_device(_within(self.lengths), self.device)
-
-    @cached_property
-    def last(self) -> Tensor:
-        """(n,) the last row of each sequence."""
-        return on_device(np.cumsum(self.lengths) - 1, self.device)
-
-    @cached_property
-    def last_positions(self) -> Tensor:
-        """(n,) the last row's place in its sequence."""
-        return on_device(self.lengths - 1, self.device)
-
-    def pad(self, rows: Tensor) -> Tensor:
-        """(rows, …) to (n, longest, …); what pads is zero."""
-        if self._padded is not None:
-            padded = rows.new_zeros(len(self) * self.longest, *rows.shape[1:])
-            rows = padded.index_copy_(0, self._padded, rows)
-        return rows.view(len(self), self.longest, *rows.shape[1:])
-
-    def unpad(self, padded: Tensor) -> Tensor:
-        """(n, longest, …) to (rows, …)."""
-        flat = padded.flatten(0, 1)
-        return flat if self._padded is None else flat[self._padded]
-
-    def visible_to_last(self, window: int | None) -> Tensor | None:
-        """(n, 1, 1, longest) which positions the last row of each sequence sees; None: all."""
-        if self._padded is None and (window is None or self.longest <= window):
-            return None
-        places = torch.arange(self.longest, device=self.device)
-        last = self.last_positions[:, None]
-        seen = (places <= last) if window is None else (places <= last) & (places > last - window)
-        return seen[:, None, None]
-
-    @cached_property
-    def _padded(self) -> Tensor | None:
-        """(rows,) each row's place among the padded ones; None where nothing pads."""
-        if (self.lengths == self.longest).all():
-            return None
-        starts = np.repeat(np.arange(len(self)) * self.longest, self.lengths)
-        return on_device(starts + _within(self.lengths), self.device)
+C = TypeVar("C")
 
 
 @dataclass(frozen=True)
@@ -91,8 +37,8 @@ class Stage:
         sequence_groups: whose sequences are whose; None below the adapters.
     """
 
-    inputs: Packed
-    outputs: Packed
+    inputs: Layout
+    outputs: Layout
     rows: Tensor | None = None
     sequences: Tensor | None = None
     row_groups: Groups | None = None
@@ -106,6 +52,7 @@ class Batch:
     Args:
         order: (calls,) the number of each call's query.
         slots: (calls,) ascending.
+        piece_slots: (pieces of the calls,) ascending: ``slots``, where no call shares a beginning.
         tokens: (prompt rows,) int64.
         prompts: each distinct sequence of tokens once.
         calls: one sequence a query.
@@ -115,41 +62,60 @@ class Batch:
 
     order: Array
     slots: Ints
+    piece_slots: Ints
     tokens: Tensor
-    prompts: Packed
-    calls: Packed
+    prompts: Layout
+    calls: Layout
     call_prompts: Tensor
     call_rows: Tensor
 
     @classmethod
-    def of(cls, prompts: Sequence[Ints], slots: Sequence[int], device: torch.device) -> Self:
-        """Arrange queries: the token ids (at least one) and the adapter's slot of each."""
+    def of(
+        cls,
+        prompts: Sequence[Ints],
+        slots: Sequence[int],
+        device: torch.device,
+        shared: Sequence[int] | None = None,
+        layout: HatLayout | None = None,
+    ) -> Self:
+        """Arrange queries.
+
+        Args:
+            prompts: token ids of each, at least one.
+            slots: of each one's adapter.
+            device: the model's.
+            shared: how many tokens at the beginning of each prompt others may begin with too, less than all of them.
+            layout: of prompts whose items masked layers must know; their beginnings are not shared.
+        """
         order = np.argsort(np.asarray(slots), kind="stable")
-        numbers: dict[bytes, int] = {}
-        distinct: list[Ints] = []
-        called = np.empty(len(order), np.int64)
-        for place, query in enumerate(order):
-            key = prompts[query].tobytes()
-            if key not in numbers:
-                numbers[key] = len(distinct)
-                distinct.append(prompts[query])
-            called[place] = numbers[key]
-        lengths = np.asarray([len(tokens) for tokens in distinct])
-        starts = np.cumsum(lengths) - lengths
-        call_rows = np.repeat(starts[called], lengths[called]) + _within(lengths[called])
+        read, called = _Tree[Ints](), _Tree[int]()
+        piece_slots: list[int] = []
+        for query in map(int, order):
+            n, slot = shared[query] if shared is not None and layout is None else 0, slots[query]
+            tokens = prompts[query]
+            root = read.piece(tokens[:n], tokens[:n].tobytes()) if n else None
+            end = read.piece(tokens[n:], tokens[n:].tobytes(), root, ends=True)
+            parent = None if root is None else called.piece(root, (slot, root))
+            called.piece(end, query, parent, ends=True)
+            piece_slots += [slot] * (len(called.contents) - len(piece_slots))
+        lengths = np.asarray([len(tokens) for tokens in read.contents])
+        pieces = np.asarray(called.contents)
+        call_rows = np.repeat((np.cumsum(lengths) - lengths)[pieces], lengths[pieces]) + within(lengths[pieces])
+        found = None if layout is None else _found(read.contents, layout)
         return cls(
             order,
             np.asarray(slots, np.int32)[order],
-            on_device(np.concatenate(distinct).astype(np.int64), device),
-            Packed(lengths, device),
-            Packed(lengths[called], device),
-            on_device(called, device),
+            np.asarray(piece_slots, np.int32),
+            on_device(np.concatenate(read.contents).astype(np.int64), device),
+            read.layout(lengths, device, found),
+            called.layout(lengths[pieces], device, None if found is None else _taken(found, call_rows)),
+            on_device(np.searchsorted(read.leaves, pieces[called.leaves]), device),
             on_device(call_rows, device),
         )
 
     @cached_property
     def row_groups(self) -> Groups | None:
-        return Groups.of(self.slots, self.calls.lengths, self.calls.device)
+        return Groups.of(self.piece_slots, self.calls.lengths, self.calls.device)
 
     @cached_property
     def call_groups(self) -> Groups | None:
@@ -158,7 +124,7 @@ class Batch:
     @cached_property
     def row_slots(self) -> Tensor:
         """(call rows,) the slot of each row."""
-        return on_device(np.repeat(self.slots, self.calls.lengths).astype(np.int64), self.calls.device)
+        return on_device(np.repeat(self.piece_slots, self.calls.lengths).astype(np.int64), self.calls.device)
 
     @cached_property
     def below(self) -> Stage:
@@ -176,8 +142,79 @@ class Batch:
         """Layers above it."""
         return Stage(self.calls, self.calls, None, None, self.row_groups, self.call_groups)
 
+    def stage(self, layer: int, first: int) -> Stage:
+        """Of a layer, where the first that adapters change is ``first``."""
+        return self.below if layer < first else self.boundary if layer == first else self.above
 
-def _within(lengths: Array) -> Array:
-    """0, 1, … for each of the lengths, behind each other."""
-    places: Array = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-    return places
+    @cached_property
+    def carried_prompt_rows(self) -> Tensor:
+        """The prompts' rows that are left in :attr:`narrowed`."""
+        return _carried(self.prompts)
+
+    @cached_property
+    def carried_call_rows(self) -> Tensor:
+        """The calls' rows that are left in :attr:`narrowed`."""
+        return _carried(self.calls)
+
+    @cached_property
+    def narrowed(self) -> "Batch":
+        """The same, of the rows alone that matter where only items' last tokens see each other."""
+        renumbered = torch.empty_like(self.tokens)
+        kept = self.carried_prompt_rows
+        renumbered[kept] = torch.arange(len(kept), device=kept.device)
+        return replace(
+            self,
+            tokens=self.tokens[kept],
+            prompts=_packed(self.prompts).narrowed(),
+            calls=_packed(self.calls).narrowed(),
+            call_rows=renumbered[self.call_rows[self.carried_call_rows]],
+        )
+
+
+@dataclass
+class _Tree(Generic[C]):
+    """Collects pieces, equal ones once."""
+
+    contents: list[C] = field(default_factory=list)
+    parents: list[int] = field(default_factory=list)
+    leaves: list[int] = field(default_factory=list)
+    _numbers: dict[Hashable, int] = field(default_factory=dict)
+
+    def piece(self, content: C, key: Hashable, parent: int | None = None, *, ends: bool = False) -> int:
+        """Number of a piece with this key behind its parent; a sequence ``ends`` in it, or others go on from it."""
+        above = -1 if parent is None else parent
+        number = self._numbers.setdefault((key, above, ends), len(self.contents))
+        if number == len(self.contents):
+            self.contents.append(content)
+            self.parents.append(above)
+            if ends:
+                self.leaves.append(number)
+        return number
+
+    def layout(self, lengths: Array, device: torch.device, found: Segments | None) -> Layout:
+        if len(self.leaves) == len(self.contents):
+            return Packed(lengths, device, found)
+        return Branched(lengths, np.asarray(self.parents), np.asarray(self.leaves), device)
+
+
+def _found(prompts: Sequence[Ints], layout: HatLayout) -> Segments:
+    """Whose items the rows of prompts behind each other are, arrays of shape (rows,)."""
+    each = [segments(tokens.astype(np.int64), np.arange(len(tokens)), layout) for tokens in prompts]
+    items, last, places = (
+        np.concatenate(arrays) for arrays in zip(*((one.items, one.last, one.places) for one in each), strict=True)
+    )
+    return Segments(items, last, places)
+
+
+def _taken(found: Segments, rows: Array) -> Segments:
+    return Segments(found.items[rows], found.last[rows], found.places[rows])
+
+
+def _packed(layout: Layout) -> Packed:
+    if isinstance(layout, Branched):
+        raise ValueError("masked layers read sequences that share no beginning")
+    return layout
+
+
+def _carried(layout: Layout) -> Tensor:
+    return on_device(np.flatnonzero(_packed(layout).carried), layout.device)

@@ -21,6 +21,8 @@ from service.wire import FanoutRequest, FanoutResult, ModelError
 
 MAX_BIAS = 100.0  # OpenAI's bound; vLLM clamps to it too
 
+CLASS_LABEL = "LABEL_0"  # Hugging Face's name of the one class
+
 R = TypeVar("R", bound=msgspec.Struct)
 
 TokenIds = list[int | list[int]]
@@ -29,12 +31,12 @@ TokenIds = list[int | list[int]]
 
 @dataclass(frozen=True)
 class Limits:
-    """What a request must keep within: size of the vocabulary, tokens of a prompt, ``logprobs``, models at once."""
+    """What a request must keep within: size of the vocabulary, tokens of a prompt, ``logprobs``, calls at once."""
 
     vocabulary_size: int
     max_prompt_tokens: int
     max_logprobs: int
-    max_models: int
+    max_calls: int
 
 
 class CompletionRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -96,6 +98,20 @@ class EmbeddingRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     user: str | None = None
 
 
+class ClassifyRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Body of ``POST /classify``: one prompt, or many. ``use_activation`` (default true, as in vLLM): sigmoid."""
+
+    model: str
+    input: TokenIds
+    use_activation: bool | None = None
+    # Ignored:
+    add_special_tokens: bool = True
+    cache_salt: str | None = None
+    priority: int = 0
+    request_id: str | None = None
+    user: str | None = None
+
+
 class LoadAdapterRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Body of ``POST /v1/load_lora_adapter``."""
 
@@ -113,7 +129,14 @@ class UnloadAdapterRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=Tr
 
 _DECODERS: dict[type[msgspec.Struct], msgspec.json.Decoder[Any]] = {
     kind: msgspec.json.Decoder(kind)
-    for kind in (CompletionRequest, EmbeddingRequest, FanoutRequest, LoadAdapterRequest, UnloadAdapterRequest)
+    for kind in (
+        CompletionRequest,
+        EmbeddingRequest,
+        ClassifyRequest,
+        FanoutRequest,
+        LoadAdapterRequest,
+        UnloadAdapterRequest,
+    )
 }
 
 
@@ -140,6 +163,18 @@ def token_ids(prompt: Sequence[int | list[int]], name: str, limits: Limits) -> I
     return _checked_tokens(tokens, name, limits)
 
 
+def prompts(given: Sequence[int | list[int]], name: str, limits: Limits) -> list[Ints]:
+    """The prompts in ``given``, or the one that it is, checked. Raises BadRequestError."""
+    nested = [each for each in given if isinstance(each, list)]
+    if not nested:
+        return [token_ids(given, name, limits)]
+    if len(nested) < len(given):
+        raise BadRequestError(f"{name}: expected token ids, or prompts of token ids, got both", name)
+    if len(nested) > limits.max_calls:
+        raise BadRequestError(f"{name}: {len(nested)} prompts, at most {limits.max_calls} are possible", name)
+    return [token_ids(each, name, limits) for each in nested]
+
+
 def biases(logit_bias: Mapping[int, float] | None, limits: Limits) -> tuple[Ints, Floats]:
     """Token ids and what is added to their logits. Raises BadRequestError on ids outside the vocabulary."""
     if not logit_bias:
@@ -153,8 +188,8 @@ def check_fanout(request: FanoutRequest, limits: Limits) -> None:
     """Raises BadRequestError where models or ``n`` are not what can be answered."""
     if not request.models:
         raise BadRequestError("models: must name at least one model", "models")
-    if len(request.models) > limits.max_models:
-        message = f"models: {len(request.models)} are named, at most {limits.max_models} are possible"
+    if len(request.models) > limits.max_calls:
+        message = f"models: {len(request.models)} are named, at most {limits.max_calls} are possible"
         raise BadRequestError(message, "models")
     if len(set(request.models)) < len(request.models):
         raise BadRequestError("models: each can be named once", "models")
@@ -228,6 +263,28 @@ def embedding_response(model: str, n_prompt_tokens: int, state: Floats, request:
         "created": int(time.time()),
         "model": model,
         "data": [{"index": 0, "object": "embedding", "embedding": embedding}],
+        "usage": _usage(n_prompt_tokens, 0),
+    }
+
+
+def classify_response(model: str, n_prompt_tokens: int, logits: Floats, request: ClassifyRequest) -> dict[str, Any]:
+    """vLLM's answer: one number a prompt, of logits (n,).
+
+    Raises EngineError where one is no finite number: then the model's numbers are broken, not the request.
+    """
+    if not np.isfinite(logits).all():
+        raise EngineError(f"{model} scores nothing: its logits are no finite numbers")
+    scores = logits if request.use_activation is False else 1 / (1 + np.exp(-logits.astype(np.float64)))
+    data = [
+        {"index": index, "label": CLASS_LABEL, "probs": [score], "num_classes": 1}
+        for index, score in enumerate(scores.tolist())
+    ]
+    return {
+        "id": f"classify-{uuid4().hex}",
+        "object": "list",
+        "created": int(time.time()),
+        "model": model,
+        "data": data,
         "usage": _usage(n_prompt_tokens, 0),
     }
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 import uvicorn
 
-from models.contract.bundle import CHECKPOINT, MANIFEST, verify_bundle
+from models.contract.bundle import MANIFEST, CoLLMSpec, Part, verify_bundle
 from models.contract.errors import BundleError
 from service.engine.app import EngineSettings, create_app
 from service.engine.model import DType, LanguageModel, ModelSettings
@@ -22,6 +22,7 @@ class ServeOptions:
     """What an operator can choose.
 
     Args:
+        model: which of the bundle's models.
         device: a torch device, or ``auto``: CUDA where there is one.
         dtype: ``auto`` is float32 on a CPU and bfloat16 elsewhere.
         threads: of torch; default: one core less than there are, see :func:`default_threads`.
@@ -31,6 +32,7 @@ class ServeOptions:
         head_index_items: size of a vocabulary from which on an index is searched for the best tokens, on a CPU.
     """
 
+    model: Part = "local"
     device: str = "auto"
     dtype: DType = "auto"
     threads: int | None = None
@@ -42,25 +44,35 @@ class ServeOptions:
 
 @dataclass(frozen=True)
 class _Source:
-    """What a directory says about the model in it. ``max_model_tokens`` is None where the checkpoint decides."""
+    """What a directory says about the model in it.
+
+    Args:
+        name: of the base model.
+        checkpoint: its directory.
+        lora_rank: of adapters on the layers.
+        table_rank: of adapters on the vocabulary.
+        max_model_tokens: None where the checkpoint decides.
+        answer_token: whose logit scores a prompt; None where the model is none that classifies.
+    """
 
     name: str
     checkpoint: Path
     lora_rank: int
     table_rank: int
     max_model_tokens: int | None
+    answer_token: int | None = None
 
 
 def serve(directory: Path, host: str, port: int, options: ServeOptions | None = None) -> None:
     """Serve a bundle, or a checkpoint without one, until SIGTERM or SIGINT; what is in flight is answered first.
 
-    The base model is named by the bundle's base id, or as the checkpoint's directory. Adapters must lie beside it.
+    The base model is named by its base id in the bundle, or as the checkpoint's directory. Adapters must lie beside it.
 
-    Raises BundleError where the directory holds nothing that can be served.
+    Raises BundleError where the directory holds nothing that can be served, or a bundle without this model.
     """
     options = options or ServeOptions()
     torch.set_num_threads(options.threads or default_threads())
-    source = _source(directory)
+    source = _source(directory, options.model)
     model = LanguageModel.load(source.checkpoint, _model_settings(source, options))
     app = create_app(model, _engine_settings(directory, source, model, options))
     config = uvicorn.Config(
@@ -77,14 +89,23 @@ def default_threads() -> int:
     return max((os.cpu_count() or 1) - 1, 1)
 
 
-def _source(directory: Path) -> _Source:
+def _source(directory: Path, part: Part) -> _Source:
     if not directory.is_dir():  # else the name would be looked for on a model hub
         raise BundleError(f"{directory}: no such directory; expected a bundle, or a checkpoint")
     if not (directory / MANIFEST).exists():
+        if part != "local":
+            raise BundleError(f"{directory}: no {MANIFEST}: only bundles have a {part} model")
         return _Source(directory.resolve().name, directory, DEFAULT_LORA_RANK, 0, None)
-    bundle = verify_bundle(directory)
-    ranks = bundle.manifest.model.lora_rank, bundle.manifest.model.table_rank
-    return _Source(bundle.base_id, bundle.path(CHECKPOINT), *ranks, bundle.local.max_tokens)
+    served = verify_bundle(directory).served(part)
+    spec = served.spec
+    return _Source(
+        served.base_id,
+        served.checkpoint,
+        served.lora_rank,
+        served.table_rank,
+        served.max_tokens,
+        spec.answer_token if isinstance(spec, CoLLMSpec) else None,
+    )
 
 
 def _model_settings(source: _Source, options: ServeOptions) -> ModelSettings:
@@ -95,6 +116,7 @@ def _model_settings(source: _Source, options: ServeOptions) -> ModelSettings:
         device=options.device,
         dtype=options.dtype,
         head_index_items=options.head_index_items,
+        answer_token=source.answer_token,
     )
 
 

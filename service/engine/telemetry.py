@@ -1,11 +1,27 @@
 """What the engine measures about itself."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 BATCH_SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
 BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
+
+
+@dataclass(frozen=True, slots=True)
+class BatchCost:
+    """What a batch asked of the model.
+
+    Args:
+        prompts: distinct ones.
+        tokens: in the prompts of all queries.
+        computed: rows of tokens that went through a layer, mean over the layers: fewer, as much is shared.
+    """
+
+    prompts: int
+    tokens: int
+    computed: float
 
 
 class Telemetry:
@@ -31,6 +47,14 @@ class Telemetry:
         self._batch_seconds = Histogram(
             "localrec_engine_batch_seconds", "Time of a batch.", buckets=BATCH_SECONDS, registry=self._registry
         )
+        self._tokens = Counter(
+            "localrec_engine_tokens_in_prompts", "Tokens in the prompts of all calls.", registry=self._registry
+        )
+        self._computed = Counter(
+            "localrec_engine_tokens_computed",
+            "Rows of tokens that went through a layer, mean over the layers: what prompts share goes through once.",
+            registry=self._registry,
+        )
 
     def watch(
         self,
@@ -53,9 +77,11 @@ class Telemetry:
         """Count a request. Both labels come from fixed sets."""
         self._requests.labels(endpoint, outcome).inc()
 
-    def batch_formed(self, prompts: int) -> None:
-        """Observe the distinct prompts of a batch."""
-        self._batch_prompts.observe(prompts)
+    def batch_formed(self, cost: BatchCost) -> None:
+        """Observe what a batch asks of the model."""
+        self._batch_prompts.observe(cost.prompts)
+        self._tokens.inc(cost.tokens)
+        self._computed.inc(cost.computed)
 
     def batch_done(self, size: int, seconds: float) -> None:
         """Observe a batch of ``size`` calls."""

@@ -3,7 +3,7 @@ import os
 
 import pytest
 from support.backbones import write_backbone
-from support.runs import FinishedRun, finish_run
+from support.runs import LONG_CONTEXT, FinishedRun, finish_run
 
 from localrec.stack import ROOT
 from models.contract.bundle import verify_bundle
@@ -25,6 +25,13 @@ def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> FinishedRun:
     """A whole run on a tiny backbone, made in seconds."""
     root = tmp_path_factory.mktemp("tiny")
     return finish_run(root, write_backbone(root / "backbone"))
+
+
+@pytest.fixture(scope="session")
+def further_run(tmp_path_factory: pytest.TempPathFactory) -> FinishedRun:
+    """The same with CoLLM and HatLLM."""
+    root = tmp_path_factory.mktemp("further")
+    return finish_run(root, write_backbone(root / "backbone", LONG_CONTEXT), further=True)
 
 
 @pytest.fixture(scope="session")

@@ -23,8 +23,11 @@ N_ITEMS = len(COLOURS) * len(THINGS)
 ITEMS_A_USER = 8
 
 
-def write_backbone(directory: Path) -> Path:
-    """A random Llama checkpoint of 4 layers with a word-level tokenizer, as an ordinary directory."""
+def write_backbone(directory: Path, context: int = 64) -> Path:
+    """A random Llama checkpoint of 4 layers with a word-level tokenizer, as an ordinary directory.
+
+    ``context`` tokens are the most that it reads.
+    """
     words = ["<pad>", "<unk>", "<eos>", *COLOURS, *THINGS]
     tokenizer = Tokenizer(WordLevel({word: number for number, word in enumerate(words)}, unk_token="<unk>"))  # noqa: S106 - a word
     tokenizer.pre_tokenizer = Whitespace()
@@ -37,7 +40,7 @@ def write_backbone(directory: Path) -> Path:
         num_hidden_layers=LAYERS,
         num_attention_heads=2,
         num_key_value_heads=1,
-        max_position_embeddings=64,
+        max_position_embeddings=context,
         initializer_range=0.2,  # states of different texts must differ clearly
         bos_token_id=None,
         eos_token_id=2,

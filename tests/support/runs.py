@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import msgspec
 from support.backbones import tiny_config, write_walks
@@ -12,6 +13,28 @@ from models.run import RunConfig, make_run
 from models.stage import RECORD
 
 N_COMMUNITIES = 2
+LONG_CONTEXT = 512
+SHORT_COLLM = {
+    "embedding_size": 8,
+    "negatives": 2,
+    "batch_size": 8,
+    "iterations": 5,
+    "warmup_iterations": 2,
+    "text_epochs": 2,
+    "feature_epochs": 2,
+    "valid_pairs": 40,
+}
+SHORT_HATLLM = {
+    "intra_layers": 1,
+    "cross_layers": 1,
+    "embedding_size": 16,
+    "text_size": 16,
+    "batch_size": 8,
+    "steps": 20,
+    "evaluate_every": 10,
+    "valid_examples": 40,
+    "head_learning_rate": 1e-2,
+}
 
 
 @dataclass(frozen=True)
@@ -24,16 +47,19 @@ class FinishedRun:
     bundle: Bundle
 
 
-def finish_run(root: Path, backbone: Path) -> FinishedRun:
-    """Run every stage on the walks, read from CSV files."""
+def finish_run(root: Path, backbone: Path, *, further: bool = False) -> FinishedRun:
+    """Run every stage on the walks, read from CSV files; ``further``: with CoLLM and HatLLM."""
     reports: list[str] = []
-    config = run_config(root, backbone)
+    config = run_config(root, backbone, further=further)
     bundle = Pipeline(root / "run", config, reports.append).run()
     return FinishedRun(root / "run", config, tuple(reports), bundle)
 
 
-def run_config(root: Path, backbone: Path) -> RunConfig:
-    """Settings of a run in seconds; the input tables are written to ``root``."""
+def run_config(root: Path, backbone: Path, *, further: bool = False) -> RunConfig:
+    """Settings of a run in seconds; the input tables are written to ``root``.
+
+    ``further``: with CoLLM and HatLLM, whose prompts need a backbone of ``LONG_CONTEXT``.
+    """
     files = write_walks(root)
     document = {
         "name": "walks",
@@ -43,7 +69,15 @@ def run_config(root: Path, backbone: Path) -> RunConfig:
         "local": msgspec.to_builtins(tiny_config(backbone)),
         "serving": {"candidates": 10, "dampings": [0.0, 10.0]},
     }
-    return make_run(document, "test")
+    return make_run(document | (_further_sections(backbone) if further else {}), "test")
+
+
+def _further_sections(backbone: Path) -> dict[str, dict[str, Any]]:
+    both = {"backbone": str(backbone), "lora_rank": 4, "title_tokens": 8, "history_length": 5, "learning_rate": 3e-3}
+    return {
+        "collm": both | SHORT_COLLM,
+        "hatllm": both | SHORT_HATLLM,
+    }
 
 
 def pretend_prepared(directory: Path) -> None:

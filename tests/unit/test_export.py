@@ -18,7 +18,9 @@ from models import export
 from models.contract.bundle import (
     MANIFEST,
     Bundle,
+    CoLLMSpec,
     CommunitySpec,
+    HatLLMSpec,
     ModelSpec,
     ServingSpec,
     open_bundle,
@@ -31,7 +33,7 @@ from models.contract.fusion import FusionMethod
 from models.contract.profile import build_profile
 from models.contract.prompts import load_prompts
 from models.contract.redis_schema import decode_events, decode_profile, decode_seen, history_digest, item_hash
-from models.export import STORED_HISTORY, BundleParts, adapter_names, build_bundle
+from models.export import STORED_HISTORY, BundleParts, ExportedModel, adapter_names, build_bundle
 from models.pipeline import Pipeline
 from models.ranking.probing import make_probe
 
@@ -318,3 +320,53 @@ def test_the_title_form_brings_its_title_tokens_and_keeps_the_checkpoints_tokeni
     bundle = build_bundle(replace(parts, checkpoint=checkpoint, model=model), tmp_path / "bundles")
     assert verify_bundle(bundle.directory).path("checkpoint/tokenizer.json").read_text() == "the backbone's own"
     assert load_prompts(bundle).prompt([3, 1]) == titles.prompt([3, 1]).tolist()
+
+
+class TestFurtherModels:
+    COLLM = CoLLMSpec("tiny", "mf", lora_rank=4, max_tokens=60, answer="ĠYes", answer_token=3)
+    HATLLM = HatLLMSpec("tiny", history_length=5, lora_rank=4, max_tokens=40)
+
+    @pytest.fixture
+    def further(self, tmp_path: Path) -> list[ExportedModel]:
+        """Two models, of a file each."""
+        models = [ExportedModel(tmp_path / "one", self.COLLM), ExportedModel(tmp_path / "other", self.HATLLM)]
+        for model in models:
+            (model.directory / "checkpoint").mkdir(parents=True)
+            (model.directory / "checkpoint" / "config.json").write_text(json.dumps({"part": model.part}))
+        return models
+
+    def test_are_parts_with_files_and_a_spec(
+        self, parts: BundleParts, further: list[ExportedModel], tmp_path: Path
+    ) -> None:
+        bundle = build_bundle(replace(parts, further=further), tmp_path / "bundles")
+
+        manifest = verify_bundle(bundle.directory).manifest
+        assert manifest.parts == ("local", "collm", "hatllm")
+        assert (manifest.collm, manifest.hatllm) == (self.COLLM, self.HATLLM)
+        assert "collm/checkpoint/config.json" in manifest.files
+        assert bundle.served("hatllm").checkpoint.joinpath("config.json").read_text() == '{"part": "hatllm"}'
+        assert stat.S_IMODE(bundle.path("collm").stat().st_mode) == 0o755
+
+    def test_a_bundle_without_them_says_so(self, bundle: Bundle) -> None:
+        assert bundle.manifest.parts == ("local",)
+        assert (bundle.manifest.collm, bundle.manifest.hatllm) == (None, None)
+        assert not bundle.path("collm").exists()
+
+    def test_files_and_spec_are_in_the_id(
+        self, parts: BundleParts, further: list[ExportedModel], bundle: Bundle, tmp_path: Path
+    ) -> None:
+        collm = further[0]
+        one = build_bundle(replace(parts, further=[collm]), tmp_path / "bundles")
+        other_spec = replace(collm, spec=msgspec.structs.replace(self.COLLM, max_tokens=61))
+        other = build_bundle(replace(parts, further=[other_spec]), tmp_path / "bundles")
+        (collm.directory / "checkpoint" / "config.json").write_text("{}")
+        third = build_bundle(replace(parts, further=[collm]), tmp_path / "bundles")
+        assert len({bundle.id, one.id, other.id, third.id}) == 4
+
+    def test_an_altered_file_of_a_part_is_found(
+        self, parts: BundleParts, further: list[ExportedModel], tmp_path: Path
+    ) -> None:
+        bundle = build_bundle(replace(parts, further=further), tmp_path / "bundles")
+        bundle.path("hatllm/checkpoint/config.json").write_text("{}")
+        with pytest.raises(BundleError, match=r"hatllm/checkpoint/config\.json does not match its checksum"):
+            verify_bundle(bundle.directory)

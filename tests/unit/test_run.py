@@ -1,6 +1,7 @@
 """A run's settings: from TOML or from what the run directory remembers."""
 
 import dataclasses
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,8 @@ import pytest
 
 from models.cf.multvae import MultVAEConfig
 from models.contract.errors import ConfigError
+from models.papers.collm.config import CoLLMConfig
+from models.papers.hatllm.config import HatLLMConfig
 from models.run import SETTINGS, RunConfig, load_config, load_run, make_run, save_run, with_flags
 
 TOML = """
@@ -135,6 +138,52 @@ class TestTask:
         assert make_run({"name": "a", "local": wide}, "test").local.embedding_size == 513
         with pytest.raises(ConfigError, match=r"local\.embedding_size: 513 .* at most 512"):
             make_run({"name": "a", "local": wide | {"local_start": "scratch"}}, "test")
+
+
+class TestFurtherModels:
+    def test_a_run_has_none_unless_its_sections_are_there(self) -> None:
+        config = make_run({"name": "a"}, "test")
+        assert (config.collm, config.hatllm) == (None, None)
+
+        config = make_run({"name": "a", "collm": {}, "hatllm": {"lora_rank": 4}}, "test")
+        assert config.collm == CoLLMConfig()
+        assert config.hatllm == HatLLMConfig(lora_rank=4)
+
+    @pytest.mark.parametrize(
+        ("section", "values", "message"),
+        [
+            ("collm", {"layer": 3}, "collm.layer: unknown key; expected one of backbone"),
+            ("collm", {"lora_rank": 0}, "collm.lora_rank: 0 is out of range; expected at least 1"),
+            ("collm", 3, "collm: 3; expected a section of keys and values"),
+            ("hatllm", {"intra_layers": "many"}, "hatllm.intra_layers: 'many'"),
+            ("hatllm", {"order": ["IN", "IN", "CR"]}, "hatllm.order: IN, IN, CR; expected IN, OR, CR, each once"),
+        ],
+    )
+    def test_a_section_that_cannot_be_used(self, section: str, values: object, message: str) -> None:
+        with pytest.raises(ConfigError, match=re.escape(message)):
+            make_run({"name": "a", section: values}, "test")
+
+    def test_hatllm_reads_sequences(self) -> None:
+        with pytest.raises(ConfigError, match="hatllm: does not go with task 'top-n'; expected 'sequential'"):
+            make_run({"name": "a", "task": "top-n", "hatllm": {}}, "test")
+
+    def test_flags_begin_a_section_and_change_it_afterwards(self) -> None:
+        begun = with_flags(RunConfig("a"), "collm", {"lora_rank": "4"})
+        assert begun.collm == CoLLMConfig(lora_rank=4)
+        assert with_flags(begun, "collm", {"seed": "3"}).collm == CoLLMConfig(lora_rank=4, seed=3)
+        assert begun.hatllm is None
+
+    def test_a_run_from_before_there_were_such_models_is_read(self, tmp_path: Path) -> None:
+        save_run(tmp_path, RunConfig("a"))
+        document = json.loads((tmp_path / SETTINGS).read_text())
+        assert document.pop("collm") is document.pop("hatllm") is None
+        (tmp_path / SETTINGS).write_text(json.dumps(document))
+        assert load_run(tmp_path) == RunConfig("a")
+
+    def test_what_was_kept_is_what_comes_back(self, tmp_path: Path) -> None:
+        config = make_run({"name": "a", "collm": {"lora_rank": 4}}, "test")
+        save_run(tmp_path, config)
+        assert load_run(tmp_path) == config
 
 
 class TestRunDirectory:

@@ -97,7 +97,7 @@ def running_service(bundles: tuple[Bundle, Bundle], users: SyntheticUsers, direc
     worker_port, proxy_port, ports = free_port(), free_port(), [free_port(), free_port()]
 
     def gateway(port: int, worker: int) -> Callable[[], AbstractContextManager["subprocess.Popen[bytes]"]]:
-        environment = gateway_environment(bundles[0], socket_url(directory), worker, "engine")
+        environment = gateway_environment(bundles[0], socket_url(directory), {"local": (worker, "engine")})
         return lambda: running_gateway(port, environment, directory / f"gateway-{port}.log")
 
     with ExitStack() as processes:

@@ -39,6 +39,7 @@ class HatLLMConfig:
     text_layers: int = option(
         4, "Layers of the backbone that make the text vectors where text_encoder is empty.", low=1
     )
+    text_tokens: int = option(48, "Tokens of an item's text that its vector is made of, at most.", low=1)
     text_size: int = option(128, "Directions of the item text that are kept, whitened.", low=1)
     embedding_size: int = option(128, "Width of the head's item table.", low=1)
     lora_rank: int = option(8, "Rank of the adapter.", low=1)
@@ -91,9 +92,6 @@ def masks(config: HatLLMConfig, n_layers: int) -> tuple[Mask, ...]:
             f"intra_layers, cross_layers: {config.intra_layers} + {config.cross_layers};"
             f" expected at most {depth} in all, which is how many layers there are"
         )
-    of_kind: dict[Kind, tuple[Mask, ...]] = {
-        "IN": ("intra",) * config.intra_layers,
-        "OR": ("causal",) * between,
-        "CR": (config.cross_mask,) * config.cross_layers,
-    }
-    return tuple(mask for kind in config.order for mask in of_kind[kind])
+    counts: dict[Kind, int] = {"IN": config.intra_layers, "OR": between, "CR": config.cross_layers}
+    of_kind: dict[Kind, Mask] = {"IN": "intra", "OR": "causal", "CR": config.cross_mask}
+    return tuple(of_kind[kind] for kind in config.order for _ in range(counts[kind]))

@@ -134,8 +134,7 @@ class HatStudy:
         return by_history(PopularityScorer(counts))
 
     def _train_sasrec(self, row: RowSpec, seed: int, directory: Path) -> Score:
-        data, path = self.data, {SASREC: None, SASREC_TEXT: self._text, STACKED: self._backbone_text}[row.name]
-        text = None if path is None else load_file(path / _TEXT)["text"]
+        data, text = self.data, self._text_of(row)
         valid = data.valid.sample(VALID_EXAMPLES, SAMPLE_SEED)
         config = replace(self.config.sasrec, seed=seed)
         scorer = train_sasrec(data.train, valid, len(data.catalogue), config, self._told, item_text=text)
@@ -144,6 +143,13 @@ class HatStudy:
             vectors = network.table()[: network.n_items].cpu().numpy()
         save_file({"vectors": np.ascontiguousarray(vectors)}, directory / _VECTORS)
         return by_history(scorer)
+
+    def _text_of(self, row: RowSpec) -> Floats | None:
+        """What SASRec reads of the items' texts: nothing, the head's vectors, or the backbone's."""
+        if row.name == SASREC:
+            return None
+        text: Floats = load_file((self._text if row.name == SASREC_TEXT else self._backbone_text) / _TEXT)["text"]
+        return text
 
     def _told(self, epoch: int, ndcg: float) -> None:
         self._report(f"epoch {epoch}  validation NDCG@10 {ndcg:.4f}")
@@ -157,7 +163,7 @@ class HatStudy:
     def _text(self) -> Path:
         """The text vectors that the heads, and SASRec with text, start from."""
         hat = self.config.hatllm
-        settings = [hat.text_encoder, hat.backbone, hat.text_layers, hat.text_size, hat.title_tokens]
+        settings = [hat.text_encoder, hat.backbone, hat.text_layers, hat.text_size, hat.text_tokens]
         return self._vectors_stage("text", settings, lambda: text_vectors(hat, self.data.catalogue))
 
     @cached_property
@@ -167,10 +173,10 @@ class HatStudy:
 
         def vectors() -> torch.Tensor:
             texts = [item_text(item) for item in self.data.catalogue.items]
-            states = item_states(load_backbone(hat.backbone), texts, depth, hat.title_tokens)
+            states = item_states(load_backbone(hat.backbone), texts, depth, hat.text_tokens)
             return fit_whitening(states, hat.text_size)(states)
 
-        settings = [hat.backbone, depth, hat.text_size, hat.title_tokens]
+        settings = [hat.backbone, depth, hat.text_size, hat.text_tokens]
         return self._vectors_stage("text-backbone", settings, vectors)
 
     def _vectors_stage(self, name: str, settings: list[Any], vectors: Callable[[], torch.Tensor]) -> Path:

@@ -123,9 +123,9 @@ def text_vectors(config: HatLLMConfig, catalogue: Catalogue) -> Tensor:
     """(n_items, k) whitened vectors of the items' texts, which the head starts from."""
     texts = [item_text(item) for item in catalogue.items]
     if config.text_encoder:
-        states = sentence_states(config.text_encoder, texts, config.title_tokens)
+        states = sentence_states(config.text_encoder, texts, config.text_tokens)
     else:
-        states = item_states(load_backbone(config.backbone), texts, config.text_layers, config.title_tokens)
+        states = item_states(load_backbone(config.backbone), texts, config.text_layers, config.text_tokens)
     return fit_whitening(states, config.text_size)(states)
 
 
@@ -135,6 +135,7 @@ def new_model(
     """An untrained model. Raises ConfigError where layers or prompts do not fit the backbone."""
     backbone = prepared.backbone
     head = ItemHead(prepared.text, config.embedding_size, backbone.hidden_size)
+    nn.init.zeros_(head.output_projection.weight)  # all items alike: the final norm's states are long, few steps follow
     titles = hat_titles(backbone, catalogue.items, config.title_tokens, Domain(config.item, config.items, config.verb))
     if item_vectors is not None:
         titles = with_placeholders(titles)

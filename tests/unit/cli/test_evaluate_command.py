@@ -15,7 +15,7 @@ from models.contract.bundle import Bundle
 from models.contract.errors import ConfigError, DataError
 from models.contract.fusion import FusionMethod
 from models.experiments import lists
-from models.experiments.bundle_lists import BUNDLE_ROWS
+from models.experiments.bundle_lists import bundle_rows
 from models.pipeline import Pipeline
 from models.ranking.fusion_search import in_words
 from models.run import SETTINGS, RunConfig, save_run
@@ -111,7 +111,7 @@ def test_a_bundle_is_measured_on_the_data_of_a_run(
     assert answer.exit_code == 0, answer.output
     assert {path.name for path in (tmp_path / "run").iterdir()} == {"data", SETTINGS}  # nothing was trained
     rows, again = ({row["name"]: row for row in json.loads(f.read_text())["rows"]} for f in (of_run, of_bundle))
-    assert tuple(again) == BUNDLE_ROWS
+    assert list(again) == bundle_rows(finished_run.bundle)
     assert "local adapters, wRRF(LLM)" not in again
     for name in ("popularity", "MultVAE", lists.GLOBAL):
         assert again[name] == rows[name]

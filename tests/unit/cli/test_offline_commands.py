@@ -119,6 +119,8 @@ class TestSettings:
         ),
         (["train", "local", "--adapted-layers", "0"], "local.adapted_layers: 0 is out of range; expected at least 1"),
         (["train", "local", "--adapted-layers", "2"], "local.adapted_layers: 2 is out of range; expected at most top_"),
+        (["train", "collm", "--lora-rank", "0"], "collm.lora_rank: 0 is out of range; expected at least 1"),
+        (["train", "hatllm", "--order", "IN,CR"], "hatllm.order: IN, CR; expected IN, OR, CR, each once"),
         (["communities", "build", "--bandwidth", "3"], "communities.bandwidth: 3.0 is out of range"),
         (["bundle", "build", "--candidates", "5"], "serving.candidates: 5 is out of range; expected at least 10"),
         (["data", "prepare", "--window", "1"], "data.window: 1 is out of range; expected at least 2"),
@@ -135,7 +137,15 @@ def test_a_flag_out_of_range_names_key_value_and_bound_and_is_not_remembered(
 
 @pytest.mark.parametrize(
     "arguments",
-    [["train", "cf"], ["train", "local"], ["communities", "build"], ["bundle", "build"], ["evaluate"]],
+    [
+        ["train", "cf"],
+        ["train", "local"],
+        ["train", "collm"],
+        ["train", "hatllm"],
+        ["communities", "build"],
+        ["bundle", "build"],
+        ["evaluate"],
+    ],
 )
 def test_a_run_that_knows_no_data_says_so(run_directory: Path, arguments: list[str]) -> None:
     """Every command begins with the stages before its own, so that nothing is built on what has changed."""
@@ -148,6 +158,8 @@ def test_a_run_that_knows_no_data_says_so(run_directory: Path, arguments: list[s
     [
         ["train", "cf", "--epochs", "3"],
         ["train", "local"],
+        ["train", "collm"],
+        ["train", "hatllm"],
         ["train", "report"],
         ["communities", "build"],
         ["communities", "report"],

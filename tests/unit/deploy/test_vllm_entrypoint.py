@@ -41,8 +41,16 @@ def test_server_gets_the_contracts_flags_and_environment(image: dict[str, str]) 
         "<PYTHONPATH=unset><1><two words><-m><vllm.entrypoints.openai.api_server>"
         "<--model></bundles/b1/check point><--enable-lora><--max-num-seqs><64>"
     )
-    assert "PYTHONPATH=/opt/localrec -m models.contract.vllm --environment --device cuda" in result.stderr
-    assert "models.contract.vllm /bundles/b1 --host 0.0.0.0 --port 8001 --device cuda" in result.stderr
+    asked = "PYTHONPATH=/opt/localrec -m models.contract.vllm"
+    assert f"{asked} --environment --model local --device cuda" in result.stderr
+    assert f"{asked} /bundles/b1 --host 0.0.0.0 --port 8001 --model local --device cuda" in result.stderr
+
+
+def test_server_of_another_model(image: dict[str, str]) -> None:
+    result = start(image | {"LOCALREC_BUNDLE": "b1", "LOCALREC_MODEL": "collm"})
+    assert result.returncode == 0
+    assert "--environment --model collm" in result.stderr
+    assert "--port 8001 --model collm" in result.stderr
 
 
 @pytest.mark.parametrize("bundle", [{}, {"LOCALREC_BUNDLE": ""}, {"LOCALREC_BUNDLE": "missing"}])

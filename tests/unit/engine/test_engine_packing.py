@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from models.contract.types import item_numbers
-from service.engine.packing import Batch, Packed
+from service.engine.packing import Batch
+from service.engine.sequences import Packed
 
 pytestmark = pytest.mark.engine
 CPU = torch.device("cpu")
@@ -76,5 +77,5 @@ def test_padding_and_back(lengths: tuple[int, ...]) -> None:
 def test_what_the_last_token_sees(
     lengths: tuple[int, ...], window: int | None, expected: list[list[bool]] | None
 ) -> None:
-    seen = Packed(np.asarray(lengths), CPU).visible_to_last(window)
+    seen = Packed(np.asarray(lengths), CPU).visible_to_last("causal", window)
     assert (None if seen is None else seen[:, 0, 0].tolist()) == expected

@@ -1,6 +1,13 @@
-"""What the demo prints."""
+"""What the demo prints, and what it asks."""
 
-from localrec.demo import Example, _as_text
+from pathlib import Path
+
+import pytest
+from support.backbones import walk_dataset
+
+from localrec.demo import Example, _as_text, _choice_of_models, _examples
+from service.gateway.experiments.file import ExperimentsLoader
+from service.gateway.settings import Settings
 
 
 def test_an_item_names_every_voters_rank_communities_by_number_others_by_name() -> None:
@@ -14,3 +21,26 @@ def test_an_item_names_every_voters_rank_communities_by_number_others_by_name() 
     assert "late: c01" in text
     assert "Aladdin" in text
     assert text.rstrip().endswith("c03:2  cf:7")
+
+
+def test_users_are_split_among_the_models_and_a_header_names_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("localrec.demo.RUN", tmp_path)
+    assert _choice_of_models(()) == {}
+
+    file = Path(_choice_of_models(("collm", "hatllm"))["LOCALREC_EXPERIMENTS_FILE"])
+
+    pools = [{"name": name, "urls": ["http://127.0.0.1:1"], "model": name} for name in ("local", "collm", "hatllm")]
+    pipelines = {name: {"kind": name, "pool": name} for name in ("local", "collm", "hatllm")}
+    settings = Settings(pools=pools, pipelines=pipelines, default_pipeline="local")
+    experiments = ExperimentsLoader(file, settings.pipelines, settings.default_pipeline).load()
+    assert experiments.assign("somebody", 0.0, "model=collm").pipeline == "collm"
+    assert {experiments.assign(f"user {n}", 0.0).pipeline for n in range(50)} == {"local", "collm", "hatllm"}
+
+
+def test_every_further_model_is_asked_for_the_first_user() -> None:
+    first, _, stranger, *others = _examples(walk_dataset(), ("hatllm",))
+    assert [example.model for example in (first, stranger, *others)] == ["local", "local", "hatllm"]
+    assert others[0].body == first.body
+    assert {example.model for example in _examples(walk_dataset(), ())} == {""}
