@@ -75,6 +75,19 @@ class HatLLMConfig:
             raise ConfigError(f"lora_targets: {self.lora_targets}; expected one or more of {', '.join(LORA_TARGETS)}")
 
 
+@dataclass(frozen=True)
+class LocalConfig:
+    """How HatLLM's local models are trained and fused: L3Rec's communities, each with an adapter that begins as
+    HatLLM's and shares its head."""
+
+    n_communities: int = option(5, "Communities, q in L3Rec; each trains one adapter.", low=1)
+    steps: int = option(100, "Updates of a community's adapter, at most.", low=1)
+    evaluate_every: int = option(50, "Updates between two looks at the community's validation examples.", low=1)
+    patience: int = option(2, "Looks without a better validation NDCG after which training stops.", low=1)
+    learning_rate: float = option(3e-4, "Step size of a community's adapter.", low=0)
+    fusion_examples: int = option(5000, "Validation examples that fusions are tried on, at most.", low=1)
+
+
 def masks(config: HatLLMConfig, n_layers: int) -> tuple[Mask, ...]:
     """One mask a layer of a backbone with ``n_layers``; the layers that are neither IN nor CR are OR, causal.
 
