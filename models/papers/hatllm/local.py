@@ -104,27 +104,8 @@ def find_communities(
     save_file({_ANCHORS: embeddings[find_anchors(embeddings, config)]}, directory / COMMUNITIES)
 
 
-def train_local(
-    config: HatLLMConfig,
-    local: LocalConfig,
-    model: HatModel,
-    data: WindowedData,
-    communities: Communities,
-    number: int,
-    directory: Path,
-    report: Report,
-) -> FitState:
-    """Train one community's adapter on its members' windows, weighted by affinity (L3Rec, equation 3).
-
-    Args:
-        config: of ``model``.
-        local: how long, and how fast.
-        model: HatLLM with a fixed head, and its adapter to begin with; it is trained in place.
-        data: the members' sequences and validation examples are used.
-        communities: see :class:`Communities`.
-        number: of the community.
-        directory: the adapter is written to ``adapter`` in it; an interrupted call goes on where it was.
-        report: told one line at every look at validation.
+def part_of(data: WindowedData, communities: Communities, number: int) -> tuple[WindowedData, Floats]:
+    """The train sequences and validation examples of a community's members, and (n_train,) affinities of the former.
 
     Raises:
         ConfigError: nobody belongs to the community.
@@ -132,6 +113,29 @@ def train_local(
     weights = communities.affinities(data.train)[:, number]
     members = np.flatnonzero(members_of(weights))
     valid = asked_rows(communities.profiles(data.valid.histories), number)
+    return data.part(members, valid), weights[members]
+
+
+def train_local(
+    config: HatLLMConfig,
+    local: LocalConfig,
+    model: HatModel,
+    data: WindowedData,
+    weights: Floats,
+    directory: Path,
+    report: Report,
+) -> FitState:
+    """Train an adapter on weighted windows (L3Rec, equation 3).
+
+    Args:
+        config: of ``model``.
+        local: how long, and how fast.
+        model: HatLLM with a fixed head, and its adapter to begin with; it is trained in place.
+        data: train part and validation examples are used, see :func:`part_of`.
+        weights: (n_train,) of the train sequences.
+        directory: the adapter is written to ``adapter`` in it; an interrupted call goes on where it was.
+        report: told one line at every look at validation.
+    """
     settings = replace(
         config,
         steps=local.steps,
@@ -140,7 +144,7 @@ def train_local(
         train_windows=None,
     )
     torch.manual_seed(config.seed)
-    task = WindowTask(settings, model, data.part(members, valid), weights[members])
+    task = WindowTask(settings, model, data, weights)
     looks = math.ceil(local.steps / local.evaluate_every)
     state = fit(model, task, FitConfig(looks, local.patience, config.seed), directory, report)
     save_adapter(model.language_model, directory / ADAPTER)

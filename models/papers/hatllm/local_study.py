@@ -4,6 +4,7 @@
 ```
 <directory>/communities   the global CF model, and the anchors
 <directory>/c00 …         an adapter a community
+<directory>/further       the adapter for everyone, trained as long as a community's, and its test rankings
 <directory>/fused         fusions.json, the settings chosen on validation examples, and a file of test rankings a row
 ```
 """
@@ -13,9 +14,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
 from models.communities.anchors import CommunityConfig
 from models.contract.bundle import community_adapter
 from models.contract.selection import GLOBAL_VOTER
+from models.contract.types import Floats
 from models.llm.backbone import Backbone
 from models.papers.hatllm.data import WindowedData
 from models.papers.hatllm.local import (
@@ -23,17 +27,18 @@ from models.papers.hatllm.local import (
     LocalModels,
     best_of,
     find_communities,
+    part_of,
     train_local,
     try_fusions,
 )
 from models.papers.hatllm.model import HatModel
 from models.papers.hatllm.ranked import RankedRow, load_ranked, rank, save_ranked
-from models.papers.hatllm.study_config import LOCAL_ROWS, HatStudyConfig, file_name, sampling_of
-from models.papers.hatllm.training import load_hatllm
+from models.papers.hatllm.study_config import FURTHER, LOCAL_ROWS, HatStudyConfig, file_name, sampling_of
+from models.papers.hatllm.training import load_hatllm, scores_of
 from models.ranking.fusion_search import ServingConfig, in_words
 from models.stage import run_stage
 from models.training.device import training_device
-from models.types import Report
+from models.types import Report, chunks_of
 
 VERSION = 1  # raise when a stage computes something else from the same inputs
 SAMPLE_SEED = 0  # of the validation examples that fusions, and the CF model's training, look at
@@ -77,11 +82,11 @@ class LocalStudy:
         self._communities_config = CommunityConfig(n_communities=config.local.n_communities, seed=seed)
 
     def ranked(self, name: str) -> RankedRow:
-        """What a row of ``LOCAL_ROWS`` answers to the test examples; made where it is not there."""
-        return load_ranked(self._fused() / _file(name))
+        """What a row of ``LOCAL_ROWS``, or ``FURTHER``, answers to the test examples; made where it is not there."""
+        return load_ranked((self._further() if name == FURTHER else self._fused()) / _file(name))
 
     def fusions(self) -> dict[str, str]:
-        """The settings of every row, in words."""
+        """The settings of every row of ``LOCAL_ROWS``, in words."""
         found: dict[str, str] = json.loads((self._fused() / _FUSIONS).read_text())
         return found
 
@@ -95,16 +100,32 @@ class LocalStudy:
         return self._stage("communities", [multvae, self._communities_config], {}, work)
 
     def _adapter(self, number: int) -> Path:
-        local, communities = self._config.local, self._communities()
+        communities = self._communities()
 
         def work(directory: Path) -> None:
             found = Communities.load(communities, self._communities_config)
-            config = replace(self._config.hatllm, seed=self._seed)
-            train_local(config, local, self._model(), self._data, found, number, directory, self._report)
+            self._train(self._model(), *part_of(self._data, found, number), directory)
 
-        trained_with = [self._config.hatllm, local.steps, local.evaluate_every, local.patience, local.learning_rate]
         inputs = {"communities": communities, "hatllm": self._hatllm}
-        return self._stage(community_adapter(number), trained_with, inputs, work)
+        return self._stage(community_adapter(number), self._trained_with(), inputs, work)
+
+    def _further(self) -> Path:
+        def work(directory: Path) -> None:
+            model, data = self._model(), self._data
+            self._train(model, data, np.ones(len(data.train), np.float32), directory)
+            score = scores_of(model, self._config.hatllm.history_length, training_device())
+            parts = (data.test.take(rows) for rows in chunks_of(np.arange(len(data.test))))
+            save_ranked([rank(score(part), part) for part in parts], directory / _file(FURTHER))
+
+        return self._stage("further", self._trained_with(), {"hatllm": self._hatllm}, work)
+
+    def _train(self, model: HatModel, data: WindowedData, weights: Floats, directory: Path) -> None:
+        config = replace(self._config.hatllm, seed=self._seed)
+        train_local(config, self._config.local, model, data, weights, directory, self._report)
+
+    def _trained_with(self) -> list[object]:
+        local = self._config.local
+        return [self._config.hatllm, local.steps, local.evaluate_every, local.patience, local.learning_rate]
 
     def _fused(self) -> Path:
         names = [community_adapter(number) for number in range(self._config.local.n_communities)]

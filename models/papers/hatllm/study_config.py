@@ -19,6 +19,7 @@ from models.papers.hatllm.config import ORDER, HatLLMConfig, Kind, LocalConfig
 UNMASKED, HATLLM, LLARA = "no masks (BIGRec)", "HatLLM", "LLaRA"
 SASREC, SASREC_TEXT, STACKED = "SASRec", "SASRec + text", "CR -> SASRec"
 POPULARITY = "popularity"
+FURTHER = "HatLLM, trained further"  # on everyone's windows, as long as a local model: what updates alone bring
 LOCAL_ROWS: Mapping[str, Callable[[FusionSettings], bool]] = {
     "HatLLM + L3Rec, RRF": lambda s: s.method is FusionMethod.RRF and not s.others,
     "HatLLM + L3Rec, wRRF(CF)": lambda s: s.method is FusionMethod.WRRF_CF and not s.others,
@@ -172,4 +173,4 @@ def _sweep(config: HatStudyConfig, depth: int) -> Iterator[RowSpec]:
 
 
 def _local() -> Iterator[RowSpec]:
-    return (RowSpec(name, "local") for name in LOCAL_ROWS)
+    return (RowSpec(name, "local") for name in (FURTHER, *LOCAL_ROWS))

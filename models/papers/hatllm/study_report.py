@@ -37,7 +37,7 @@ from models.evaluation.plots import bars, draw, panels, save, style
 from models.evaluation.tables import Table, fusions_table, gains_table, mean_and_half, metrics_table, page, seeds_table
 from models.papers.hatllm.ranked import RankedRow
 from models.papers.hatllm.study import HatStudy
-from models.papers.hatllm.study_config import HATLLM, UNMASKED, RowSpec
+from models.papers.hatllm.study_config import HATLLM, LOCAL_ROWS, UNMASKED, RowSpec
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -106,7 +106,7 @@ def measure_study(
     ablation = _ranked(study, [*reference, *ablated], seeds[:1]) if ablated else {}
     fused = [row for row in chosen if row.group == "local"]
     local = _ranked(study, [reference[1], *fused], seeds) if fused else {}
-    words = [{row.name: study.fusion_of(row, seed) for row in fused} for seed in seeds]
+    words = [{row.name: study.fusion_of(row, seed) for row in fused if row.name in LOCAL_ROWS} for seed in seeds]
     groups = {
         "main": (main, UNMASKED, tuple(seeds)),
         "ablation": (ablation, HATLLM, tuple(seeds[:1])),

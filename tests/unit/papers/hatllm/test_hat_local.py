@@ -22,6 +22,7 @@ from models.papers.hatllm.local import (
     asked_rows,
     best_of,
     find_communities,
+    part_of,
     train_local,
     try_fusions,
     use_adapter,
@@ -96,7 +97,7 @@ def models(
     for number, name in enumerate(("c00", "c01")):
         adapters[name] = tmp_path_factory.mktemp(name)
         model = load_hatllm(config, hatllm, prepared.backbone)
-        train_local(config, LOCAL, model, data, communities, number, adapters[name], print)
+        train_local(config, LOCAL, model, *part_of(data, communities, number), adapters[name], print)
     model = load_hatllm(config, hatllm, prepared.backbone)
     return LocalModels(model, config.history_length, communities, adapters, 10)
 
@@ -125,11 +126,11 @@ def test_a_local_model_begins_as_the_global_one_and_is_better_for_its_members(
 
 
 def test_without_updates_an_adapter_says_what_the_global_one_does(
-    models: LocalModels, config: HatLLMConfig, data: WindowedData, communities: Communities, tmp_path: Path
+    models: LocalModels, config: HatLLMConfig, data: WindowedData, tmp_path: Path
 ) -> None:
     use_adapter(models.model, models.adapters[GLOBAL_VOTER])
     still = replace(LOCAL, steps=1, evaluate_every=1, learning_rate=0.0)
-    train_local(config, still, models.model, data, communities, 0, tmp_path, print)
+    train_local(config, still, models.model, data, np.ones(len(data.train), np.float32), tmp_path, print)
     unmoved = replace(models, adapters=dict.fromkeys(models.adapters, tmp_path))
     test = data.test.take(np.arange(6))
     ours, global_ones = (next(m.answered(test)).scores for m in (unmoved, models))

@@ -11,7 +11,7 @@ from support.backbones import LAYERS, write_backbone, write_walks
 from localrec.reproduce_hatllm import hatllm
 from models.contract.errors import ConfigError
 from models.papers.hatllm.study import HatStudy
-from models.papers.hatllm.study_config import HATLLM, LOCAL_ROWS, UNMASKED, load_study, slug
+from models.papers.hatllm.study_config import FURTHER, HATLLM, LOCAL_ROWS, UNMASKED, load_study, slug
 
 CONFIG = """
 name = "walks"
@@ -94,11 +94,11 @@ def test_tables_and_figures_of_all_rows(config_file: Path) -> None:
     assert "NDCG without a cutoff" in text
     assert f"NDCG@10 of {HATLLM} over {UNMASKED}" in text
     local = found["local"]
-    assert [row["name"] for row in local["rows"]] == [HATLLM, *LOCAL_ROWS]
+    assert [row["name"] for row in local["rows"]] == [HATLLM, FURTHER, *LOCAL_ROWS]
     assert local["against"] == HATLLM
     assert list(local["fusions"]) == list(LOCAL_ROWS)
     assert all(len(words) == 2 for words in local["fusions"].values())
-    assert set(found["whole"]["local"]) == {HATLLM, *LOCAL_ROWS}
+    assert set(found["whole"]["local"]) == {HATLLM, FURTHER, *LOCAL_ROWS}
     assert "Gain over HatLLM" in text
     for picture in ("metrics", "ablation", "layers"):
         assert (out / "walks" / f"{picture}.png").exists()
