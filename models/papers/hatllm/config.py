@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from models.config import option
+from models.contract.affinity import LARGEST_DISTANCE
 from models.contract.errors import ConfigError
 from models.contract.hatllm import Mask
 from models.llm.item_token import LORA_TARGETS
@@ -81,6 +82,12 @@ class LocalConfig:
     HatLLM's and shares its head."""
 
     n_communities: int = option(5, "Communities, q in L3Rec; each trains one adapter.", low=1)
+    bandwidth: float = option(
+        1.0,
+        "Distance below which a sequence belongs to an anchor, h in L3Rec; 1 is a right angle.",
+        low=0.01,
+        high=LARGEST_DISTANCE,
+    )
     steps: int = option(100, "Updates of a community's adapter, at most.", low=1)
     evaluate_every: int = option(50, "Updates between two looks at the community's validation examples.", low=1)
     patience: int = option(2, "Looks without a better validation NDCG after which training stops.", low=1)

@@ -79,7 +79,9 @@ class LocalStudy:
         self._hatllm = hatllm
         self._backbone = backbone
         self._report = report
-        self._communities_config = CommunityConfig(n_communities=config.local.n_communities, seed=seed)
+        self._communities_config = CommunityConfig(
+            n_communities=config.local.n_communities, bandwidth=config.local.bandwidth, seed=seed
+        )
 
     def ranked(self, name: str) -> RankedRow:
         """What a row of ``LOCAL_ROWS``, or ``FURTHER``, answers to the test examples; made where it is not there."""
