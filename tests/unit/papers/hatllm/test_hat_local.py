@@ -93,7 +93,7 @@ def models(
     communities: Communities,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> LocalModels:
-    adapters = {GLOBAL_VOTER: hatllm}
+    adapters: dict[str, Path] = {GLOBAL_VOTER: hatllm}
     for number, name in enumerate(("c00", "c01")):
         adapters[name] = tmp_path_factory.mktemp(name)
         model = load_hatllm(config, hatllm, prepared.backbone)
