@@ -29,13 +29,13 @@ from models.papers.hatllm.study_report import measure_study, with_others, write_
     type=NumberList(int),
     default="0,1,2",
     show_default=True,
-    help="Of the main rows; ablations and sweep are trained with the first.",
+    help="Of the main rows and local models; ablations and sweep are trained with the first.",
 )
 @click.option(
     "--only",
     default="",
     metavar="NAMES",
-    help="Rows by name, or main, ablation, sweep; with commas between them. Default: all.",
+    help="Rows by name, or main, ablation, sweep, local; with commas between them. Default: all.",
 )
 @click.option(
     "--also",
@@ -47,7 +47,8 @@ from models.papers.hatllm.study_report import measure_study, with_others, write_
 def hatllm(
     config_file: Path, directory: Path, out: Path, seeds: Sequence[int], only: str, others: tuple[Path, ...]
 ) -> None:
-    """HatLLM, the same model without masks, SASRec and LLaRA; the ablations of Table 5; the sweep of Figure 5."""
+    """HatLLM, the same model without masks, SASRec and LLaRA; the ablations of Table 5; the sweep of Figure 5;
+    HatLLM with L3Rec's local models."""
     measured_with = provenance()
     study = HatStudy(directory, load_study(config_file), click.echo)
     wanted = [name.strip() for name in only.split(",") if name.strip()]

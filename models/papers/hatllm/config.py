@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from models.config import option
+from models.contract.affinity import LARGEST_DISTANCE
 from models.contract.errors import ConfigError
 from models.contract.hatllm import Mask
 from models.llm.item_token import LORA_TARGETS
@@ -73,6 +74,25 @@ class HatLLMConfig:
             raise ConfigError(f"order: {', '.join(self.order)}; expected {', '.join(ORDER)}, each once")
         if not self.lora_targets or not set(self.lora_targets) <= set(LORA_TARGETS):
             raise ConfigError(f"lora_targets: {self.lora_targets}; expected one or more of {', '.join(LORA_TARGETS)}")
+
+
+@dataclass(frozen=True)
+class LocalConfig:
+    """How HatLLM's local models are trained and fused: L3Rec's communities, each with an adapter that begins as
+    HatLLM's and shares its head."""
+
+    n_communities: int = option(5, "Communities, q in L3Rec; each trains one adapter.", low=1)
+    bandwidth: float = option(
+        1.0,
+        "Distance below which a sequence belongs to an anchor, h in L3Rec; 1 is a right angle.",
+        low=0.01,
+        high=LARGEST_DISTANCE,
+    )
+    steps: int = option(100, "Updates of a community's adapter, at most.", low=1)
+    evaluate_every: int = option(50, "Updates between two looks at the community's validation examples.", low=1)
+    patience: int = option(2, "Looks without a better validation NDCG after which training stops.", low=1)
+    learning_rate: float = option(3e-4, "Step size of a community's adapter.", low=0)
+    fusion_examples: int = option(5000, "Validation examples that fusions are tried on, at most.", low=1)
 
 
 def masks(config: HatLLMConfig, n_layers: int) -> tuple[Mask, ...]:

@@ -60,6 +60,18 @@ class WindowedData:
         times = np.concatenate([self.train_timestamps[span] for span in kept])
         return replace(self, train=train, train_timestamps=times, test=test)
 
+    def part(self, train: NDArray[np.int64], valid: NDArray[np.int64]) -> Self:
+        """With some of the train sequences, and of the validation examples, by row."""
+        offsets = self.train.offsets
+        times = [self.train_timestamps[offsets[row] : offsets[row + 1]] for row in train.tolist()]
+        times.append(np.empty(0, np.int64))
+        return replace(
+            self,
+            train=self.train.take(train),
+            train_timestamps=np.concatenate(times),
+            valid=self.valid.take(valid),
+        )
+
 
 def cut(sequences: Sequences, size: int, *, overlapping: bool) -> list[Ints]:
     """Windows of at most ``size`` items.
@@ -71,6 +83,12 @@ def cut(sequences: Sequences, size: int, *, overlapping: bool) -> list[Ints]:
             sequence is one window. Otherwise windows follow one another, counted from the end: each item is in one.
     """
     return [sequences.items[start:end] for start, end in _spans(sequences, size, 1 if overlapping else size)]
+
+
+def owners(sequences: Sequences, size: int, *, overlapping: bool) -> NDArray[np.int64]:
+    """Row of the sequence that each window of :func:`cut` is of."""
+    starts = [start for start, _ in _spans(sequences, size, 1 if overlapping else size)]
+    return np.searchsorted(sequences.offsets, np.asarray(starts, np.int64), side="right").astype(np.int64) - 1
 
 
 def _spans(sequences: Sequences, size: int, step: int) -> list[tuple[int, int]]:

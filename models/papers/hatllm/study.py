@@ -4,12 +4,13 @@
 <directory>/data                  the prepared data set, where it does not come as windows
 <directory>/text, text-backbone   whitened text vectors: of the head, and of the backbone's layers
 <directory>/rows/<row>/seed-0 …   a trained row: its test rankings and, of a language model, its files
+<directory>/local/seed-0 …        HatLLM's local models, see :mod:`models.papers.hatllm.local_study`
 ```
 """
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -22,15 +23,16 @@ from safetensors.torch import load_file as load_tensors
 
 from models.cf.popularity import PopularityScorer, recency_popularity
 from models.cf.sasrec import train_sasrec
-from models.contract.types import Floats, Ints
+from models.contract.types import Floats
 from models.data import prepare
 from models.data.dataset import Dataset
-from models.evaluation.measure import LIST_LENGTH
-from models.evaluation.metrics import Ranks, rank_scores, ranks_of_targets
 from models.llm.backbone import layer_count, load_backbone
 from models.llm.items import fit_whitening, item_states, item_text
 from models.papers.hatllm.data import WindowedData, read_windows
+from models.papers.hatllm.local_study import LocalStudy
+from models.papers.hatllm.ranked import RankedRow, load_ranked, rank, save_ranked
 from models.papers.hatllm.study_config import (
+    HATLLM,
     LLARA,
     POPULARITY,
     SASREC,
@@ -38,7 +40,9 @@ from models.papers.hatllm.study_config import (
     STACKED,
     HatStudyConfig,
     RowSpec,
+    file_name,
     rows_of,
+    sampling_of,
     slug,
 )
 from models.papers.hatllm.training import DESCRIPTION, Prepared, Trained, fit_hatllm, scores_of, text_vectors
@@ -50,19 +54,6 @@ VERSION = 1  # raise when a row computes something else from the same inputs
 SAMPLE_SEED = 0  # of the train windows and test examples that all rows share
 VALID_EXAMPLES = 5000  # of the baselines, at most
 _RANKED, _TEXT, _VECTORS = "ranked.safetensors", "text.safetensors", "vectors.safetensors"
-
-
-@dataclass(frozen=True)
-class RankedRow:
-    """What a row answered to the test examples.
-
-    Args:
-        lists: (n, 20) int32, the first places.
-        ranks: (n,) of the targets, in the whole catalogue less the history.
-    """
-
-    lists: Ints
-    ranks: Ranks
 
 
 class HatStudy:
@@ -92,6 +83,8 @@ class HatStudy:
 
     def ranked(self, row: RowSpec, seed: int) -> RankedRow:
         """What a row answers to the test examples; trained where the study lacks it."""
+        if row.group == "local":
+            return self._local(seed).ranked(row.name)
 
         def work(target: Path) -> None:
             self._report(f"{self.config.name}: {row.name}, seed {seed}")
@@ -103,7 +96,7 @@ class HatStudy:
             (target / COST).write_bytes(msgspec.json.encode(seconds))
 
         directory, inputs = self._directory(row, seed), self._inputs(row, seed)
-        settings = {"seed": seed, "study": _sampling(self.config), "row": self._settings(row)}
+        settings = {"seed": seed, "study": sampling_of(self.config), "row": self._settings(row)}
         run_stage(
             directory,
             name=directory.parent.name,
@@ -113,12 +106,30 @@ class HatStudy:
             work=work,
             resumable=True,
         )
-        found = load_file(directory / _RANKED)
-        return RankedRow(found["lists"], found["ranks"])
+        return load_ranked(directory / _RANKED)
+
+    def fusion_of(self, row: RowSpec, seed: int) -> str:
+        """The settings that a row of local models is fused with, in words."""
+        return self._local(seed).fusions()[row.name]
 
     def training_of(self, row: RowSpec, seed: int) -> Trained:
         """How the training of a finished language model's row went."""
         return msgspec.json.decode((self._directory(row, seed) / DESCRIPTION).read_bytes(), type=Trained)
+
+    def _local(self, seed: int) -> LocalStudy:
+        """The local models of a seed's HatLLM, which is trained where the study lacks it."""
+        row = RowSpec(HATLLM, "main", self.config.hatllm)
+        self.ranked(row, seed)
+        return LocalStudy(
+            self.directory / "local" / f"seed-{seed}",
+            self.config,
+            seed,
+            self.data,
+            self._sources,
+            self._directory(row, seed),
+            lambda: self._prepared.backbone,
+            self._report,
+        )
 
     def _trained(self, row: RowSpec, seed: int, directory: Path) -> Score:
         if row.model is not None:
@@ -225,8 +236,7 @@ class HatStudy:
 
     def _directory(self, row: RowSpec, seed: int) -> Path:
         masks = slug(row.model) if row.model is not None and row.name != LLARA else None
-        name = masks or "".join(c for c in row.name.lower().replace(" ", "-") if c.isalnum() or c == "-")
-        return self.directory / "rows" / name / f"seed-{seed}"
+        return self.directory / "rows" / (masks or file_name(row.name)) / f"seed-{seed}"
 
     @property
     def _depth(self) -> int:
@@ -234,17 +244,7 @@ class HatStudy:
         return layer_count(hat.backbone) if hat.layers is None else hat.layers
 
 
-def _sampling(config: HatStudyConfig) -> list[Any]:
-    study = config.study
-    return [study.train_windows, study.test_examples, study.valid_share if study.windows else None]
-
-
 def _rank(score: Score, examples: Examples, directory: Path) -> None:
     """Write the first places and the targets' ranks."""
-    lists, ranks = [], []
-    for rows in chunks_of(np.arange(len(examples))):
-        batch = examples.take(rows)
-        scores: Floats = score(batch)
-        lists.append(rank_scores(scores, batch.histories, LIST_LENGTH))
-        ranks.append(ranks_of_targets(scores, batch.targets, batch.histories))
-    save_file({"lists": np.concatenate(lists), "ranks": np.concatenate(ranks)}, directory / _RANKED)
+    batches = (examples.take(rows) for rows in chunks_of(np.arange(len(examples))))
+    save_ranked([rank(score(batch), batch) for batch in batches], directory / _RANKED)

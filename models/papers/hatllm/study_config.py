@@ -1,23 +1,35 @@
 """What a study of HatLLM on one data set consists of: its configuration, and the rows of the paper's tables."""
 
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import MISSING, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from models.cf.multvae import MultVAEConfig
 from models.cf.popularity import PopularityConfig
 from models.cf.sasrec import SASRecConfig
 from models.config import make, option
 from models.contract.errors import ConfigError
+from models.contract.fusion import FusionMethod
+from models.contract.selection import FusionSettings
 from models.data.prepare import DataConfig
-from models.papers.hatllm.config import ORDER, HatLLMConfig, Kind
+from models.papers.hatllm.config import ORDER, HatLLMConfig, Kind, LocalConfig
 
 UNMASKED, HATLLM, LLARA = "no masks (BIGRec)", "HatLLM", "LLaRA"
 SASREC, SASREC_TEXT, STACKED = "SASRec", "SASRec + text", "CR -> SASRec"
 POPULARITY = "popularity"
+FURTHER = "HatLLM, trained further"  # on everyone's windows, as long as a local model: what updates alone bring
+LOCAL_ROWS: Mapping[str, Callable[[FusionSettings], bool]] = {
+    "HatLLM + L3Rec, RRF": lambda s: s.method is FusionMethod.RRF and not s.others,
+    "HatLLM + L3Rec, wRRF(CF)": lambda s: s.method is FusionMethod.WRRF_CF and not s.others,
+    "HatLLM + L3Rec, RRF, HatLLM votes": lambda s: s.method is FusionMethod.RRF and bool(s.others),
+    "HatLLM + L3Rec, wRRF(CF), HatLLM votes": lambda s: s.method is FusionMethod.WRRF_CF and bool(s.others),
+    "HatLLM + L3Rec, chosen": lambda s: True,
+}
+"""HatLLM's local models by the fusions of which each row takes the one that is best on validation examples."""
 
-Group = Literal["main", "ablation", "sweep"]
+Group = Literal["main", "ablation", "sweep", "local"]
 
 
 @dataclass(frozen=True)
@@ -47,6 +59,8 @@ class HatStudyConfig:
     hatllm: HatLLMConfig = field(default_factory=HatLLMConfig)
     sasrec: SASRecConfig = field(default_factory=SASRecConfig)
     popularity: PopularityConfig = field(default_factory=PopularityConfig)
+    multvae: MultVAEConfig = field(default_factory=MultVAEConfig)
+    local: LocalConfig = field(default_factory=LocalConfig)
 
 
 @dataclass(frozen=True)
@@ -56,7 +70,7 @@ class RowSpec:
     Args:
         name: as it is shown.
         group: of rows that are shown together.
-        model: of a language model its configuration, None for the baselines.
+        model: of a language model that is trained for everyone its configuration, None for the other rows.
     """
 
     name: str
@@ -65,7 +79,7 @@ class RowSpec:
 
     @property
     def masked_layers(self) -> tuple[int, int]:
-        """How many layers are intra-item, and cross-item; none in the baselines."""
+        """How many layers are intra-item, and cross-item; none where there is no model."""
         return (0, 0) if self.model is None else (self.model.intra_layers, self.model.cross_layers)
 
 
@@ -86,6 +100,12 @@ def load_study(path: Path) -> HatStudyConfig:
     return HatStudyConfig(document.get("name", path.stem), **made)
 
 
+def sampling_of(config: HatStudyConfig) -> list[Any]:
+    """What decides on the train windows and test examples that all rows share."""
+    study = config.study
+    return [study.train_windows, study.test_examples, study.valid_share if study.windows else None]
+
+
 def rows_of(config: HatStudyConfig, depth: int) -> list[RowSpec]:
     """All rows, in the order of the tables.
 
@@ -94,7 +114,7 @@ def rows_of(config: HatStudyConfig, depth: int) -> list[RowSpec]:
         depth: layers of the language model.
     """
     hat = config.hatllm
-    return [*_main(hat), *_ablations(hat, depth), *_sweep(config, depth)]
+    return [*_main(hat), *_ablations(hat, depth), *_sweep(config, depth), *_local()]
 
 
 def slug(config: HatLLMConfig) -> str:
@@ -102,6 +122,11 @@ def slug(config: HatLLMConfig) -> str:
     pre = "-pre" if config.cross_layers and config.cross_mask == "cross-pre" else ""
     order = "" if config.order == ORDER else f"-{'-'.join(config.order).lower()}"
     return f"intra{config.intra_layers}-cross{config.cross_layers}{pre}{order}"
+
+
+def file_name(row: str) -> str:
+    """A file's or directory's name for a row's name."""
+    return "".join(c for c in row.lower().replace(" ", "-") if c.isalnum() or c == "-")
 
 
 def unmasked(config: HatLLMConfig) -> HatLLMConfig:
@@ -145,3 +170,7 @@ def _sweep(config: HatStudyConfig, depth: int) -> Iterator[RowSpec]:
     for cross in study.sweep_cross:
         if cross + hat.intra_layers <= depth:
             yield RowSpec(f"cross {cross}", "sweep", replace(hat, cross_layers=cross))
+
+
+def _local() -> Iterator[RowSpec]:
+    return (RowSpec(name, "local") for name in (FURTHER, *LOCAL_ROWS))

@@ -4,15 +4,17 @@ The document, JSON::
 
     dataset, n_examples, n_items, n_windows, seeds
     provenance       commit, hardware, command: text
-    main, ablation   evaluations, see ``models.evaluation.measure``; main over all seeds, ablation of the first
-    whole            {"main", "ablation"}: NDCG without a cutoff by row: {"ndcg", "gain"}, an interval, and a paired
-                     difference to the row that the others are compared with; it moves with every example
+    main, ablation, local
+                     evaluations, see ``models.evaluation.measure``; ablation of the first seed, the others over all
+    whole            {"main", "ablation", "local"}: NDCG without a cutoff by row: {"ndcg", "gain"}, an interval, and a
+                     paired difference to the row that the others are compared with; it moves with every example
     sweep            [{"intra", "cross", "metrics", "valid_ndcg"}] of the first seed
     gains            {data set: relative gain of HatLLM's NDCG@10 over no masks, in percent, and its p-value}: this
                      study's, and those of documents that were given
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,9 +34,10 @@ from models.evaluation.metrics import (
     ranks_in_lists,
 )
 from models.evaluation.plots import bars, draw, panels, save, style
-from models.evaluation.tables import Table, gains_table, mean_and_half, metrics_table, page, seeds_table
-from models.papers.hatllm.study import HatStudy, RankedRow
-from models.papers.hatllm.study_config import HATLLM, UNMASKED, RowSpec
+from models.evaluation.tables import Table, fusions_table, gains_table, mean_and_half, metrics_table, page, seeds_table
+from models.papers.hatllm.ranked import RankedRow
+from models.papers.hatllm.study import HatStudy
+from models.papers.hatllm.study_config import HATLLM, LOCAL_ROWS, UNMASKED, RowSpec
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -68,7 +71,7 @@ class Gain(msgspec.Struct, frozen=True):
 
 
 class StudyReport(msgspec.Struct, frozen=True):
-    """The document, see the module. ``main``, ``ablation`` and ``sweep`` are empty where their rows were not wanted."""
+    """The document, see the module. What no row was wanted of is empty."""
 
     dataset: str
     n_examples: int
@@ -78,6 +81,7 @@ class StudyReport(msgspec.Struct, frozen=True):
     provenance: dict[str, str]
     main: Evaluation | None
     ablation: Evaluation | None
+    local: Evaluation | None
     whole: dict[str, dict[str, Whole]]
     sweep: tuple[Point, ...]
     gains: dict[str, Gain]
@@ -90,7 +94,7 @@ def measure_study(
 
     Args:
         study: see :class:`HatStudy`.
-        seeds: of the main rows; the other rows are trained with the first.
+        seeds: of the main rows and of local models; ablations and sweep are trained with the first.
         wanted: names of rows or of groups of rows; empty: all.
         provenance: see ``localrec.bench.report``.
     """
@@ -100,7 +104,14 @@ def measure_study(
     reference = [row for row in study.rows if row.name in (UNMASKED, HATLLM)]
     ablated = [row for row in chosen if row.group == "ablation"]
     ablation = _ranked(study, [*reference, *ablated], seeds[:1]) if ablated else {}
-    groups = {"main": (main, UNMASKED, tuple(seeds)), "ablation": (ablation, HATLLM, tuple(seeds[:1]))}
+    fused = [row for row in chosen if row.group == "local"]
+    local = _ranked(study, [reference[1], *fused], seeds) if fused else {}
+    words = [{row.name: study.fusion_of(row, seed) for row in fused if row.name in LOCAL_ROWS} for seed in seeds]
+    groups = {
+        "main": (main, UNMASKED, tuple(seeds)),
+        "ablation": (ablation, HATLLM, tuple(seeds[:1])),
+        "local": (local, HATLLM, tuple(seeds)),
+    }
     found = {
         name: _evaluation(study, held_out, rows, against, of_seeds, provenance) if against in rows else None
         for name, (rows, against, of_seeds) in groups.items()
@@ -114,6 +125,7 @@ def measure_study(
         provenance=provenance,
         main=found["main"],
         ablation=found["ablation"],
+        local=replace(found["local"], fusions=_by_row(words)) if found["local"] else None,
         whole={name: _whole(rows, against) for name, (rows, against, _) in groups.items() if against in rows},
         sweep=tuple(_point(study, row, seeds[0]) for row in chosen if row.group == "sweep"),
         gains=_gain(study.config.name, found["main"]),
@@ -153,14 +165,16 @@ def as_markdown(report: StudyReport) -> str:
     seeds = ", ".join(map(str, report.seeds))
     protocol = (
         f"{report.n_examples:,} test items, full ranking of {report.n_items:,}; all rows are trained on the same"
-        f" {report.n_windows:,} sequences; main rows are means over seeds {seeds}, the others of seed {report.seeds[0]}"
+        f" {report.n_windows:,} sequences; main rows and local models are means over seeds {seeds}, the others of seed"
+        f" {report.seeds[0]}"
     )
     tables: list[Table] = []
-    for name, evaluation in (("main", report.main), ("ablation", report.ablation)):
+    for name, evaluation in (("main", report.main), ("ablation", report.ablation), ("local", report.local)):
         if evaluation is not None:
+            fusions = [fusions_table(evaluation)] if evaluation.fusions else []
             several = [seeds_table(evaluation)] if len(evaluation.seeds) > 1 else []
             whole = whole_table(report.whole[name], evaluation.against)
-            tables += [metrics_table(evaluation), *several, gains_table(evaluation), whole]
+            tables += [metrics_table(evaluation), *several, gains_table(evaluation), whole, *fusions]
     sweep = [sweep_table(report.sweep)] if report.sweep else []
     gains = [mean_gain_table(report.gains)] if report.gains else []
     return page(f"HatLLM on {report.dataset}", protocol, report.provenance, [*tables, *sweep, *gains])
@@ -194,6 +208,11 @@ def mean_gain_table(gains: Mapping[str, Gain]) -> Table:
     return Table(
         f"NDCG@10 of {HATLLM} over {UNMASKED}", ("data set", "gain", "p"), (*rows, ("mean", f"{mean:+.1f} %", ""))
     )
+
+
+def _by_row(words: Sequence[Mapping[str, str]]) -> dict[str, tuple[str, ...]]:
+    """Settings in words, one mapping a seed, as one tuple a row."""
+    return {name: tuple(of_seed[name] for of_seed in words) for name in words[0]}
 
 
 def _held_out(study: HatStudy) -> HeldOut:

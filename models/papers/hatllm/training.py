@@ -30,7 +30,7 @@ from models.llm.next_item import next_item_loss
 from models.llm.title import FixedHead, ItemHead
 from models.llm.training import IGNORED, TARGETS, Batch, FitConfig, FitState, fit
 from models.papers.hatllm.config import HatLLMConfig, masks
-from models.papers.hatllm.data import WindowedData, cut
+from models.papers.hatllm.data import WindowedData, cut, owners
 from models.papers.hatllm.model import HatModel, hat_lora
 from models.papers.hatllm.prompts import Domain, hat_titles, layout_of, with_placeholders
 from models.training.batching import of_like_lengths
@@ -152,12 +152,22 @@ def _model(
 
 
 class WindowTask:
-    """Trains a HatLLM on windows; see ``models.llm.training.Task``. An epoch is ``evaluate_every`` updates."""
+    """Trains a HatLLM on windows; see ``models.llm.training.Task``. An epoch is ``evaluate_every`` updates.
 
-    def __init__(self, config: HatLLMConfig, model: HatModel, data: WindowedData) -> None:
+    Args:
+        config: see :class:`HatLLMConfig`.
+        model: what is trained, where its parameters are.
+        data: train part and validation examples are used.
+        weights: (n_train,) weight of the loss of each train sequence; None: all weigh the same.
+    """
+
+    def __init__(
+        self, config: HatLLMConfig, model: HatModel, data: WindowedData, weights: Floats | None = None
+    ) -> None:
         self._config = config
         self._model = model
-        self._windows = train_windows(config, data.train)
+        self._windows, of_sequence = train_windows(config, data.train)
+        self._weights = np.ones(len(self._windows), np.float32) if weights is None else weights[of_sequence]
         self._lengths = np.asarray([model.titles.ends(window[:-1])[-1] + 1 for window in self._windows])
         self._valid = data.valid.sample(config.valid_examples, config.seed)
 
@@ -199,7 +209,7 @@ class WindowTask:
         return {
             "tokens": pad_sequence([tokens for tokens, _ in pairs], batch_first=True),
             TARGETS: pad_sequence([targets for _, targets in pairs], batch_first=True, padding_value=IGNORED),
-            "weights": torch.ones(len(rows)),
+            "weights": torch.from_numpy(self._weights[rows]),
         }
 
     def _tokens_and_targets(self, window: Ints) -> tuple[Tensor, Tensor]:
@@ -212,13 +222,19 @@ class WindowTask:
         return torch.from_numpy(tokens), torch.from_numpy(targets)
 
 
-def train_windows(config: HatLLMConfig, sequences: Sequences) -> list[Ints]:
-    """The windows that are trained on: consecutive ones where every item is predicted, else overlapping ones."""
-    windows = cut(sequences, config.history_length + 1, overlapping=config.answers == "last")
+def train_windows(config: HatLLMConfig, sequences: Sequences) -> tuple[list[Ints], NDArray[np.int64]]:
+    """The windows that are trained on: consecutive ones where every item is predicted, else overlapping ones.
+
+    Returns:
+        The windows, and (n_windows,) the row of the sequence that each is of.
+    """
+    size, overlapping = config.history_length + 1, config.answers == "last"
+    windows = cut(sequences, size, overlapping=overlapping)
+    of_sequence = owners(sequences, size, overlapping=overlapping)
     if config.train_windows is None or config.train_windows >= len(windows):
-        return windows
+        return windows, of_sequence
     rows = np.random.default_rng(config.seed).choice(len(windows), config.train_windows, replace=False)
-    return [windows[row] for row in np.sort(rows)]
+    return [windows[row] for row in np.sort(rows)], of_sequence[np.sort(rows)]
 
 
 def scores_of(model: HatModel, history_length: int, device: torch.device, *, exact: bool = False) -> Score:
@@ -249,11 +265,14 @@ def _last_scores(model: HatModel, prompts: list[Ints], device: torch.device) -> 
     return scores
 
 
-def load_hatllm(config: HatLLMConfig, directory: Path) -> HatModel:
-    """The trained model in a directory of :func:`train_hatllm` without item vectors, to score with."""
+def load_hatllm(config: HatLLMConfig, directory: Path, backbone: Backbone | None = None) -> HatModel:
+    """The trained model in a directory of :func:`train_hatllm` without item vectors: its head is fixed.
+
+    ``backbone`` is the configuration's own; None loads it.
+    """
     tensors = load_file(directory / HEAD)
     head = FixedHead(tensors[TABLE] @ tensors[PROJECTION])
-    model = _model(config, load_backbone(config.backbone), TitleTokens.load(directory), head, None)
+    model = _model(config, backbone or load_backbone(config.backbone), TitleTokens.load(directory), head, None)
     set_peft_model_state_dict(model.language_model, load_file(directory / ADAPTER / ADAPTER_WEIGHTS))
     return model.eval()
 

@@ -11,7 +11,7 @@ from support.backbones import LAYERS, write_backbone, write_walks
 from localrec.reproduce_hatllm import hatllm
 from models.contract.errors import ConfigError
 from models.papers.hatllm.study import HatStudy
-from models.papers.hatllm.study_config import HATLLM, UNMASKED, load_study, slug
+from models.papers.hatllm.study_config import FURTHER, HATLLM, LOCAL_ROWS, UNMASKED, load_study, slug
 
 CONFIG = """
 name = "walks"
@@ -48,6 +48,15 @@ batch_size = 8
 [sasrec]
 embedding_size = 8
 epochs = 2
+
+[multvae]
+embedding_size = 8
+epochs = 5
+
+[local]
+n_communities = 2
+steps = 4
+evaluate_every = 4
 """
 
 
@@ -84,13 +93,20 @@ def test_tables_and_figures_of_all_rows(config_file: Path) -> None:
     text = (out / "walks.md").read_text()
     assert "NDCG without a cutoff" in text
     assert f"NDCG@10 of {HATLLM} over {UNMASKED}" in text
+    local = found["local"]
+    assert [row["name"] for row in local["rows"]] == [HATLLM, FURTHER, *LOCAL_ROWS]
+    assert local["against"] == HATLLM
+    assert list(local["fusions"]) == list(LOCAL_ROWS)
+    assert all(len(words) == 2 for words in local["fusions"].values())
+    assert set(found["whole"]["local"]) == {HATLLM, FURTHER, *LOCAL_ROWS}
+    assert "Gain over HatLLM" in text
     for picture in ("metrics", "ablation", "layers"):
         assert (out / "walks" / f"{picture}.png").exists()
 
 
 def test_rows_that_are_there_are_not_trained_again(config_file: Path) -> None:
-    reproduce(config_file, "--seeds", "0", "--only", f"{UNMASKED},{HATLLM}")
-    result = reproduce(config_file, "--seeds", "0", "--only", f"{UNMASKED},{HATLLM}")
+    reproduce(config_file, "--seeds", "0", "--only", f"{UNMASKED},{HATLLM},local")
+    result = reproduce(config_file, "--seeds", "0", "--only", f"{UNMASKED},{HATLLM},local")
     assert "epoch" not in result.output
     assert [row["name"] for row in document(config_file)["main"]["rows"]] == [UNMASKED, HATLLM]
 

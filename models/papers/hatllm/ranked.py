@@ -1,0 +1,44 @@
+"""What a row of a study answered to the test examples, kept as one file."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from safetensors.numpy import load_file, save_file
+
+from models.contract.types import Floats, Ints
+from models.evaluation.measure import LIST_LENGTH
+from models.evaluation.metrics import Ranks, rank_scores, ranks_of_targets
+from models.types import Examples
+
+
+@dataclass(frozen=True)
+class RankedRow:
+    """What a row answered to n examples.
+
+    Args:
+        lists: (n, 20) int32, the first places.
+        ranks: (n,) of the targets, in the whole catalogue less the history.
+    """
+
+    lists: Ints
+    ranks: Ranks
+
+
+def rank(scores: Floats, examples: Examples) -> RankedRow:
+    """The answer that (n, n_items) scores of n examples are."""
+    lists = rank_scores(scores, examples.histories, LIST_LENGTH)
+    return RankedRow(lists, ranks_of_targets(scores, examples.targets, examples.histories))
+
+
+def save_ranked(parts: Sequence[RankedRow], path: Path) -> None:
+    """Write the answers to examples that were ranked in parts."""
+    lists, ranks = [part.lists for part in parts], [part.ranks for part in parts]
+    save_file({"lists": np.concatenate(lists), "ranks": np.concatenate(ranks)}, path)
+
+
+def load_ranked(path: Path) -> RankedRow:
+    """Read what :func:`save_ranked` has written."""
+    found = load_file(path)
+    return RankedRow(found["lists"], found["ranks"])
