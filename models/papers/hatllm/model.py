@@ -15,6 +15,7 @@ from models.llm.backbone import Backbone, top_model
 from models.llm.item_token import lora_config
 from models.papers.hatllm.attention import asked_states, masked_states
 from models.papers.hatllm.rows import Rows
+from models.training.device import full_precision
 
 SDPA = "sdpa"
 
@@ -117,7 +118,9 @@ class HatModel(nn.Module):
 
         ``tokens`` (b, n) int64 are token ids of one prompt a row, padded on the right with any.
         """
-        scores: Tensor = self.head(self.dropout(self.states(tokens, where)))
+        states = self.dropout(self.states(tokens, where))
+        with full_precision(states.device):
+            scores: Tensor = self.head(states)
         return scores
 
     def states(self, tokens: Tensor, where: Tensor) -> Tensor:
