@@ -23,7 +23,7 @@ from models.contract.collm import CoLLMPrompts
 from models.data.labelled import LabelledData, LabelledPairs
 from models.evaluation.pointwise import auc
 from models.llm.backbone import Backbone, load_backbone
-from models.llm.training import FitConfig, FitState, fit
+from models.llm.training import FitConfig, FitState, fit, forget
 from models.papers.collm.config import CoLLMConfig
 from models.papers.collm.model import CoLLM, MappedFeatures, TokenFeatures, adapted
 from models.papers.collm.prompts import Featured, PairPrompts, answer_token, labelled_prompts
@@ -124,6 +124,7 @@ def tune(config: CoLLMConfig, inputs: Inputs, model: CoLLM, directory: Path, rep
     """
     directory.mkdir(parents=True, exist_ok=True)
     if (directory / TUNED).exists():
+        forget(directory)
         _restored(model, directory)
         return FitState(**json.loads((directory / STATE).read_text()))
     device = training_device()
@@ -135,8 +136,9 @@ def tune(config: CoLLMConfig, inputs: Inputs, model: CoLLM, directory: Path, rep
         return auc(scores_of(model, valid, device), valid.pairs.labels)
 
     task = CoLLMTask(model, _groups(config, model), train, config, validate)
-    state = fit(model, task, _schedule(config, model), directory, report)
+    state = fit(model, task, _schedule(config, model), directory, report, keep=True)
     _keep(model, state, directory)
+    forget(directory)
     return state
 
 

@@ -29,6 +29,7 @@ from models.evaluation.measure import LIST_LENGTH
 from models.evaluation.metrics import Ranks, rank_scores, ranks_of_targets
 from models.llm.backbone import layer_count, load_backbone
 from models.llm.items import fit_whitening, item_states, item_text
+from models.llm.training import forget
 from models.papers.hatllm.data import WindowedData, read_windows
 from models.papers.hatllm.study_config import (
     LLARA,
@@ -99,6 +100,7 @@ class HatStudy:
             score = self._trained(row, seed, target)
             trained = time.perf_counter()
             _rank(score, self.data.test, target)
+            forget(target)
             seconds = {"training_seconds": trained - started, "ranking_seconds": time.perf_counter() - trained}
             (target / COST).write_bytes(msgspec.json.encode(seconds))
 

@@ -28,7 +28,7 @@ from models.llm.item_token import ADAPTER_WEIGHTS, save_adapter
 from models.llm.items import fit_whitening, item_states, item_text, sentence_states
 from models.llm.next_item import next_item_loss
 from models.llm.title import FixedHead, ItemHead
-from models.llm.training import IGNORED, TARGETS, Batch, FitConfig, FitState, fit
+from models.llm.training import IGNORED, TARGETS, Batch, FitConfig, FitState, fit, forget
 from models.papers.hatllm.config import HatLLMConfig, masks
 from models.papers.hatllm.data import WindowedData, cut
 from models.papers.hatllm.model import HatModel, hat_lora
@@ -90,7 +90,9 @@ def train_hatllm(
         ConfigError: layers or prompts do not fit the backbone.
         TrainingError: the loss is NaN or infinite.
     """
-    return fit_hatllm(config, data, directory, report, prepared or Prepared.of(config, data.catalogue))[1]
+    state = fit_hatllm(config, data, directory, report, prepared or Prepared.of(config, data.catalogue))[1]
+    forget(directory)
+    return state
 
 
 def fit_hatllm(
@@ -101,7 +103,7 @@ def fit_hatllm(
     prepared: Prepared,
     item_vectors: Floats | None = None,
 ) -> tuple[HatModel, FitState]:
-    """:func:`train_hatllm`, whose model is kept.
+    """:func:`train_hatllm`, whose model is kept. Another call only reads it, until :func:`forget` is called.
 
     Args:
         config, data, directory, report, prepared: see there.
@@ -114,7 +116,7 @@ def fit_hatllm(
     model = new_model(config, prepared, data.catalogue, item_vectors)
     task = WindowTask(config, model.to(training_device()).eval(), data)
     looks = math.ceil(config.steps / config.evaluate_every)
-    state = fit(model, task, FitConfig(looks, config.patience, config.seed), directory, report)
+    state = fit(model, task, FitConfig(looks, config.patience, config.seed), directory, report, keep=True)
     _save(config, model, state, directory)
     return model, state
 

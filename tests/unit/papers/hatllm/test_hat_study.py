@@ -95,6 +95,26 @@ def test_rows_that_are_there_are_not_trained_again(config_file: Path) -> None:
     assert [row["name"] for row in document(config_file)["main"]["rows"]] == [UNMASKED, HATLLM]
 
 
+def test_a_row_that_was_stopped_while_it_ranked_is_not_trained_again(
+    config_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    study = HatStudy(tmp_path, load_study(config_file), said.append)
+    row = next(row for row in study.rows if row.name == HATLLM)
+
+    def killed(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("models.papers.hatllm.study._rank", killed)
+        with pytest.raises(KeyboardInterrupt):
+            study.ranked(row, 0)
+    said.clear()
+    study.ranked(row, 0)
+    assert not any("epoch" in line for line in said)
+    assert not list(tmp_path.rglob("fit_*"))
+
+
 def test_the_gain_is_averaged_with_other_data_sets(config_file: Path, tmp_path: Path) -> None:
     other = tmp_path / "other.json"
     other.write_text(json.dumps({"gains": {"elsewhere": {"percent": 50.0, "p_value": 0.01}}}))
