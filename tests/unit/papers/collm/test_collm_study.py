@@ -1,6 +1,7 @@
 """The paper's tables from tiny models: every row is there, and nothing is done twice."""
 
 import json
+import shutil
 from dataclasses import asdict
 from pathlib import Path
 
@@ -63,6 +64,19 @@ def test_the_same_command_again_only_measures(files: Path, said: str) -> None:
     assert "seed 0" not in again
 
 
+def test_rows_of_other_settings_or_data_are_left_out(files: Path, said: str, tmp_path: Path) -> None:
+    for name in ("collm.toml", "data", "run"):
+        (shutil.copytree if (files / name).is_dir() else shutil.copy)(files / name, tmp_path / name)
+    settings = tmp_path / "collm.toml"
+    settings.write_text(settings.read_text().replace("mapping_factor = 2", "mapping_factor = 3"))
+    output = _reproduce(tmp_path, "--no-train")
+    assert "seed 0: CoLLM-MF was made with other settings or data; left out" in output
+    assert _names(tmp_path) == {"MF", "DIN", "TALLRec", "ICL", "MF + TALLRec"}
+    interactions = tmp_path / "data" / "interactions.parquet"
+    pl.read_parquet(interactions).with_columns(timestamp=0).write_parquet(interactions)
+    assert "0 rows" in _reproduce(tmp_path, "--no-train")
+
+
 def test_an_unknown_row_is_refused(files: Path) -> None:
     result = CliRunner().invoke(collm, _arguments(files, "--only", "CoLLM-XY"))
     assert result.exit_code == 2
@@ -79,6 +93,10 @@ def _reproduce(files: Path, *further: str) -> str:
     result = CliRunner().invoke(collm, _arguments(files, *further), catch_exceptions=False)
     assert result.exit_code == 0
     return result.output
+
+
+def _names(files: Path) -> set[str]:
+    return {row["name"] for row in json.loads((files / "out.json").read_text())["rows"]}
 
 
 def _arguments(files: Path, *further: str) -> list[str]:
