@@ -6,6 +6,7 @@ from typing import Literal
 from models.config import option
 from models.contract.errors import ConfigError
 from models.contract.hatllm import Mask
+from models.llm.backbone import layer_count
 from models.llm.item_token import LORA_TARGETS
 
 Kind = Literal["IN", "OR", "CR"]
@@ -73,6 +74,18 @@ class HatLLMConfig:
             raise ConfigError(f"order: {', '.join(self.order)}; expected {', '.join(ORDER)}, each once")
         if not self.lora_targets or not set(self.lora_targets) <= set(LORA_TARGETS):
             raise ConfigError(f"lora_targets: {self.lora_targets}; expected one or more of {', '.join(LORA_TARGETS)}")
+
+
+def check_layers(config: HatLLMConfig) -> None:
+    """Check that the backbone is there and has the layers that are asked for, without reading its weights.
+
+    Raises:
+        ConfigError: it is not, or has fewer.
+    """
+    try:
+        masks(config, layer_count(config.backbone))
+    except ConfigError as exc:
+        raise ConfigError(f"hatllm.{exc}") from exc
 
 
 def masks(config: HatLLMConfig, n_layers: int) -> tuple[Mask, ...]:
