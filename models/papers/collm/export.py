@@ -10,6 +10,7 @@ spec.json                 what the manifest says of it
 ```
 """
 
+import copy
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -22,6 +23,7 @@ from numpy.typing import NDArray
 from peft import PeftModel
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
+from transformers import DynamicCache
 
 from models.cf.pointwise.types import Pairs
 from models.contract.bundle import CHECKPOINT, CoLLMSpec
@@ -30,6 +32,7 @@ from models.contract.errors import BundleError, ConfigError
 from models.contract.probe import BASE, PROBED_ITEMS, Probe
 from models.contract.types import Floats, Ints, RankedList, item_numbers
 from models.data.labelled import LabelledData
+from models.llm.backbone import cache_name
 from models.llm.item_token import save_adapter
 from models.llm.title import load_adapted
 from models.papers.collm.config import CoLLMConfig
@@ -173,19 +176,34 @@ class CoLLMScorer:
         return self._logits(prompts)
 
     def _logits(self, prompts: Sequence[Ints]) -> Floats:
-        starts = range(0, len(prompts), _AT_ONCE)
-        parts = [self._logits_of(prompts[at : at + _AT_ONCE]) for at in starts]
-        return np.concatenate(parts) if parts else np.empty(0, np.float32)
+        """What all prompts begin with, the history, is read once."""
+        if not prompts:
+            return np.empty(0, np.float32)
+        n_shared, decoder = _shared(prompts), self._model.get_base_model().model
+        beginning = torch.from_numpy(prompts[0][None, :n_shared].astype(np.int64)).to(training_device())
+        read = DynamicCache(config=decoder.config)
+        decoder(input_ids=beginning, use_cache=True, **{cache_name(decoder): read})
+        endings = [torch.from_numpy(ids[n_shared:].astype(np.int64)) for ids in prompts]
+        starts = range(0, len(endings), _AT_ONCE)
+        return np.concatenate([self._logits_after(copy.deepcopy(read), endings[at : at + _AT_ONCE]) for at in starts])
 
-    def _logits_of(self, prompts: Sequence[Ints]) -> Floats:
-        device = training_device()
-        tokens = pad_sequence([torch.from_numpy(ids.astype(np.int64)) for ids in prompts], batch_first=True)
-        last = torch.tensor([len(ids) - 1 for ids in prompts], device=device)
-        base = self._model.get_base_model()
-        states = base.model(input_ids=tokens.to(device), use_cache=False).last_hidden_state
+    def _logits_after(self, read: Any, endings: Sequence[Tensor]) -> Floats:
+        """Of prompts that go on with these tokens; ``read``, the cache of what they begin with, is used up."""
+        device, base = training_device(), self._model.get_base_model()
+        read.batch_repeat_interleave(len(endings))
+        tokens = pad_sequence(list(endings), batch_first=True).to(device)
+        last = torch.tensor([len(ids) - 1 for ids in endings], device=device)
+        states = base.model(input_ids=tokens, use_cache=True, **{cache_name(base.model): read}).last_hidden_state
         row = base.get_output_embeddings().weight[self._answer]
-        logits: Floats = (states[torch.arange(len(prompts), device=device), last] @ row).cpu().numpy()
+        logits: Floats = (states[torch.arange(len(endings), device=device), last] @ row).cpu().numpy()
         return logits
+
+
+def _shared(prompts: Sequence[Ints]) -> int:
+    """How many tokens all prompts begin with; at least one of each is left."""
+    least = min(map(len, prompts)) - 1
+    alike = (np.stack([ids[:least] for ids in prompts]) == prompts[0][:least]).all(axis=0)
+    return least if alike.all() else int(alike.argmin())
 
 
 def make_probe(scorer: CoLLMScorer, data: LabelledData, seed: int) -> Probe:
