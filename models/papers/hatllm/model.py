@@ -11,7 +11,7 @@ from models.contract.errors import ConfigError
 from models.contract.hatllm import HatLayout
 from models.contract.prompts import TitleTokens
 from models.contract.types import Floats
-from models.llm.backbone import Backbone, top_model
+from models.llm.backbone import Backbone, first_layers
 from models.llm.item_token import lora_config
 from models.papers.hatllm.attention import asked_states, masked_states
 from models.papers.hatllm.rows import Rows
@@ -32,15 +32,9 @@ def cut_backbone(backbone: Backbone, depth: int) -> Any:
 
     The words are the head, too: an ordinary checkpoint with tied embeddings, whose head nobody asks.
     """
-    words = backbone.model.get_input_embeddings().weight
-    model = top_model(backbone, 0, depth, vocab_size=words.shape[0])
+    model = first_layers(backbone, depth)
     model.config.tie_word_embeddings = True
-    with torch.no_grad():
-        model.get_input_embeddings().weight.copy_(words)
     model.get_output_embeddings().weight = model.get_input_embeddings().weight
-    for config in (model.config, model.generation_config):
-        for name in ("bos_token_id", "eos_token_id", "pad_token_id"):
-            setattr(config, name, getattr(backbone.model.config, name, None))
     model.set_attn_implementation(SDPA)
     return model
 

@@ -33,13 +33,13 @@ from models.papers.hatllm.config import HatLLMConfig, masks
 from models.papers.hatllm.data import WindowedData, cut
 from models.papers.hatllm.model import HatModel, hat_lora
 from models.papers.hatllm.prompts import Domain, hat_titles, layout_of, with_placeholders
+from models.papers.hatllm.scoring import SCORING_BATCH, last_tokens
 from models.training.batching import of_like_lengths
 from models.training.device import mixed_precision, training_device
 from models.types import Examples, Report, Score, Sequences
 
 TABLE, PROJECTION = "table", "projection"  # in the head's file: (n_items, d) and (d, hidden); their product is the rows
 ADAPTER, HEAD, DESCRIPTION = "adapter", "head.safetensors", "hatllm.json"
-SCORING_BATCH = 32  # histories
 
 
 class Trained(msgspec.Struct, frozen=True):
@@ -228,27 +228,18 @@ def scores_of(model: HatModel, history_length: int, device: torch.device, *, exa
 
     @torch.inference_mode()
     def score(examples: Examples) -> Floats:
-        prompts = [
-            model.titles.prompt(newest(h, history_length))
-            for h in map(examples.histories.__getitem__, range(len(examples)))
-        ]
+        histories = [examples.histories[row] for row in range(len(examples))]
+        prompts = [model.titles.prompt(newest(history, history_length)) for history in histories]
         scores = np.empty((len(prompts), model.titles.n_items), np.float32)
         shortest_first = np.argsort([len(prompt) for prompt in prompts], kind="stable")
         for at in range(0, len(prompts), SCORING_BATCH):
             rows = shortest_first[at : at + SCORING_BATCH]
+            tokens, where = last_tokens([prompts[row] for row in rows])
             with mixed_precision(device, enabled=not exact):
-                scores[rows] = _last_scores(model, [prompts[row] for row in rows], device)
+                scores[rows] = model.logits(tokens.to(device), where.to(device)).cpu().numpy()
         return scores
 
     return score
-
-
-def _last_scores(model: HatModel, prompts: list[Ints], device: torch.device) -> Floats:
-    tokens = pad_sequence([torch.from_numpy(prompt.astype(np.int64)) for prompt in prompts], batch_first=True)
-    where = torch.zeros(tokens.shape, dtype=torch.bool)
-    where[torch.arange(len(prompts)), [len(prompt) - 1 for prompt in prompts]] = True
-    scores: Floats = model.logits(tokens.to(device), where.to(device)).float().cpu().numpy()
-    return scores
 
 
 def load_hatllm(config: HatLLMConfig, directory: Path) -> HatModel:
