@@ -4,7 +4,7 @@ import tomllib
 from collections.abc import Iterator
 from dataclasses import MISSING, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from models.cf.popularity import PopularityConfig
 from models.cf.sasrec import SASRecConfig
@@ -18,6 +18,7 @@ SASREC, SASREC_TEXT, STACKED = "SASRec", "SASRec + text", "CR -> SASRec"
 POPULARITY = "popularity"
 
 Group = Literal["main", "ablation", "sweep"]
+GROUPS: tuple[Group, ...] = get_args(Group)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 from click.testing import CliRunner
 
-from localrec.reproduce_collm import collm
+from localrec.reproducing.collm import collm
 from models.contract.errors import ConfigError
 from models.data.labelled import LabelledPairs
 from models.papers.collm.study import load_settings

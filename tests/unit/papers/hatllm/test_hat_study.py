@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner, Result
 from support.backbones import LAYERS, write_backbone, write_walks
 
-from localrec.reproduce_hatllm import hatllm
+from localrec.reproducing.hatllm import hatllm
 from models.contract.errors import ConfigError
 from models.papers.hatllm.study import HatStudy
 from models.papers.hatllm.study_config import HATLLM, POPULARITY, UNMASKED, RowSpec, load_study, slug
@@ -135,6 +135,12 @@ def test_layers_that_the_backbone_lacks_are_refused_before_anything_is_trained(
     with pytest.raises(ConfigError, match=rf"hatllm\.intra_layers, cross_layers: {LAYERS} \+ 1; expected at most"):
         measure_study(HatStudy(tmp_path, deep, print), [0], [], {})
     assert not list(tmp_path.iterdir())
+
+
+def test_an_unknown_row_is_refused(config_file: Path) -> None:
+    result = reproduce(config_file, "--only", "HatLM")
+    assert result.exit_code == 2
+    assert "'HatLM'; expected of main, ablation, sweep, popularity" in result.output
 
 
 def test_the_gain_is_averaged_with_other_data_sets(config_file: Path, tmp_path: Path) -> None:
