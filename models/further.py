@@ -97,7 +97,7 @@ def _train_hatllm(config: HatLLMConfig, dataset: Dataset, directory: Path, repor
 
 MODELS: Mapping[FurtherPart, FurtherModel] = MappingProxyType(
     {
-        "collm": FurtherModel(1, _check_collm, _train_collm, export_collm, CoLLMSpec, ("backbone",)),
+        "collm": FurtherModel(2, _check_collm, _train_collm, export_collm, CoLLMSpec, ("backbone",)),
         "hatllm": FurtherModel(
             1, _check_hatllm, _train_hatllm, export_hatllm, HatLLMSpec, ("backbone", "text_encoder")
         ),
