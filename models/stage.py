@@ -104,12 +104,13 @@ def _link(source: Path, target: Path) -> None:
     """All files, under a temporary name first: a directory that is there is complete."""
     temporary = target.with_name(f".{target.name}.linked")
     shutil.rmtree(temporary, ignore_errors=True)
-    shutil.copytree(source, temporary, copy_function=_link_file)
+    shutil.copytree(source, temporary, copy_function=link_file)
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary.rename(target)
 
 
-def _link_file(source: str, target: str) -> None:
+def link_file(source: str, target: str) -> None:
+    """One file of a finished stage, which nobody writes to, under another name; a copy where links cannot be made."""
     try:
         os.link(source, target)
     except OSError:  # another disk, or one without hard links

@@ -39,6 +39,7 @@ from models.papers.collm.config import CoLLMConfig
 from models.papers.collm.model import CoLLM, MappedFeatures
 from models.papers.collm.prompts import known
 from models.papers.collm.tuning import Inputs, feature_model, pretrain, text_model, tune
+from models.stage import link_file
 from models.training.device import training_device
 from models.types import Report
 
@@ -73,7 +74,7 @@ def train_collm(config: CoLLMConfig, data: LabelledData, directory: Path, report
 
 
 def export_part(directory: Path, target: Path) -> CoLLMSpec:
-    """Copy the part from a directory of :func:`train_collm` into a bundle's; the manifest's words about it.
+    """Link the part in a directory of :func:`train_collm` into another one; the manifest's words about it.
 
     Raises:
         BundleError: the training is not over.
@@ -82,7 +83,7 @@ def export_part(directory: Path, target: Path) -> CoLLMSpec:
         spec = msgspec.json.decode((directory / SPEC).read_bytes(), type=CoLLMSpec)
     except (OSError, msgspec.MsgspecError) as exc:
         raise BundleError(f"{directory}: no CoLLM that is trained: {exc}") from exc
-    shutil.copytree(directory / _PART, target)
+    shutil.copytree(directory / _PART, target, copy_function=link_file)
     return spec
 
 

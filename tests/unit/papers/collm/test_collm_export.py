@@ -76,6 +76,12 @@ def test_the_spec_says_what_workers_must_know(trained: tuple[CoLLMConfig, Path],
     assert prompts.known_items.tolist() == [True] * (len(DATA.catalogue) - 1) + [False]
 
 
+def test_the_part_takes_no_room_twice(trained: tuple[CoLLMConfig, Path], tmp_path: Path) -> None:
+    export_part(trained[1], tmp_path / PART)
+    weights = Path("checkpoint/model.safetensors")
+    assert (tmp_path / PART / weights).samefile(trained[1] / "part" / weights)
+
+
 def test_the_probe_tells_the_adapter_from_the_base_model(trained: tuple[CoLLMConfig, Path], tmp_path: Path) -> None:
     _, directory = trained
     spec = export_part(directory, tmp_path / PART)
