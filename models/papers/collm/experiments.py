@@ -191,7 +191,7 @@ class Experiments:
     def _needed(self, row: Row) -> list[Row]:
         if row.tuning is None:
             return []
-        pretrained = [] if row.tuning in ("T2", "UI-token") else [each for each in CF_ROWS if each.cf == row.cf]
+        pretrained = [each for each in CF_ROWS if each.cf == row.cf and self._settings(row).pretrained]
         return pretrained if row.tuning == "T3" else [TALLREC, *pretrained]
 
     def _files(self, row: Row) -> dict[str, Path]:

@@ -64,7 +64,8 @@ def train_collm(config: CoLLMConfig, data: LabelledData, directory: Path, report
     check_served(config)
     inputs = Inputs.read(config, data)
     cf, text, features = directory / _CF, directory / _TEXT, directory / _FEATURES
-    report(f"{config.cf}: validation AUC {pretrain(config, data, cf):.4f}")
+    if config.pretrained:
+        report(f"{config.cf}: validation AUC {pretrain(config, data, cf):.4f}")
     if config.tuning != "T3":
         tune(config, inputs, text_model(config, inputs), text, _prefixed("text", report))
     model = feature_model(config, inputs, cf, text)

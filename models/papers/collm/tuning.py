@@ -162,7 +162,7 @@ def _features(config: CoLLMConfig, inputs: Inputs, cf: Path | None) -> nn.Module
     if config.tuning == "UI-token":
         std = float(inputs.backbone.model.get_input_embeddings().weight.std())
         return TokenFeatures(data.n_users, data.n_items, hidden, std)
-    model = make_model(cf_config(config), data) if config.tuning == "T2" or cf is None else load(cf)
+    model = load(cf) if config.pretrained and cf is not None else make_model(cf_config(config), data)
     model.cpu().eval().requires_grad_(config.tuning in ("T1", "T2"))
     return MappedFeatures(model, _scales(model, data, config.seed), hidden, config.mapping_factor)
 

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 import numpy as np
@@ -102,6 +103,14 @@ def test_training_again_does_nothing_again(trained: tuple[CoLLMConfig, Path]) ->
     train_collm(config, DATA, directory, said.append)
     assert len(said) == 1
     assert (directory / "features" / "tuned.safetensors").stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize("tuning", ["T2", "UI-token"])
+def test_what_needs_no_pretrained_model_trains_none(
+    tuning: Literal["T2", "UI-token"], trained: tuple[CoLLMConfig, Path], tmp_path: Path
+) -> None:
+    train_collm(replace(trained[0], tuning=tuning), DATA, tmp_path, print)
+    assert {path.name for path in tmp_path.iterdir()} == {"text", "features", "part", "spec.json"}
 
 
 def test_din_is_not_served(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """The paper's tables from tiny models: every row is there, and nothing is done twice."""
 
 import json
+import math
 import shutil
 from dataclasses import asdict
 from pathlib import Path
@@ -12,7 +13,9 @@ from click.testing import CliRunner
 from localrec.reproducing.collm import collm
 from models.contract.errors import ConfigError
 from models.data.labelled import LabelledPairs
-from models.papers.collm.study import load_settings
+from models.evaluation.metrics import Interval
+from models.papers.collm.study import METRICS, SUBSETS, Measured, load_settings
+from models.papers.collm.tables import write
 from tests.support.collm import colour_data, tiny_collm, write_reader
 
 ROWS = ("MF", "TALLRec", "CoLLM-MF", "CoLLM-MF T2", "CoLLM-DIN", "ICL")
@@ -75,6 +78,14 @@ def test_rows_of_other_settings_or_data_are_left_out(files: Path, said: str, tmp
     interactions = tmp_path / "data" / "interactions.parquet"
     pl.read_parquet(interactions).with_columns(timestamp=0).write_parquet(interactions)
     assert "0 rows" in _reproduce(tmp_path, "--no-train")
+
+
+def test_a_metric_without_a_value_is_null_in_the_document(tmp_path: Path) -> None:
+    none = dict.fromkeys(METRICS, Interval(math.nan, math.nan, math.nan))
+    row = Measured("TALLRec", 1, dict.fromkeys(SUBSETS, none), 0.0, {}, 1.0, 1.0)
+    write([row], {}, {}, tmp_path / "out")
+    metrics = json.loads((tmp_path / "out.json").read_text())["rows"][0]["metrics"]
+    assert metrics["cold"]["AUC"] == {"mean": None, "low": None, "high": None}
 
 
 def test_an_unknown_row_is_refused(files: Path) -> None:
