@@ -15,17 +15,15 @@ from typing import Any, Protocol
 import msgspec
 
 from models.contract.bundle import CoLLMSpec, HatLLMSpec
-from models.contract.errors import ConfigError
 from models.data.dataset import Dataset
 from models.data.labelled import labelled_of
 from models.export import ExportedModel
-from models.llm.backbone import layer_count
 from models.llm.items import check_encoder
 from models.llm.source import local_files
 from models.papers.collm.config import CoLLMConfig, check_backbone
 from models.papers.collm.export import check_served, train_collm
 from models.papers.collm.export import export_part as export_collm
-from models.papers.hatllm.config import HatLLMConfig, masks
+from models.papers.hatllm.config import HatLLMConfig, check_layers
 from models.papers.hatllm.data import WindowedData
 from models.papers.hatllm.export import export_part as export_hatllm
 from models.papers.hatllm.training import train_hatllm
@@ -88,10 +86,7 @@ def _train_collm(config: CoLLMConfig, dataset: Dataset, directory: Path, report:
 
 
 def _check_hatllm(config: HatLLMConfig) -> None:
-    try:
-        masks(config, layer_count(config.backbone))
-    except ConfigError as exc:
-        raise ConfigError(f"hatllm.{exc}") from exc
+    check_layers(config)
     if config.text_encoder:
         check_encoder(config.text_encoder)
 
@@ -102,7 +97,7 @@ def _train_hatllm(config: HatLLMConfig, dataset: Dataset, directory: Path, repor
 
 MODELS: Mapping[FurtherPart, FurtherModel] = MappingProxyType(
     {
-        "collm": FurtherModel(1, _check_collm, _train_collm, export_collm, CoLLMSpec, ("backbone",)),
+        "collm": FurtherModel(2, _check_collm, _train_collm, export_collm, CoLLMSpec, ("backbone",)),
         "hatllm": FurtherModel(
             1, _check_hatllm, _train_hatllm, export_hatllm, HatLLMSpec, ("backbone", "text_encoder")
         ),

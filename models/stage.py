@@ -63,7 +63,7 @@ def run_stage(
     Returns:
         True where work was done, False where the earlier result was reused.
     """
-    wanted = _as_read(StageRecord(name, version, config, {k: digest(p) for k, p in inputs.items()}, {}))
+    wanted = _wanted(name, version, config, inputs)
     if _valid(directory, wanted):
         return False
     started = directory / STARTED
@@ -78,6 +78,14 @@ def run_stage(
     os.replace(temporary, directory / RECORD)
     started.unlink()
     return True
+
+
+def holds(directory: Path, *, name: str, version: int, config: Any, inputs: Mapping[str, Path]) -> bool:
+    """Whether :func:`run_stage` would reuse what is there; for the arguments see there."""
+    try:
+        return _valid(directory, _wanted(name, version, config, inputs))
+    except DataError:  # an input was not finished
+        return False
 
 
 def link_stages(source: Path, target: Path) -> None:
@@ -96,12 +104,13 @@ def _link(source: Path, target: Path) -> None:
     """All files, under a temporary name first: a directory that is there is complete."""
     temporary = target.with_name(f".{target.name}.linked")
     shutil.rmtree(temporary, ignore_errors=True)
-    shutil.copytree(source, temporary, copy_function=_link_file)
+    shutil.copytree(source, temporary, copy_function=link_file)
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary.rename(target)
 
 
-def _link_file(source: str, target: str) -> None:
+def link_file(source: str, target: str) -> None:
+    """One file of a finished stage, which nobody writes to, under another name; a copy where links cannot be made."""
     try:
         os.link(source, target)
     except OSError:  # another disk, or one without hard links
@@ -122,8 +131,9 @@ def digest(path: Path) -> str:
     return sha256(msgspec.json.encode(record.outputs, order="sorted")).hexdigest()
 
 
-def _as_read(record: StageRecord) -> StageRecord:
+def _wanted(name: str, version: int, config: Any, inputs: Mapping[str, Path]) -> StageRecord:
     """The record as it comes back from its file: tuples are lists there, so a comparison needs the same."""
+    record = StageRecord(name, version, config, {k: digest(p) for k, p in inputs.items()}, {})
     return msgspec.json.decode(msgspec.json.encode(record), type=StageRecord)
 
 

@@ -68,9 +68,12 @@ class Dataset:
     @cached_property
     def train(self) -> Sequences:
         """The train part of every user's sequence, in ``user_ids`` order, oldest first; may be empty for some."""
-        kept = self.labels == TRAIN
-        before = np.concatenate([[0], np.cumsum(kept)])
-        return Sequences(before[self.full.offsets].astype(np.int64), self.full.items[kept])
+        return self._part(self.labels == TRAIN)
+
+    @cached_property
+    def before_test(self) -> Sequences:
+        """The same of train and validation: all that may be known where something is chosen."""
+        return self._part(self.labels != TEST)
 
     @cached_property
     def train_timestamps(self) -> NDArray[np.int64]:
@@ -85,6 +88,10 @@ class Dataset:
         if self.max_history is not None:
             starts = np.maximum(starts, rows - self.max_history)
         return Examples(users, ranges(self.full, starts, rows), self.full.items[rows])
+
+    def _part(self, kept: NDArray[np.bool_]) -> Sequences:
+        before = np.concatenate([[0], np.cumsum(kept)])
+        return Sequences(before[self.full.offsets].astype(np.int64), self.full.items[kept])
 
     def save(self, directory: Path) -> None:
         """Write the data set into an existing directory."""

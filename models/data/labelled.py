@@ -79,8 +79,9 @@ def read_labelled(directory: Path) -> LabelledData:
     known when the item is shown.
 
     Raises:
-        DataError: a file or column is missing, a value is empty, a label is not 0 or 1, a split is unknown or has no
-            rows, or an item has no row in ``items.parquet``. The message names file and column.
+        DataError: a file or column is missing, a value is empty, a label is not 0 or 1, a split is unknown, has no
+            rows or rows of one label only, or an item has no row in ``items.parquet``. The message names file and
+            column.
     """
     rows_file, items_file = directory / "interactions.parquet", directory / "items.parquet"
     rows = _read(rows_file, (USER, ITEM, LABEL, SPLIT, ORDER)).with_columns(pl.col(USER, ITEM).cast(pl.String))
@@ -101,8 +102,8 @@ def labelled_of(dataset: Dataset, negatives: int, seed: int) -> LabelledData:
     """Pairs of a data set without labels: what a user met is liked, random items that the user never met are not.
 
     The train pairs are the train interactions, each before its negatives; the pairs of validation and test are the
-    targets. The history of a pair, a negative too, is what came before the interaction. A training negative may be an
-    item that the user meets later: to leave those out would tell the model what is held out.
+    targets. The history of a pair, a negative too, is what came before the interaction. A negative may be an item that
+    the user meets in a later split: to leave those out would tell the model, or who chooses one, what is held out.
 
     Args:
         dataset: a run's.
@@ -113,14 +114,14 @@ def labelled_of(dataset: Dataset, negatives: int, seed: int) -> LabelledData:
         DataError: a user has met the whole catalogue.
     """
     n_items = len(dataset.catalogue)
-    train, full = dataset.train, dataset.full
+    train, known, full = dataset.train, dataset.before_test, dataset.full
     rng = np.random.default_rng(seed)
     valid, test = dataset.examples("valid"), dataset.examples("test")
     return LabelledData(
         dataset.user_ids,
         dataset.catalogue,
         _with_negatives(_users_of(train), train.items, _all_before(train), _Met(train, n_items), negatives, rng),
-        _with_negatives(valid.users, valid.targets, valid.histories, _Met(full, n_items), negatives, rng),
+        _with_negatives(valid.users, valid.targets, valid.histories, _Met(known, n_items), negatives, rng),
         _with_negatives(test.users, test.targets, test.histories, _Met(full, n_items), negatives, rng),
     )
 
@@ -200,6 +201,8 @@ def _check_values(path: Path, rows: pl.DataFrame) -> None:
     for split in get_args(Split):
         if split not in rows[SPLIT]:
             raise DataError(f"{path}: {SPLIT}: no row of {split}")
+        if len(labels := rows.filter(pl.col(SPLIT) == split)[LABEL].unique()) < 2:
+            raise DataError(f"{path}: {LABEL}: {labels[0]} in all rows of {split}; expected liked ones and others")
 
 
 def _catalogue(path: Path, items: pl.DataFrame) -> Catalogue:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 from safetensors.numpy import load_file, save_file
 
@@ -52,9 +53,11 @@ def _run_list(pipeline: Pipeline, part: FurtherPart, n: int, allowed: Ints | Non
 
     stage = f"lists/{part}" if allowed is None else f"lists/{part}-sampled"
     read = {"data": pipeline.directory / "data", "part": part_directory(pipeline.directory, part)}
+    settings: dict[str, Any] = {"n": n, "candidates": RERANKED}
     if part == "collm":
         read["cf"] = pipeline.directory / "cf"
-    pipeline.stage(stage, 1, {"n": n, "candidates": RERANKED}, read, work)
+        settings["popularity"] = pipeline.config.popularity  # what a list without a history is
+    pipeline.stage(stage, 1, settings, read, work)
     lists: Ints = load_file(pipeline.directory / stage / _LISTS)["items"]
     return lists
 

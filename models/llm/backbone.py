@@ -1,6 +1,7 @@
 """Loading any pretrained decoder-only model, and cutting it into a shallow trunk and the top layers for adapters."""
 
 import copy
+import inspect
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -120,6 +121,11 @@ def first_layers(backbone: Backbone, depth: int) -> Any:
     model.get_input_embeddings().load_state_dict(backbone.model.get_input_embeddings().state_dict())
     model.get_output_embeddings().load_state_dict(backbone.model.get_output_embeddings().state_dict())
     return model.eval().requires_grad_(False)
+
+
+def cache_name(module: nn.Module) -> str:
+    """What this version of transformers calls the cache that a decoder, or one of its layers, is given."""
+    return "cache" if "cache" in inspect.signature(module.forward).parameters else "past_key_values"
 
 
 def _check_layers(backbone: Backbone, first: int, last: int) -> None:

@@ -4,6 +4,7 @@ The former is the intra-item attention of HatLLM's shallow layers: what comes ou
 user.
 """
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +21,7 @@ from models.llm.backbone import Backbone, trunk
 from models.training.device import training_device
 
 BATCH_SIZE = 64  # items; small because titles are short and memory is shared
+_BLANKS = re.compile(r"[\s\x00-\x1f\x7f-\x9f]+")
 ROUNDING = 1e-6  # of float32 states that went through some layers, relative to their norm
 
 
@@ -27,6 +29,11 @@ def item_text(item: Item) -> str:
     """An item as one line of text: title, brand, categories, attributes, whichever it has."""
     parts = [item.title or "", item.brand or "", ", ".join(item.categories), *item.attributes.values()]
     return ". ".join(part for part in parts if part) or item.item_id
+
+
+def one_line(text: str) -> str:
+    """A text without newlines and control characters."""
+    return _BLANKS.sub(" ", text).strip()
 
 
 def item_states(backbone: Backbone, texts: Sequence[str], depth: int, max_tokens: int) -> Tensor:

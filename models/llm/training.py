@@ -91,7 +91,9 @@ class FitState:
         return self.epoch - self.best_epoch
 
 
-def fit(module: nn.Module, task: Task, config: FitConfig, directory: Path, report: Report) -> FitState:
+def fit(
+    module: nn.Module, task: Task, config: FitConfig, directory: Path, report: Report, *, keep: bool = False
+) -> FitState:
     """Train the parameters of ``module`` that require a gradient; leave it as it was after its best epoch.
 
     Args:
@@ -100,6 +102,8 @@ def fit(module: nn.Module, task: Task, config: FitConfig, directory: Path, repor
         config: see :class:`FitConfig`.
         directory: where the state of an unfinished run is kept.
         report: told one line an epoch.
+        keep: leave the state of the finished run as well, so that another call only reads it; for whoever has long
+            work to do with the result, and calls :func:`forget` when that is over.
 
     Raises:
         TrainingError: the loss is NaN or infinite; the batch is saved in ``directory``.
@@ -128,8 +132,14 @@ def fit(module: nn.Module, task: Task, config: FitConfig, directory: Path, repor
         files.save(module, optimizer, state)
         report(f"epoch {state.epoch}/{config.epochs}  loss {loss:.4f}  validation {score:.4f}  best {state.best:.4f}")
     files.load_best(module)
-    files.remove()
+    if not keep:
+        files.remove()
     return state
+
+
+def forget(directory: Path) -> None:
+    """Remove what :func:`fit` has kept in a directory, if anything."""
+    _RunFiles(directory).remove()
 
 
 class _Clock:

@@ -18,6 +18,11 @@ def mixed_precision(device: torch.device, enabled: bool = True) -> torch.autocas
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=enabled and _has_bfloat16(device))
 
 
+def full_precision(device: torch.device) -> torch.autocast:
+    """float32 products again inside of :func:`mixed_precision`: eight bits give thousands of scores few values."""
+    return torch.autocast(device.type, enabled=False)
+
+
 def differentiated_attention(device: torch.device) -> AbstractContextManager[None]:
     """The attention to train with: on a CPU, the fused one's backward pass in bfloat16 takes thrice as long."""
     return sdpa_kernel(SDPBackend.MATH) if device.type == "cpu" else nullcontext()

@@ -55,6 +55,11 @@ class CoLLMConfig:
     )
     seed: int = option(0, "Seed of initial weights, order, draws and dropout.", low=0)
 
+    @property
+    def pretrained(self) -> bool:
+        """Whether the second step begins with a collaborative model that is trained."""
+        return self.tuning not in ("T2", "UI-token")
+
 
 def check_backbone(config: CoLLMConfig) -> None:
     """Check that the backbone is there and has the layers that are asked for, without reading its weights.

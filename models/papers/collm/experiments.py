@@ -30,7 +30,7 @@ from models.papers.collm.cost import ScoringCost, scoring_costs
 from models.papers.collm.model import CoLLM
 from models.papers.collm.task import scores_of
 from models.papers.collm.tuning import Inputs, cf_config, feature_model, pretrain, text_model, tune
-from models.stage import COST, RECORD, run_stage
+from models.stage import COST, RECORD, holds, run_stage
 from models.training.device import training_device
 from models.types import Report
 
@@ -101,8 +101,14 @@ class Experiments:
         return read_labelled(self._data_directory)
 
     def finished(self, row: Row) -> bool:
-        """Whether a row's stage is over, whatever its settings were."""
-        return (self._directory / row.stage / RECORD).exists()
+        """Whether a row's stage is over, with these settings and these data; one that was made otherwise is named."""
+        directory = self._directory / row.stage
+        if not (directory / RECORD).exists():
+            return False
+        found = holds(directory, **self._stage(row))
+        if not found:
+            self._report(f"seed {self._config.seed}: {row.name} was made with other settings or data; left out")
+        return found
 
     def scores(self, row: Row) -> Floats:
         """(n,) logits of the test pairs, of a row that is over."""
@@ -121,10 +127,7 @@ class Experiments:
         config = self._settings(row)
         run_stage(
             self._directory / row.stage,
-            name=row.stage,
-            version=STAGE_VERSION,
-            config=_recorded(row, config),
-            inputs=self._files(row) | {needed.stage: self._directory / needed.stage for needed in self._needed(row)},
+            **self._stage(row),
             work=lambda directory: self._work(row, config, directory),
             resumable=True,
         )
@@ -137,6 +140,16 @@ class Experiments:
             if self.finished(row)
         }
         return scoring_costs(models, self._inputs, n_pairs)
+
+    def _stage(self, row: Row) -> dict[str, Any]:
+        """What a row's result is known by; see :func:`models.stage.run_stage`."""
+        needed = {needed.stage: self._directory / needed.stage for needed in self._needed(row)}
+        return {
+            "name": row.stage,
+            "version": STAGE_VERSION,
+            "config": _recorded(row, self._settings(row)),
+            "inputs": self._files(row) | needed,
+        }
 
     def _work(self, row: Row, config: CoLLMConfig, directory: Path) -> None:
         self._report(f"seed {config.seed}: {row.name}")
@@ -178,7 +191,7 @@ class Experiments:
     def _needed(self, row: Row) -> list[Row]:
         if row.tuning is None:
             return []
-        pretrained = [] if row.tuning in ("T2", "UI-token") else [each for each in CF_ROWS if each.cf == row.cf]
+        pretrained = [each for each in CF_ROWS if each.cf == row.cf and self._settings(row).pretrained]
         return pretrained if row.tuning == "T3" else [TALLREC, *pretrained]
 
     def _files(self, row: Row) -> dict[str, Path]:

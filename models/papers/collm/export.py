@@ -10,6 +10,7 @@ spec.json                 what the manifest says of it
 ```
 """
 
+import copy
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -22,6 +23,7 @@ from numpy.typing import NDArray
 from peft import PeftModel
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
+from transformers import DynamicCache
 
 from models.cf.pointwise.types import Pairs
 from models.contract.bundle import CHECKPOINT, CoLLMSpec
@@ -30,12 +32,14 @@ from models.contract.errors import BundleError, ConfigError
 from models.contract.probe import BASE, PROBED_ITEMS, Probe
 from models.contract.types import Floats, Ints, RankedList, item_numbers
 from models.data.labelled import LabelledData
+from models.llm.backbone import cache_name
 from models.llm.item_token import save_adapter
 from models.llm.title import load_adapted
 from models.papers.collm.config import CoLLMConfig
 from models.papers.collm.model import CoLLM, MappedFeatures
 from models.papers.collm.prompts import known
 from models.papers.collm.tuning import Inputs, feature_model, pretrain, text_model, tune
+from models.stage import link_file
 from models.training.device import training_device
 from models.types import Report
 
@@ -60,7 +64,8 @@ def train_collm(config: CoLLMConfig, data: LabelledData, directory: Path, report
     check_served(config)
     inputs = Inputs.read(config, data)
     cf, text, features = directory / _CF, directory / _TEXT, directory / _FEATURES
-    report(f"{config.cf}: validation AUC {pretrain(config, data, cf):.4f}")
+    if config.pretrained:
+        report(f"{config.cf}: validation AUC {pretrain(config, data, cf):.4f}")
     if config.tuning != "T3":
         tune(config, inputs, text_model(config, inputs), text, _prefixed("text", report))
     model = feature_model(config, inputs, cf, text)
@@ -70,7 +75,7 @@ def train_collm(config: CoLLMConfig, data: LabelledData, directory: Path, report
 
 
 def export_part(directory: Path, target: Path) -> CoLLMSpec:
-    """Copy the part from a directory of :func:`train_collm` into a bundle's; the manifest's words about it.
+    """Link the part in a directory of :func:`train_collm` into another one; the manifest's words about it.
 
     Raises:
         BundleError: the training is not over.
@@ -79,7 +84,7 @@ def export_part(directory: Path, target: Path) -> CoLLMSpec:
         spec = msgspec.json.decode((directory / SPEC).read_bytes(), type=CoLLMSpec)
     except (OSError, msgspec.MsgspecError) as exc:
         raise BundleError(f"{directory}: no CoLLM that is trained: {exc}") from exc
-    shutil.copytree(directory / _PART, target)
+    shutil.copytree(directory / _PART, target, copy_function=link_file)
     return spec
 
 
@@ -173,19 +178,34 @@ class CoLLMScorer:
         return self._logits(prompts)
 
     def _logits(self, prompts: Sequence[Ints]) -> Floats:
-        starts = range(0, len(prompts), _AT_ONCE)
-        parts = [self._logits_of(prompts[at : at + _AT_ONCE]) for at in starts]
-        return np.concatenate(parts) if parts else np.empty(0, np.float32)
+        """What all prompts begin with, the history, is read once."""
+        if not prompts:
+            return np.empty(0, np.float32)
+        n_shared, decoder = _shared(prompts), self._model.get_base_model().model
+        beginning = torch.from_numpy(prompts[0][None, :n_shared].astype(np.int64)).to(training_device())
+        read = DynamicCache(config=decoder.config)
+        decoder(input_ids=beginning, use_cache=True, **{cache_name(decoder): read})
+        endings = [torch.from_numpy(ids[n_shared:].astype(np.int64)) for ids in prompts]
+        starts = range(0, len(endings), _AT_ONCE)
+        return np.concatenate([self._logits_after(copy.deepcopy(read), endings[at : at + _AT_ONCE]) for at in starts])
 
-    def _logits_of(self, prompts: Sequence[Ints]) -> Floats:
-        device = training_device()
-        tokens = pad_sequence([torch.from_numpy(ids.astype(np.int64)) for ids in prompts], batch_first=True)
-        last = torch.tensor([len(ids) - 1 for ids in prompts], device=device)
-        base = self._model.get_base_model()
-        states = base.model(input_ids=tokens.to(device), use_cache=False).last_hidden_state
+    def _logits_after(self, read: Any, endings: Sequence[Tensor]) -> Floats:
+        """Of prompts that go on with these tokens; ``read``, the cache of what they begin with, is used up."""
+        device, base = training_device(), self._model.get_base_model()
+        read.batch_repeat_interleave(len(endings))
+        tokens = pad_sequence(list(endings), batch_first=True).to(device)
+        last = torch.tensor([len(ids) - 1 for ids in endings], device=device)
+        states = base.model(input_ids=tokens, use_cache=True, **{cache_name(base.model): read}).last_hidden_state
         row = base.get_output_embeddings().weight[self._answer]
-        logits: Floats = (states[torch.arange(len(prompts), device=device), last] @ row).cpu().numpy()
+        logits: Floats = (states[torch.arange(len(endings), device=device), last] @ row).cpu().numpy()
         return logits
+
+
+def _shared(prompts: Sequence[Ints]) -> int:
+    """How many tokens all prompts begin with; at least one of each is left."""
+    least = min(map(len, prompts)) - 1
+    alike = (np.stack([ids[:least] for ids in prompts]) == prompts[0][:least]).all(axis=0)
+    return least if alike.all() else int(alike.argmin())
 
 
 def make_probe(scorer: CoLLMScorer, data: LabelledData, seed: int) -> Probe:

@@ -11,6 +11,7 @@ from models.contract.collm import CoLLMPrompts
 from models.llm.backbone import Backbone, first_layers
 from models.llm.item_token import lora_config
 from models.papers.collm.config import LORA_TARGETS, CoLLMConfig
+from models.training.device import full_precision
 
 
 class Features(Protocol):
@@ -44,7 +45,7 @@ class MappedFeatures(nn.Module):
 
     def forward(self, pairs: Pairs) -> tuple[Tensor, Tensor]:
         """See :class:`Features`. In float32: it is little work."""
-        with torch.autocast(pairs.users.device.type, enabled=False):
+        with full_precision(pairs.users.device):
             users, items = self.cf.represent(pairs)
             return self.mapping(users / self.scales[0]), self.mapping(items / self.scales[1])
 
@@ -102,7 +103,8 @@ class CoLLM(nn.Module):
         base = self.language_model.get_base_model()
         states = base.model(inputs_embeds=self.encode(tokens, pairs), use_cache=False).last_hidden_state[where]
         row = base.get_output_embeddings().weight[self._answer]
-        logits: Tensor = states.float() @ row.float()
+        with full_precision(states.device):
+            logits: Tensor = states.float() @ row.float()
         return logits
 
     def encode(self, tokens: Tensor, pairs: Pairs) -> Tensor:

@@ -1,6 +1,5 @@
 """Making CoLLM's prompts from a backbone's tokenizer and a catalogue; what they are: ``models.contract.collm``."""
 
-import re
 from collections.abc import Iterable, Sequence
 from typing import Literal
 
@@ -14,12 +13,11 @@ from models.contract.redis_schema import item_hash
 from models.contract.types import item_numbers
 from models.data.labelled import LabelledData, LabelledPairs
 from models.llm.backbone import Backbone
-from models.llm.items import item_text
+from models.llm.items import item_text, one_line
 from models.papers.collm.config import CoLLMConfig
 
 Featured = Literal["nobody", "known", "everyone"]
 
-_BLANKS = re.compile(r"[\s\x00-\x1f\x7f-\x9f]+")
 _QUOTES = str.maketrans('"“”„«»', "''''''")
 _OPEN, _CLOSE = TITLE.split("{}")
 
@@ -85,7 +83,7 @@ def answer_token(backbone: Backbone) -> int:
 
 def clean(text: str) -> str:
     """A title as it can stand between quotation marks: on one line, with marks of another kind inside."""
-    return _BLANKS.sub(" ", text).translate(_QUOTES).strip()
+    return one_line(text).translate(_QUOTES)
 
 
 class PairPrompts:

@@ -1,7 +1,7 @@
 """CoLLM's experiments over several seeds, measured together."""
 
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,7 +14,7 @@ from models.contract.errors import ConfigError
 from models.contract.types import Floats
 from models.data.labelled import LabelledData
 from models.evaluation.metrics import Difference, Interval
-from models.evaluation.pointwise import compare, measure, subsets
+from models.evaluation.pointwise import auc, compare, measure, subsets
 from models.papers.collm.config import CoLLMConfig, check_backbone
 from models.papers.collm.cost import ScoringCost
 from models.papers.collm.experiments import CF_NAMES, MAPPED_ROWS, TALLREC, Experiments, Row
@@ -96,7 +96,7 @@ class CoLLMStudy:
         for name, (one, other) in ENSEMBLES.items():
             if both := scores.get(one, {}).keys() & scores.get(other, {}).keys():
                 scores[name] = {seed: mean_probability([scores[one][seed], scores[other][seed]]) for seed in both}
-        costs = {row.name: self._costs(row) for row in rows if row.name in scores}
+        costs = {row.name: self._costs(row, scores[row.name]) for row in rows if row.name in scores}
         return [self._measured(name, scores, costs.get(name)) for name in scores]
 
     def scoring_costs(self, n_pairs: int) -> dict[str, ScoringCost]:
@@ -117,14 +117,14 @@ class CoLLMStudy:
     def _scores(self, row: Row) -> BySeed:
         return {seed: each.scores(row) for seed, each in self._experiments.items() if each.finished(row)}
 
-    def _costs(self, row: Row) -> tuple[float, float]:
-        costs = [each.costs(row) for each in self._experiments.values() if each.finished(row)]
+    def _costs(self, row: Row, seeds: Iterable[int]) -> tuple[float, float]:
+        costs = [self._experiments[seed].costs(row) for seed in seeds]
         training, scoring = ([each[key] for each in costs] for key in ("training_seconds", "scoring_seconds"))
         return float(np.mean(training)), float(np.mean(scoring))
 
     def _measured(self, name: str, scores: Mapping[str, BySeed], costs: tuple[float, float] | None) -> Measured:
         own = scores[name]
-        aucs = [measure(self.data.test, each, n_resamples=1)["AUC"].mean for each in own.values()]
+        aucs = [auc(each, self.data.test.labels) for each in own.values()]
         return Measured(
             name=name,
             seeds=len(own),

@@ -1,12 +1,10 @@
 """What is committed of a study: JSON, tables in Markdown, and pictures after the paper's figures 3 and 4."""
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import msgspec
-
+from models.evaluation.measure import as_json
 from models.evaluation.metrics import SIGNIFICANT, Difference, Interval
 from models.evaluation.plots import bars, panels, save, style
 from models.papers.collm.cost import ScoringCost
@@ -29,8 +27,8 @@ def write(rows: Sequence[Measured], costs: Mapping[str, ScoringCost], facts: Map
         out: path without suffix.
     """
     out.parent.mkdir(parents=True, exist_ok=True)
-    document = {"facts": dict(facts), "rows": list(rows), "costs": dict(costs)}
-    out.with_name(f"{out.name}.json").write_text(json.dumps(msgspec.to_builtins(document), indent=2) + "\n")
+    document = as_json({"facts": dict(facts), "rows": list(rows), "costs": dict(costs)})
+    out.with_name(f"{out.name}.json").write_bytes(document)
     out.with_name(f"{out.name}.md").write_text(as_markdown(rows, costs, facts))
     choices = [row for row in rows if _is_choice(row, rows)]
     with style():

@@ -1,7 +1,7 @@
 """What CoLLM is tuned and measured on: labelled pairs as prompts, in batches."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -65,9 +65,7 @@ class PromptedPairs:
 
     def take(self, rows: NDArray[np.int64]) -> "PromptedPairs":
         """Some of the pairs."""
-        pairs = self.pairs
-        taken = LabelledPairs(pairs.users[rows], pairs.items[rows], pairs.labels[rows], pairs.histories.take(rows))
-        return PromptedPairs(taken, self.prompts, self.n_items, self.cf_history)
+        return replace(self, pairs=self.pairs.take(rows))
 
     def sample(self, n: int, seed: int) -> "PromptedPairs":
         """At most ``n`` of the pairs, drawn, in their order."""

@@ -23,7 +23,7 @@ from models.contract.collm import CoLLMPrompts
 from models.data.labelled import LabelledData, LabelledPairs
 from models.evaluation.pointwise import auc
 from models.llm.backbone import Backbone, load_backbone
-from models.llm.training import FitConfig, FitState, fit
+from models.llm.training import FitConfig, FitState, fit, forget
 from models.papers.collm.config import CoLLMConfig
 from models.papers.collm.model import CoLLM, MappedFeatures, TokenFeatures, adapted
 from models.papers.collm.prompts import Featured, PairPrompts, answer_token, labelled_prompts
@@ -124,6 +124,7 @@ def tune(config: CoLLMConfig, inputs: Inputs, model: CoLLM, directory: Path, rep
     """
     directory.mkdir(parents=True, exist_ok=True)
     if (directory / TUNED).exists():
+        forget(directory)
         _restored(model, directory)
         return FitState(**json.loads((directory / STATE).read_text()))
     device = training_device()
@@ -135,8 +136,9 @@ def tune(config: CoLLMConfig, inputs: Inputs, model: CoLLM, directory: Path, rep
         return auc(scores_of(model, valid, device), valid.pairs.labels)
 
     task = CoLLMTask(model, _groups(config, model), train, config, validate)
-    state = fit(model, task, _schedule(config, model), directory, report)
+    state = fit(model, task, _schedule(config, model), directory, report, keep=True)
     _keep(model, state, directory)
+    forget(directory)
     return state
 
 
@@ -160,7 +162,7 @@ def _features(config: CoLLMConfig, inputs: Inputs, cf: Path | None) -> nn.Module
     if config.tuning == "UI-token":
         std = float(inputs.backbone.model.get_input_embeddings().weight.std())
         return TokenFeatures(data.n_users, data.n_items, hidden, std)
-    model = make_model(cf_config(config), data) if config.tuning == "T2" or cf is None else load(cf)
+    model = load(cf) if config.pretrained and cf is not None else make_model(cf_config(config), data)
     model.cpu().eval().requires_grad_(config.tuning in ("T1", "T2"))
     return MappedFeatures(model, _scales(model, data, config.seed), hidden, config.mapping_factor)
 

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from models.contract.hatllm import HatLayout, Segments
+from models.llm.backbone import cache_name
 from models.papers.hatllm.plan import Masks, Step, at, make_plan
 
 
@@ -69,7 +70,7 @@ def _run(layer: Any, states: Tensor, turned: tuple[Tensor, Tensor], step: Step) 
     cos, sin = turned
     asked = (at(cos, step.asked), at(sin, step.asked))
     output = layer(
-        at(states, step.asked), attention_mask=step.mask, position_embeddings=asked, **{_cache_name(layer): held}
+        at(states, step.asked), attention_mask=step.mask, position_embeddings=asked, **{cache_name(layer): held}
     )
     return output
 
@@ -96,11 +97,6 @@ def _keys_and_values(layer: Any, states: Tensor, turned: tuple[Tensor, Tensor]) 
     cos, sin = (angle.unsqueeze(1) for angle in turned)
     left, right = keys.chunk(2, dim=-1)
     return keys * cos + torch.cat([-right, left], dim=-1) * sin, values
-
-
-def _cache_name(layer: Any) -> str:
-    """What this version of transformers calls a layer's cache."""
-    return "cache" if "cache" in inspect.signature(layer.forward).parameters else "past_key_values"
 
 
 def _kinds(decoder: Any) -> list[str]:

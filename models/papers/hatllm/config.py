@@ -7,6 +7,7 @@ from models.config import option
 from models.contract.affinity import LARGEST_DISTANCE
 from models.contract.errors import ConfigError
 from models.contract.hatllm import Mask
+from models.llm.backbone import layer_count
 from models.llm.item_token import LORA_TARGETS
 
 Kind = Literal["IN", "OR", "CR"]
@@ -93,6 +94,18 @@ class LocalConfig:
     patience: int = option(2, "Looks without a better validation NDCG after which training stops.", low=1)
     learning_rate: float = option(3e-4, "Step size of a community's adapter.", low=0)
     fusion_examples: int = option(5000, "Validation examples that fusions are tried on, at most.", low=1)
+
+
+def check_layers(config: HatLLMConfig) -> None:
+    """Check that the backbone is there and has the layers that are asked for, without reading its weights.
+
+    Raises:
+        ConfigError: it is not, or has fewer.
+    """
+    try:
+        masks(config, layer_count(config.backbone))
+    except ConfigError as exc:
+        raise ConfigError(f"hatllm.{exc}") from exc
 
 
 def masks(config: HatLLMConfig, n_layers: int) -> tuple[Mask, ...]:

@@ -10,6 +10,7 @@ import numpy as np
 from safetensors.numpy import load_file
 
 from models.contract.bundle import CHECKPOINT, HatLLMSpec
+from models.contract.errors import BundleError
 from models.contract.hatllm import CONFIG_KEY, ITEM_ROWS, PART, HatLayout
 from models.contract.index import top_n
 from models.contract.probe import BASE, PROBED_ITEMS, Probe
@@ -55,8 +56,14 @@ def export_part(directory: Path, target: Path) -> HatLLMSpec:
 
     Returns:
         What workers and gateway must know.
+
+    Raises:
+        BundleError: the training is not over, or its prompts hold vectors beside the words' (LLaRA).
     """
-    described = msgspec.json.decode((directory / DESCRIPTION).read_bytes(), type=Trained)
+    try:
+        described = msgspec.json.decode((directory / DESCRIPTION).read_bytes(), type=Trained)
+    except (OSError, msgspec.MsgspecError) as exc:
+        raise BundleError(f"{directory}: no HatLLM that is trained: {exc}") from exc
     head = load_file(directory / HEAD)
     rows = np.ascontiguousarray(head[TABLE] @ head[PROJECTION], np.float32)
     layout = HatLayout.of_config(described.layout, len(described.layout["masks"]))

@@ -11,10 +11,11 @@ from models.contract.errors import ConfigError
 from models.contract.hatllm import HatLayout
 from models.contract.prompts import TitleTokens
 from models.contract.types import Floats
-from models.llm.backbone import Backbone, top_model
+from models.llm.backbone import Backbone, first_layers
 from models.llm.item_token import lora_config
 from models.papers.hatllm.attention import asked_states, masked_states
 from models.papers.hatllm.rows import Rows
+from models.training.device import full_precision
 
 SDPA = "sdpa"
 
@@ -31,15 +32,9 @@ def cut_backbone(backbone: Backbone, depth: int) -> Any:
 
     The words are the head, too: an ordinary checkpoint with tied embeddings, whose head nobody asks.
     """
-    words = backbone.model.get_input_embeddings().weight
-    model = top_model(backbone, 0, depth, vocab_size=words.shape[0])
+    model = first_layers(backbone, depth)
     model.config.tie_word_embeddings = True
-    with torch.no_grad():
-        model.get_input_embeddings().weight.copy_(words)
     model.get_output_embeddings().weight = model.get_input_embeddings().weight
-    for config in (model.config, model.generation_config):
-        for name in ("bos_token_id", "eos_token_id", "pad_token_id"):
-            setattr(config, name, getattr(backbone.model.config, name, None))
     model.set_attn_implementation(SDPA)
     return model
 
@@ -117,7 +112,9 @@ class HatModel(nn.Module):
 
         ``tokens`` (b, n) int64 are token ids of one prompt a row, padded on the right with any.
         """
-        scores: Tensor = self.head(self.dropout(self.states(tokens, where)))
+        states = self.dropout(self.states(tokens, where))
+        with full_precision(states.device):
+            scores: Tensor = self.head(states)
         return scores
 
     def states(self, tokens: Tensor, where: Tensor) -> Tensor:

@@ -1,6 +1,5 @@
 """HatLLM's prompts (Cui et al., 2025, Table 1): an instruction, then the titles, each ended by a separator."""
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,10 +10,9 @@ from models.contract.catalogue import Item
 from models.contract.hatllm import HatLayout, Mask
 from models.contract.prompts import TitleTokens
 from models.llm.backbone import Backbone
-from models.llm.items import item_text
+from models.llm.items import item_text, one_line
 from models.llm.title import SEPARATOR
 
-_BLANKS = re.compile(r"[\s\x00-\x1f\x7f-\x9f]+")
 _CHARACTERS = 16  # of a title, for each token that is kept
 
 
@@ -82,12 +80,7 @@ def with_placeholders(titles: TitleTokens) -> TitleTokens:
 
 def _title(item: Item) -> str:
     """What an item is called: its title, else what else is known of it, else its id."""
-    return _one_line(item.title or "") or _one_line(item_text(item)) or item.item_id
-
-
-def _one_line(text: str) -> str:
-    """A text without newlines and control characters."""
-    return _BLANKS.sub(" ", text).strip()
+    return one_line(item.title or "") or one_line(item_text(item)) or one_line(item.item_id)
 
 
 def _neutral(tokenizer: Any) -> int:

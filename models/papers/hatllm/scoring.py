@@ -87,7 +87,7 @@ class HatScorer:
         return scores
 
 
-def last_tokens(prompts: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
+def last_tokens(prompts: Sequence[Sequence[int] | Ints]) -> tuple[Tensor, Tensor]:
     """Prompts as rows (b, n), padded on the right, and where each one's last token is."""
     rows = [torch.as_tensor(prompt, dtype=torch.int64) for prompt in prompts]
     tokens = pad_sequence(rows, batch_first=True)

@@ -28,6 +28,8 @@ from models.data import prepare
 from models.data.dataset import Dataset
 from models.llm.backbone import layer_count, load_backbone
 from models.llm.items import fit_whitening, item_states, item_text
+from models.llm.training import forget
+from models.papers.hatllm.config import check_layers
 from models.papers.hatllm.data import WindowedData, read_windows
 from models.papers.hatllm.local_study import LocalStudy
 from models.papers.hatllm.ranked import RankedRow, load_ranked, rank, save_ranked
@@ -72,7 +74,8 @@ class HatStudy:
 
     @cached_property
     def rows(self) -> list[RowSpec]:
-        """All rows of the study, in the tables' order."""
+        """All rows of the study, in the tables' order. Raises ConfigError where the backbone lacks their layers."""
+        check_layers(self.config.hatllm)
         return rows_of(self.config, self._depth)
 
     @cached_property
@@ -92,11 +95,17 @@ class HatStudy:
             score = self._trained(row, seed, target)
             trained = time.perf_counter()
             _rank(score, self.data.test, target)
+            forget(target)
             seconds = {"training_seconds": trained - started, "ranking_seconds": time.perf_counter() - trained}
             (target / COST).write_bytes(msgspec.json.encode(seconds))
 
         directory, inputs = self._directory(row, seed), self._inputs(row, seed)
-        settings = {"seed": seed, "study": sampling_of(self.config), "row": self._settings(row)}
+        settings = {
+            "seed": seed,
+            "study": sampling_of(self.config),
+            "window": self._window(row),
+            "row": self._settings(row),
+        }
         run_stage(
             directory,
             name=directory.parent.name,
@@ -230,6 +239,11 @@ class HatStudy:
         if row.model is not None:
             return replace(row.model, seed=0)
         return self.config.popularity if row.name == POPULARITY else self.config.sasrec
+
+    def _window(self, row: RowSpec) -> int | None:
+        """Size of the sampled windows, where the row's own settings do not say it: for a baseline."""
+        sampled = self.config.study.train_windows is not None
+        return 1 + self.config.hatllm.history_length if sampled and row.model is None else None
 
     def _sasrec(self, seed: int) -> Path:
         return self._directory(RowSpec(SASREC, "main"), seed)

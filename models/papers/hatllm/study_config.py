@@ -4,7 +4,7 @@ import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import MISSING, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from models.cf.multvae import MultVAEConfig
 from models.cf.popularity import PopularityConfig
@@ -19,17 +19,18 @@ from models.papers.hatllm.config import ORDER, HatLLMConfig, Kind, LocalConfig
 UNMASKED, HATLLM, LLARA = "no masks (BIGRec)", "HatLLM", "LLaRA"
 SASREC, SASREC_TEXT, STACKED = "SASRec", "SASRec + text", "CR -> SASRec"
 POPULARITY = "popularity"
-FURTHER = "HatLLM, trained further"  # on everyone's windows, as long as a local model: what updates alone bring
+FURTHER = "HatLLM trained further"  # on everyone's windows, as long as a local model: what updates alone bring
 LOCAL_ROWS: Mapping[str, Callable[[FusionSettings], bool]] = {
-    "HatLLM + L3Rec, RRF": lambda s: s.method is FusionMethod.RRF and not s.others,
-    "HatLLM + L3Rec, wRRF(CF)": lambda s: s.method is FusionMethod.WRRF_CF and not s.others,
-    "HatLLM + L3Rec, RRF, HatLLM votes": lambda s: s.method is FusionMethod.RRF and bool(s.others),
-    "HatLLM + L3Rec, wRRF(CF), HatLLM votes": lambda s: s.method is FusionMethod.WRRF_CF and bool(s.others),
-    "HatLLM + L3Rec, chosen": lambda s: True,
+    "HatLLM + L3Rec: RRF": lambda s: s.method is FusionMethod.RRF and not s.others,
+    "HatLLM + L3Rec: wRRF(CF)": lambda s: s.method is FusionMethod.WRRF_CF and not s.others,
+    "HatLLM + L3Rec: RRF with HatLLM": lambda s: s.method is FusionMethod.RRF and bool(s.others),
+    "HatLLM + L3Rec: wRRF(CF) with HatLLM": lambda s: s.method is FusionMethod.WRRF_CF and bool(s.others),
+    "HatLLM + L3Rec: chosen": lambda s: True,
 }
 """HatLLM's local models by the fusions of which each row takes the one that is best on validation examples."""
 
 Group = Literal["main", "ablation", "sweep", "local"]
+GROUPS: tuple[Group, ...] = get_args(Group)
 
 
 @dataclass(frozen=True)

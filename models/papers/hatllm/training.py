@@ -28,18 +28,18 @@ from models.llm.item_token import ADAPTER_WEIGHTS, save_adapter
 from models.llm.items import fit_whitening, item_states, item_text, sentence_states
 from models.llm.next_item import next_item_loss
 from models.llm.title import FixedHead, ItemHead
-from models.llm.training import IGNORED, TARGETS, Batch, FitConfig, FitState, fit
+from models.llm.training import IGNORED, TARGETS, Batch, FitConfig, FitState, fit, forget
 from models.papers.hatllm.config import HatLLMConfig, masks
 from models.papers.hatllm.data import WindowedData, cut, owners
 from models.papers.hatllm.model import HatModel, hat_lora
 from models.papers.hatllm.prompts import Domain, hat_titles, layout_of, with_placeholders
+from models.papers.hatllm.scoring import SCORING_BATCH, last_tokens
 from models.training.batching import of_like_lengths
 from models.training.device import mixed_precision, training_device
 from models.types import Examples, Report, Score, Sequences
 
 TABLE, PROJECTION = "table", "projection"  # in the head's file: (n_items, d) and (d, hidden); their product is the rows
 ADAPTER, HEAD, DESCRIPTION = "adapter", "head.safetensors", "hatllm.json"
-SCORING_BATCH = 32  # histories
 
 
 class Trained(msgspec.Struct, frozen=True):
@@ -90,7 +90,9 @@ def train_hatllm(
         ConfigError: layers or prompts do not fit the backbone.
         TrainingError: the loss is NaN or infinite.
     """
-    return fit_hatllm(config, data, directory, report, prepared or Prepared.of(config, data.catalogue))[1]
+    state = fit_hatllm(config, data, directory, report, prepared or Prepared.of(config, data.catalogue))[1]
+    forget(directory)
+    return state
 
 
 def fit_hatllm(
@@ -101,7 +103,7 @@ def fit_hatllm(
     prepared: Prepared,
     item_vectors: Floats | None = None,
 ) -> tuple[HatModel, FitState]:
-    """:func:`train_hatllm`, whose model is kept.
+    """:func:`train_hatllm`, whose model is kept. Another call only reads it, until :func:`forget` is called.
 
     Args:
         config, data, directory, report, prepared: see there.
@@ -114,7 +116,7 @@ def fit_hatllm(
     model = new_model(config, prepared, data.catalogue, item_vectors)
     task = WindowTask(config, model.to(training_device()).eval(), data)
     looks = math.ceil(config.steps / config.evaluate_every)
-    state = fit(model, task, FitConfig(looks, config.patience, config.seed), directory, report)
+    state = fit(model, task, FitConfig(looks, config.patience, config.seed), directory, report, keep=True)
     _save(config, model, state, directory)
     return model, state
 
@@ -242,27 +244,18 @@ def scores_of(model: HatModel, history_length: int, device: torch.device, *, exa
 
     @torch.inference_mode()
     def score(examples: Examples) -> Floats:
-        prompts = [
-            model.titles.prompt(newest(h, history_length))
-            for h in map(examples.histories.__getitem__, range(len(examples)))
-        ]
+        histories = [examples.histories[row] for row in range(len(examples))]
+        prompts = [model.titles.prompt(newest(history, history_length)) for history in histories]
         scores = np.empty((len(prompts), model.titles.n_items), np.float32)
         shortest_first = np.argsort([len(prompt) for prompt in prompts], kind="stable")
         for at in range(0, len(prompts), SCORING_BATCH):
             rows = shortest_first[at : at + SCORING_BATCH]
+            tokens, where = last_tokens([prompts[row] for row in rows])
             with mixed_precision(device, enabled=not exact):
-                scores[rows] = _last_scores(model, [prompts[row] for row in rows], device)
+                scores[rows] = model.logits(tokens.to(device), where.to(device)).cpu().numpy()
         return scores
 
     return score
-
-
-def _last_scores(model: HatModel, prompts: list[Ints], device: torch.device) -> Floats:
-    tokens = pad_sequence([torch.from_numpy(prompt.astype(np.int64)) for prompt in prompts], batch_first=True)
-    where = torch.zeros(tokens.shape, dtype=torch.bool)
-    where[torch.arange(len(prompts)), [len(prompt) - 1 for prompt in prompts]] = True
-    scores: Floats = model.logits(tokens.to(device), where.to(device)).float().cpu().numpy()
-    return scores
 
 
 def load_hatllm(config: HatLLMConfig, directory: Path, backbone: Backbone | None = None) -> HatModel:

@@ -14,6 +14,7 @@ from models.contract.catalogue import Catalogue
 from models.contract.errors import DataError
 from models.contract.types import item_numbers
 from models.data.labelled import LONGEST_HISTORY, LabelledData, LabelledPairs, labelled_of, read_labelled
+from models.data.splits import TEST, TRAIN, VALID
 from models.types import Sequences
 
 ROWS = [
@@ -21,6 +22,7 @@ ROWS = [
     ("u1", "a", 1, "train"),
     ("u1", "b", 0, "train"),
     ("u1", "c", 1, "valid"),
+    ("u2", "d", 0, "valid"),
     ("u2", "b", 0, "test"),
     ("u1", "d", 0, "test"),
     ("u1", "b", 1, "test"),
@@ -52,7 +54,7 @@ def change(directory: Path, file: str, *columns: pl.Expr) -> None:
 def test_histories_are_what_was_liked_before_across_splits(directory: Path) -> None:
     data = read_labelled(directory)
     assert described(data, data.train) == [("u1", "a", 1, []), ("u1", "b", 0, ["a"]), ("u2", "a", 1, [])]
-    assert described(data, data.valid) == [("u1", "c", 1, ["a"])]
+    assert described(data, data.valid) == [("u1", "c", 1, ["a"]), ("u2", "d", 0, ["a"])]
     assert described(data, data.test) == [
         ("u1", "d", 0, ["a", "c"]),
         ("u1", "b", 1, ["a", "c"]),
@@ -83,7 +85,8 @@ def test_types_are_those_of_item_numbers_and_rows(directory: Path) -> None:
 
 def test_long_histories_keep_the_newest(tmp_path: Path) -> None:
     items = [f"i{n}" for n in range(LONGEST_HISTORY + 3)]
-    rows = [("u", item, 1, "train") for item in items] + [("u", "i0", 0, "valid"), ("u", "i1", 0, "test")]
+    rows = [("u", item, 1, "train") for item in items] + [("u", "i0", 0, split) for split in ("train", "valid", "test")]
+    rows += [("u", "i1", 1, split) for split in ("valid", "test")]
     write_labelled(tmp_path, rows, items)
     data = read_labelled(tmp_path)
     assert described(data, data.valid)[0][3] == items[3:]
@@ -120,7 +123,8 @@ def test_a_file_that_is_no_table_is_named(directory: Path, file: str, content: b
     [
         (pl.lit(2).alias("label"), "label: 2; expected one of 0, 1"),
         (pl.lit(0.5).alias("label"), "label: 0.5; expected one of 0, 1"),
-        (pl.lit(None, pl.Int8).alias("label"), "label: 7 empty values"),
+        (pl.lit(None, pl.Int8).alias("label"), "label: 8 empty values"),
+        (pl.lit(1).alias("label"), "label: 1 in all rows of train; expected liked ones and others"),
         (pl.lit("train").alias("split"), "split: no row of valid"),
         (pl.col("split").replace("test", "tset"), "split: 'tset'; expected one of train, valid, test"),
         (pl.col("item_id").replace("d", "z"), "item_id: 'z' has no row in items.parquet"),
@@ -149,6 +153,17 @@ def test_implicit_interactions_are_liked_and_negatives_never_met() -> None:
         negatives = pairs.labels == 0
         for user, item in zip(pairs.users[negatives].tolist(), pairs.items[negatives].tolist(), strict=True):
             assert item not in met[user]
+
+
+def test_negatives_do_not_tell_what_is_held_out() -> None:
+    dataset = as_dataset(checkerboard())
+    tested = replace(dataset, labels=np.where(dataset.targets, TEST, TRAIN).astype(np.int8))
+    tested.labels[tested.full.offsets[1:] - 2] = VALID
+    tested.targets[tested.full.offsets[1:] - 2] = True
+    data, test = labelled_of(tested, negatives=30, seed=0), tested.examples("test")
+    answer = dict(zip(test.users.tolist(), test.targets.tolist(), strict=True))
+    for pairs in (data.train, data.valid):
+        assert any(answer[user] == item for user, item in zip(pairs.users.tolist(), pairs.items.tolist(), strict=True))
 
 
 def test_a_negative_has_its_positives_history() -> None:

@@ -1,6 +1,7 @@
 """Rows of CoLLM and HatLLM in the evaluation's table."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -10,8 +11,10 @@ from support.further import Trainer, with_both
 from support.runs import FinishedRun
 
 from models import further
+from models.cf.popularity import PopularityConfig
 from models.contract.types import Floats, Ints
 from models.experiments.bundle_lists import bundle_lists, bundle_rows
+from models.experiments.further_lists import run_lists
 from models.experiments.lists import GLOBAL, QUICK, ranked_lists, row_names
 from models.pipeline import Pipeline
 from models.types import Sequences
@@ -82,6 +85,18 @@ def test_a_run_has_a_row_of_each_made_once(pipeline: Pipeline, lines: list[str])
         "lists/collm: unchanged, reused",
         "lists/hatllm: unchanged, reused",
     }
+
+
+def test_lists_are_made_again_where_what_fills_them_up_is_counted_otherwise(
+    pipeline: Pipeline, lines: list[str]
+) -> None:
+    pipeline.run()
+    run_lists(pipeline, ["collm", "hatllm"], N, None)
+    lines.clear()
+    shorter = replace(pipeline.config, popularity=PopularityConfig(half_life_days=1.0))
+    run_lists(Pipeline(pipeline.directory, shorter, lines.append), ["collm", "hatllm"], N, None)
+    assert "lists/hatllm: unchanged, reused" in lines
+    assert "lists/collm: unchanged, reused" not in lines
 
 
 def test_only_those_that_are_asked_for_are_ranked(pipeline: Pipeline) -> None:

@@ -2,17 +2,20 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
+import msgspec
 import numpy as np
 import pytest
 import torch
 
+from models.contract.bundle import CoLLMSpec
 from models.contract.collm import PART, CoLLMPrompts
 from models.contract.errors import BundleError, ConfigError
 from models.contract.probe import BASE, load_probe
 from models.data.labelled import LabelledPairs
 from models.papers.collm.config import CoLLMConfig
-from models.papers.collm.export import CoLLMScorer, export_part, histories_after, train_collm
+from models.papers.collm.export import SPEC, CoLLMScorer, export_part, histories_after, train_collm
 from models.papers.collm.task import scores_of
 from models.papers.collm.tuning import Inputs, feature_model
 from models.types import Sequences
@@ -44,6 +47,27 @@ def test_plain_transformers_and_peft_give_the_models_logits(trained: tuple[CoLLM
     np.testing.assert_allclose(found, expected, atol=1e-4)
 
 
+def test_candidates_score_as_they_do_alone(trained: tuple[CoLLMConfig, Path]) -> None:
+    scorer = _scorer(trained[1])
+    history, candidates = [0, 1, 2], [*range(scorer.prompts.n_items)] * 3  # more than are scored at once
+    for user in (0, None):
+        alone = [scorer.scores(history, [item], user)[0] for item in candidates]
+        np.testing.assert_allclose(scorer.scores(history, candidates, user), alone, atol=1e-5)
+    assert len(scorer.scores(history, [], 0)) == 0
+
+
+def test_the_history_is_read_once(trained: tuple[CoLLMConfig, Path]) -> None:
+    scorer = _scorer(trained[1])
+    read: list[int] = []
+    decoder = scorer._model.get_base_model().model
+    decoder.embed_tokens.register_forward_hook(lambda _, arguments, __: read.append(arguments[0].numel()))
+    prompts = scorer.prompts.prompts([0, 1, 2], range(8), 0)
+    scorer.scores([0, 1, 2], range(8), 0)
+    whole = sum(map(len, prompts))
+    assert sum(read) <= read[0] + 8 * (max(map(len, prompts)) - read[0])
+    assert sum(read) < whole / 2
+
+
 def test_the_spec_says_what_workers_must_know(trained: tuple[CoLLMConfig, Path], tmp_path: Path) -> None:
     config, directory = trained
     spec = export_part(directory, tmp_path / PART)
@@ -51,6 +75,12 @@ def test_the_spec_says_what_workers_must_know(trained: tuple[CoLLMConfig, Path],
     assert (spec.cf, spec.lora_rank, spec.answer, spec.max_tokens) == (config.cf, 2, "Yes", prompts.longest)
     assert len(prompts.users) == len(DATA.user_ids) - 1
     assert prompts.known_items.tolist() == [True] * (len(DATA.catalogue) - 1) + [False]
+
+
+def test_the_part_takes_no_room_twice(trained: tuple[CoLLMConfig, Path], tmp_path: Path) -> None:
+    export_part(trained[1], tmp_path / PART)
+    weights = Path("checkpoint/model.safetensors")
+    assert (tmp_path / PART / weights).samefile(trained[1] / "part" / weights)
 
 
 def test_the_probe_tells_the_adapter_from_the_base_model(trained: tuple[CoLLMConfig, Path], tmp_path: Path) -> None:
@@ -75,6 +105,14 @@ def test_training_again_does_nothing_again(trained: tuple[CoLLMConfig, Path]) ->
     assert (directory / "features" / "tuned.safetensors").stat().st_mtime_ns == before
 
 
+@pytest.mark.parametrize("tuning", ["T2", "UI-token"])
+def test_what_needs_no_pretrained_model_trains_none(
+    tuning: Literal["T2", "UI-token"], trained: tuple[CoLLMConfig, Path], tmp_path: Path
+) -> None:
+    train_collm(replace(trained[0], tuning=tuning), DATA, tmp_path, print)
+    assert {path.name for path in tmp_path.iterdir()} == {"text", "features", "part", "spec.json"}
+
+
 def test_din_is_not_served(tmp_path: Path) -> None:
     config = replace(tiny_collm(tmp_path), cf="din")
     with pytest.raises(ConfigError, match=r"collm\.cf: 'din' cannot be served"):
@@ -84,6 +122,11 @@ def test_din_is_not_served(tmp_path: Path) -> None:
 def test_an_unfinished_training_is_not_exported(tmp_path: Path) -> None:
     with pytest.raises(BundleError, match="no CoLLM that is trained"):
         export_part(tmp_path, tmp_path / PART)
+
+
+def _scorer(directory: Path) -> CoLLMScorer:
+    spec = msgspec.json.decode((directory / SPEC).read_bytes(), type=CoLLMSpec)
+    return CoLLMScorer(directory / "part", spec.answer_token)
 
 
 def _after_training() -> LabelledPairs:

@@ -50,6 +50,15 @@ def test_the_prediction_is_the_answers_logit_at_the_last_token(inputs: tuple[CoL
 
 
 @torch.no_grad()
+def test_predictions_are_float32_in_mixed_precision(inputs: tuple[CoLLMConfig, Inputs]) -> None:
+    model, tokens, pairs, where = _batch(*inputs)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        logits = model(tokens, where, pairs)
+    assert logits.dtype == torch.float32
+    assert not torch.equal(logits, logits.bfloat16().float())
+
+
+@torch.no_grad()
 def _batch(config: CoLLMConfig, inputs: Inputs) -> tuple[CoLLM, torch.Tensor, Pairs, torch.Tensor]:
     model = feature_model(config, inputs, None, None)
     prompted = inputs.prompted(DATA.test, model)

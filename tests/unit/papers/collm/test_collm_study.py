@@ -1,6 +1,8 @@
 """The paper's tables from tiny models: every row is there, and nothing is done twice."""
 
 import json
+import math
+import shutil
 from dataclasses import asdict
 from pathlib import Path
 
@@ -8,10 +10,12 @@ import polars as pl
 import pytest
 from click.testing import CliRunner
 
-from localrec.reproduce_collm import collm
+from localrec.reproducing.collm import collm
 from models.contract.errors import ConfigError
 from models.data.labelled import LabelledPairs
-from models.papers.collm.study import load_settings
+from models.evaluation.metrics import Interval
+from models.papers.collm.study import METRICS, SUBSETS, Measured, load_settings
+from models.papers.collm.tables import write
 from tests.support.collm import colour_data, tiny_collm, write_reader
 
 ROWS = ("MF", "TALLRec", "CoLLM-MF", "CoLLM-MF T2", "CoLLM-DIN", "ICL")
@@ -63,6 +67,27 @@ def test_the_same_command_again_only_measures(files: Path, said: str) -> None:
     assert "seed 0" not in again
 
 
+def test_rows_of_other_settings_or_data_are_left_out(files: Path, said: str, tmp_path: Path) -> None:
+    for name in ("collm.toml", "data", "run"):
+        (shutil.copytree if (files / name).is_dir() else shutil.copy)(files / name, tmp_path / name)
+    settings = tmp_path / "collm.toml"
+    settings.write_text(settings.read_text().replace("mapping_factor = 2", "mapping_factor = 3"))
+    output = _reproduce(tmp_path, "--no-train")
+    assert "seed 0: CoLLM-MF was made with other settings or data; left out" in output
+    assert _names(tmp_path) == {"MF", "DIN", "TALLRec", "ICL", "MF + TALLRec"}
+    interactions = tmp_path / "data" / "interactions.parquet"
+    pl.read_parquet(interactions).with_columns(timestamp=0).write_parquet(interactions)
+    assert "0 rows" in _reproduce(tmp_path, "--no-train")
+
+
+def test_a_metric_without_a_value_is_null_in_the_document(tmp_path: Path) -> None:
+    none = dict.fromkeys(METRICS, Interval(math.nan, math.nan, math.nan))
+    row = Measured("TALLRec", 1, dict.fromkeys(SUBSETS, none), 0.0, {}, 1.0, 1.0)
+    write([row], {}, {}, tmp_path / "out")
+    metrics = json.loads((tmp_path / "out.json").read_text())["rows"][0]["metrics"]
+    assert metrics["cold"]["AUC"] == {"mean": None, "low": None, "high": None}
+
+
 def test_an_unknown_row_is_refused(files: Path) -> None:
     result = CliRunner().invoke(collm, _arguments(files, "--only", "CoLLM-XY"))
     assert result.exit_code == 2
@@ -79,6 +104,10 @@ def _reproduce(files: Path, *further: str) -> str:
     result = CliRunner().invoke(collm, _arguments(files, *further), catch_exceptions=False)
     assert result.exit_code == 0
     return result.output
+
+
+def _names(files: Path) -> set[str]:
+    return {row["name"] for row in json.loads((files / "out.json").read_text())["rows"]}
 
 
 def _arguments(files: Path, *further: str) -> list[str]:

@@ -95,6 +95,24 @@ def test_an_interrupted_step_ends_like_one_that_was_not(
     assert (tmp_path / "cut" / TUNED).read_bytes() == (tmp_path / "whole" / TUNED).read_bytes()
 
 
+def test_a_step_that_was_stopped_before_its_result_was_written_is_not_done_again(
+    config: CoLLMConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inputs = Inputs.read(config, DATA)
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("models.papers.collm.tuning._keep", killed)
+        with pytest.raises(KeyboardInterrupt):
+            tune(config, inputs, text_model(config, inputs), tmp_path, print)
+    said: list[str] = []
+    tune(config, inputs, text_model(config, inputs), tmp_path, said.append)
+    assert not said
+    assert {path.name for path in tmp_path.iterdir()} == {TUNED, "state.json"}
+
+
 def test_a_finished_step_is_read_not_done_again(config: CoLLMConfig, steps: Path) -> None:
     inputs = Inputs.read(config, DATA)
     said: list[str] = []

@@ -21,7 +21,7 @@ from models.papers.hatllm.data import WindowedData
 from models.papers.hatllm.export import export_part
 from models.papers.hatllm.model import HatModel
 from models.papers.hatllm.scoring import HatScorer, last_tokens
-from models.papers.hatllm.training import load_hatllm, train_hatllm
+from models.papers.hatllm.training import Prepared, fit_hatllm, load_hatllm, train_hatllm
 from models.types import Sequences
 
 HISTORY_LENGTH = 4
@@ -32,21 +32,7 @@ HISTORIES = [[0, 1, 2], [11, 12, 13, 14, 15, 16], [], [5]]
 def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[HatModel, Path, HatLLMSpec]:
     """A model of a few updates, the directory of its part, and its specification."""
     directory = tmp_path_factory.mktemp("hatllm")
-    config = HatLLMConfig(
-        backbone=str(write_backbone(directory / "backbone")),
-        layers=LAYERS - 1,
-        intra_layers=1,
-        cross_layers=1,
-        title_tokens=4,
-        history_length=HISTORY_LENGTH,
-        text_layers=2,
-        text_size=8,
-        embedding_size=8,
-        steps=2,
-        evaluate_every=2,
-        batch_size=8,
-        learning_rate=0.1,
-    )
+    config = _config(directory)
     (directory / "trained").mkdir()
     train_hatllm(config, WindowedData.of(walk_dataset()), directory / "trained", lambda _: None)
     spec = export_part(directory / "trained", directory / "part")
@@ -103,3 +89,36 @@ def test_what_is_no_part_is_refused(tmp_path: Path, exported: tuple[HatModel, Pa
     (tmp_path / "checkpoint/config.json").write_text("{}")
     with pytest.raises(BundleError, match="hatllm"):
         HatScorer.load(tmp_path)
+
+
+def _config(directory: Path) -> HatLLMConfig:
+    return HatLLMConfig(
+        backbone=str(write_backbone(directory / "backbone")),
+        layers=LAYERS - 1,
+        intra_layers=1,
+        cross_layers=1,
+        title_tokens=4,
+        history_length=HISTORY_LENGTH,
+        text_layers=2,
+        text_size=8,
+        embedding_size=8,
+        steps=2,
+        evaluate_every=2,
+        batch_size=8,
+        learning_rate=0.1,
+    )
+
+
+def test_an_unfinished_training_is_not_exported(tmp_path: Path) -> None:
+    with pytest.raises(BundleError, match="no HatLLM that is trained"):
+        export_part(tmp_path, tmp_path / "part")
+
+
+def test_a_model_with_item_vectors_is_not_exported(tmp_path: Path) -> None:
+    config, data = _config(tmp_path), WindowedData.of(walk_dataset())
+    vectors = np.eye(N_ITEMS, 3, dtype=np.float32)
+    (tmp_path / "llara").mkdir()
+    fit_hatllm(config, data, tmp_path / "llara", lambda _: None, Prepared.of(config, data.catalogue), vectors)
+    with pytest.raises(BundleError, match=r"title_tokens\.safetensors"):
+        export_part(tmp_path / "llara", tmp_path / "part")
+    assert not (tmp_path / "part").exists()

@@ -142,10 +142,10 @@ def test_the_fusion_is_chosen_on_validation_examples(models: LocalModels, data: 
     tried = try_fusions(answered, None)
     values = {t.settings: t.ndcg for t in tried}
     chosen = {name: best_of(tried, admits) for name, admits in LOCAL_ROWS.items()}
-    assert values[chosen["HatLLM + L3Rec, chosen"]] == max(values.values())
-    assert not chosen["HatLLM + L3Rec, RRF"].others
-    assert chosen["HatLLM + L3Rec, wRRF(CF), HatLLM votes"].method is FusionMethod.WRRF_CF
-    assert chosen["HatLLM + L3Rec, wRRF(CF), HatLLM votes"].has_vote(GLOBAL_VOTER)
+    assert values[chosen["HatLLM + L3Rec: chosen"]] == max(values.values())
+    assert not chosen["HatLLM + L3Rec: RRF"].others
+    assert chosen["HatLLM + L3Rec: wRRF(CF) with HatLLM"].method is FusionMethod.WRRF_CF
+    assert chosen["HatLLM + L3Rec: wRRF(CF) with HatLLM"].has_vote(GLOBAL_VOTER)
 
 
 def test_fused_items_come_first_and_the_others_as_for_everyone() -> None:

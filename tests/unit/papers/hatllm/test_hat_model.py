@@ -222,3 +222,11 @@ def test_on_a_gpu_the_states_are_the_same() -> None:
         model.fast = fast
         given = model.logits(tokens.cuda(), where.cuda())
         torch.testing.assert_close(given.cpu(), expected, atol=1e-4, rtol=1e-3)
+
+
+def test_scores_are_float32_in_mixed_precision() -> None:
+    model = model_of("llama", LAYOUTS[0])
+    tokens, where = batch_of(model.titles, HISTORIES)
+    with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
+        scores, states = model.logits(tokens, where), model.states(tokens, where)
+    torch.testing.assert_close(scores, model.head(states), rtol=1e-6, atol=1e-6)

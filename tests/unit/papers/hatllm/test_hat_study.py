@@ -1,6 +1,7 @@
 """``localrec reproduce hatllm`` on data that are learned in seconds."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,10 +9,20 @@ import pytest
 from click.testing import CliRunner, Result
 from support.backbones import LAYERS, write_backbone, write_walks
 
-from localrec.reproduce_hatllm import hatllm
+from localrec.reproducing.hatllm import hatllm
 from models.contract.errors import ConfigError
 from models.papers.hatllm.study import HatStudy
-from models.papers.hatllm.study_config import FURTHER, HATLLM, LOCAL_ROWS, UNMASKED, load_study, slug
+from models.papers.hatllm.study_config import (
+    FURTHER,
+    HATLLM,
+    LOCAL_ROWS,
+    POPULARITY,
+    UNMASKED,
+    RowSpec,
+    load_study,
+    slug,
+)
+from models.papers.hatllm.study_report import measure_study
 
 CONFIG = """
 name = "walks"
@@ -109,6 +120,52 @@ def test_rows_that_are_there_are_not_trained_again(config_file: Path) -> None:
     result = reproduce(config_file, "--seeds", "0", "--only", f"{UNMASKED},{HATLLM},local")
     assert "epoch" not in result.output
     assert [row["name"] for row in document(config_file)["main"]["rows"]] == [UNMASKED, HATLLM]
+
+
+def test_a_row_that_was_stopped_while_it_ranked_is_not_trained_again(
+    config_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    study = HatStudy(tmp_path, load_study(config_file), said.append)
+    row = next(row for row in study.rows if row.name == HATLLM)
+
+    def killed(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("models.papers.hatllm.study._rank", killed)
+        with pytest.raises(KeyboardInterrupt):
+            study.ranked(row, 0)
+    said.clear()
+    study.ranked(row, 0)
+    assert not any("epoch" in line for line in said)
+    assert not list(tmp_path.rglob("fit_*"))
+
+
+def test_a_baseline_is_trained_again_where_its_windows_are_others(config_file: Path, tmp_path: Path) -> None:
+    said: list[str] = []
+    config = load_study(config_file)
+    row = RowSpec(POPULARITY, "main")
+    for history_length in (4, 4, 3):
+        changed = replace(config, hatllm=replace(config.hatllm, history_length=history_length))
+        HatStudy(tmp_path, changed, said.append).ranked(row, 0)
+    assert said == ["walks: popularity, seed 0"] * 2
+
+
+def test_layers_that_the_backbone_lacks_are_refused_before_anything_is_trained(
+    config_file: Path, tmp_path: Path
+) -> None:
+    config = load_study(config_file)
+    deep = replace(config, hatllm=replace(config.hatllm, intra_layers=LAYERS))
+    with pytest.raises(ConfigError, match=rf"hatllm\.intra_layers, cross_layers: {LAYERS} \+ 1; expected at most"):
+        measure_study(HatStudy(tmp_path, deep, print), [0], [], {})
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_unknown_row_is_refused(config_file: Path) -> None:
+    result = reproduce(config_file, "--only", "HatLM")
+    assert result.exit_code == 2
+    assert "'HatLM'; expected of main, ablation, sweep, local, popularity" in result.output
 
 
 def test_the_gain_is_averaged_with_other_data_sets(config_file: Path, tmp_path: Path) -> None:

@@ -9,8 +9,8 @@ class Papers(LazyGroup):
     """The papers whose protocol is another one than that of ``localrec evaluate``."""
 
     places = {  # noqa: RUF012 - the base class says that it is the class's
-        "collm": ("localrec.reproduce_collm:collm", "train", "CoLLM: AUC, UAUC and NDCG on labelled pairs."),
-        "hatllm": ("localrec.reproduce_hatllm:hatllm", "train", "HatLLM: HR and NDCG on windows, ablations."),
+        "collm": ("localrec.reproducing.collm:collm", "train", "CoLLM: AUC, UAUC and NDCG on labelled pairs."),
+        "hatllm": ("localrec.reproducing.hatllm:hatllm", "train", "HatLLM: HR and NDCG on windows, ablations."),
     }
 
 
