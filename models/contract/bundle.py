@@ -278,8 +278,9 @@ class ServedModel:
     def base_id(self) -> str:
         """Name under which workers serve the base model: bundles whose workers are started alike have the same.
 
-        It stands for the checkpoint's files and for what a worker is told at its start: ranks and longest prompt. So
-        adapters of several bundles can be resident on one worker, and a switch between these bundles restarts nothing.
+        It stands for the checkpoint's files and for what a worker is told at its start: ranks, longest prompt, CoLLM's
+        answer. So adapters of several bundles can be resident on one worker, and a switch between these bundles
+        restarts nothing.
         """
         prefix = str(self.checkpoint.relative_to(self.bundle.directory)) + "/"
         files = self.bundle.manifest.files.items()
@@ -299,7 +300,8 @@ class ServedModel:
         spec = self.spec
         if isinstance(spec, ModelSpec):
             return [spec.lora_rank, spec.table_rank, spec.history_length, spec.item_tokens]
-        return [spec.lora_rank, spec.max_tokens]
+        told = [spec.lora_rank, spec.max_tokens]
+        return [*told, spec.answer_token] if isinstance(spec, CoLLMSpec) else told
 
 
 def community_adapter(number: int) -> str:

@@ -8,6 +8,9 @@ Servers normalise over different vocabularies and compute in different number fo
 less their mean over the items compared, and an answer passes where it is as near to what is expected as number formats
 allow, and nobody else's list is clearly nearer. What differs less than that cannot be told apart: an adapter that was
 trained again from the same start, say, and hardly moved.
+
+Where candidates are ranked, the scores are logits that may hardly differ from one to the next: what bfloat16 makes of
+them was up to 0.18 standard deviations away. There an answer passes that is clearly nearest to what is expected.
 """
 
 from collections.abc import Iterable, Mapping
@@ -26,6 +29,7 @@ BASE = ""  # among the names of lists: the base model's, without an adapter
 PROBED_ITEMS = 100  # of a list, at most
 FEWEST_ITEMS = 3  # of a list: fewer say nothing about an adapter
 TOLERANCE = 0.06  # of a list's standard deviation: bfloat16 makes a difference of up to 0.03, float32 of 1e-5
+CANDIDATES_TOLERANCE = 1 / 3  # of the way to the nearest other list: nobody else's is less than twice as far
 _USER = "user"
 ROUNDING = 1e-3  # log-probabilities; below it, adapters are twins
 
@@ -65,8 +69,17 @@ class Probe:
         nearest = min(others, key=others.__getitem__)
         if others[nearest] < own / 2 - ROUNDING:
             return f"it answers like {nearest or 'the base model'} ({others[nearest]:.4f} away, {own:.4f} from its own)"
-        limit = max(TOLERANCE * float(self.lists[adapter].scores.std()), ROUNDING)
+        limit = self._limit(adapter)
         return "" if own <= limit else f"its scores are {own:.4f} from what is expected, {limit:.4f} is the limit"
+
+    def _limit(self, adapter: str) -> float:
+        """How far an answer may be from an adapter's list."""
+        expected = self.lists[adapter]
+        limit = max(TOLERANCE * float(expected.scores.std()), ROUNDING)
+        if len(self.prompt):
+            return limit
+        others = [distance(ranking, expected) for name, ranking in self.lists.items() if name != adapter]
+        return max(limit, CANDIDATES_TOLERANCE * min(others))
 
     def save(self, directory: Path) -> None:
         """Write ``probe.safetensors``."""

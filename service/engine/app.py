@@ -57,6 +57,7 @@ from service.wire import FanoutRequest, FanoutResponse, encode_ranking
 T = TypeVar("T")
 
 MAX_BODY_BYTES = 1 << 20  # 200 candidates' prompts of 200 tokens take a quarter
+MAX_CLASSIFIED_ROWS = 8 * MAX_ROWS  # of tokens in a request: 200 candidates, each with 150 that it does not share
 RETRY_AFTER_SECONDS = 1  # HTTP knows no less, though a full queue is empty in a fraction of it
 
 Handler = Callable[[Request], Awaitable[Response]]
@@ -190,6 +191,7 @@ class Engine:
             raise BadRequestError("this model does not classify: a bundle's collm model does", "model")
         tokens = prompts(body.input, "input", self._limits)
         shared = common_beginning(tokens)
+        _check_rows(rows([Query(each, shared=shared) for each in tokens]))
         hold = self._adapters.hold(body.model)
         queries = [Query(each, hold.slots[body.model], shared=shared) for each in tokens]
         answers = await _unless_gone(request, self.batcher.submit_all(queries, left=hold.release))
@@ -253,6 +255,12 @@ def _counted(endpoint: str, handler: Handler, telemetry: Telemetry) -> Handler:
         return response
 
     return counted
+
+
+def _check_rows(n_rows: int) -> None:
+    """Raises TooLargeError where prompts are more than a pass should hold: it would take minutes and gigabytes."""
+    if n_rows > MAX_CLASSIFIED_ROWS:
+        raise TooLargeError(f"input: {n_rows} rows of tokens, at most {MAX_CLASSIFIED_ROWS} are possible", "input")
 
 
 async def _unless_gone(request: Request, future: asyncio.Future[T]) -> T:

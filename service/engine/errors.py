@@ -4,7 +4,7 @@ EngineError
 ├── BadRequestError    400: the request cannot be understood or is out of range
 ├── AdapterError       400: an adapter cannot be used; nothing of it was loaded
 ├── NotFoundError      404: no such model, adapter or path
-├── TooLargeError      413: the body is longer than any request of ours
+├── TooLargeError      413: the body, or what it asks for, is larger than any request of ours
 ├── ClientGoneError    499: the client left before its answer; nobody reads this
 ├── OverloadedError    503: the queue is full
 └── DeadlineError      504: the answer would come after the caller's deadline; it was not computed

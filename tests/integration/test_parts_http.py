@@ -133,6 +133,16 @@ def test_list_is_the_models_own_and_explained(serve: Any, configure: Any, whole:
     assert "fuse" not in stages
 
 
+def test_deleted_user_who_comes_back_is_read_as_text(serve: Any, configure: Any):
+    events = [{"user_id": "u3", "item_id": f"i{item}", "type": "click"} for item in (1, 2, 3)]
+    with serve(configure, "collm") as gateway:
+        assert request(gateway.port, "DELETE", "/users/u3").status == 200
+        assert gateway.recommend("u3")["reasons"] == ["unknown_user"]
+        assert request(gateway.port, "POST", "/events", {"events": events}).status == 200
+        body = gateway.recommend("u3")
+    assert (body["reasons"], len(listed(body, "collm"))) == (["text_only:user"], 10)
+
+
 def test_collm_says_what_is_scored_by_text_alone(serve: Any, configure: Any, whole: Bundle):
     users = users_of(whole)
     history = [f"i{number}" for number in users.histories[3].tolist()]
@@ -197,7 +207,7 @@ def test_worker_that_fails_leaves_cf(
         workers[pipeline].order(mode=mode)
         body = gateway.recommend("u3")
         assert {item["source"] for item in body["items"]} == {"cf"}
-        assert (body["degraded"], body["reasons"][-1]) == (True, f"{reason}:{pipeline}")
+        assert (body["degraded"], body["reasons"]) == (True, [f"{reason}:{pipeline}"])
         workers[pipeline].order()
         wait_until(lambda: not gateway.recommend("u3")["degraded"])
 

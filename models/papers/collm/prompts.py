@@ -53,10 +53,10 @@ def make_prompts(
         history_length=config.history_length,
     )
     context = int(backbone.model.config.max_position_embeddings)
-    if prompts.longest > context:
+    if prompts.longest >= context:  # servers count the token that would be generated, too
         raise ConfigError(
             f"collm.history_length, collm.title_tokens: prompts of up to {prompts.longest} tokens;"
-            f" expected at most {context}, the context of backbone {backbone.name!r}"
+            f" expected at most {context - 1}, one less than the context of backbone {backbone.name!r}"
         )
     return prompts
 

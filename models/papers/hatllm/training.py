@@ -278,10 +278,10 @@ def _mapping(model: HatModel) -> list[nn.Parameter]:
 def _check_context(config: HatLLMConfig, backbone: Backbone, titles: TitleTokens) -> None:
     wanted = len(titles.start) + config.history_length * titles.longest
     context = int(backbone.model.config.max_position_embeddings)
-    if wanted > context:
+    if wanted >= context:  # servers count the token that would be generated, too
         raise ConfigError(
             f"history_length: {config.history_length} items of up to {titles.longest} tokens make prompts of {wanted},"
-            f" the backbone reads {context}; expected fewer items or title_tokens"
+            f" the backbone reads {context}, one behind the prompt included; expected fewer items or title_tokens"
         )
 
 

@@ -36,6 +36,7 @@ class Plan:
         fusion: how their lists become one; None: there is one call, whose list is served as it is.
         n_members: communities of the user that the pipeline allows for.
         reasons: what the caller should know of the plan.
+        notes: what the caller should know of the answer, where there is one.
     """
 
     pool: str
@@ -45,6 +46,7 @@ class Plan:
     fusion: FusionSettings | None
     n_members: int = 0
     reasons: tuple[Reason, ...] = ()
+    notes: tuple[Reason, ...] = ()
 
 
 def plan(pipeline: Pipeline, user: User, snapshot: Snapshot, effort: Effort = FULL_EFFORT) -> Plan | None:
@@ -67,7 +69,8 @@ def plan(pipeline: Pipeline, user: User, snapshot: Snapshot, effort: Effort = FU
 def _of_one(pool: str, asked: Asked | None, snapshot: Snapshot) -> Plan | None:
     if asked is None:
         return None
-    return Plan(pool, snapshot.id, asked.inquiry, (Call(None, asked.adapter),), fusion=None, reasons=asked.reasons)
+    call = Call(None, asked.adapter)
+    return Plan(pool, snapshot.id, asked.inquiry, (call,), fusion=None, reasons=asked.reasons, notes=asked.notes)
 
 
 def _of_communities(pipeline: LocalPipeline, user: User, snapshot: Snapshot, effort: Effort) -> Plan | None:

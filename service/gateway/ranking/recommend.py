@@ -90,9 +90,8 @@ class Recommender:
             # Where no adapter answered there is nothing to fuse: the fallbacks say themselves whose list it is.
             heard = [*answered, *voters_here(planned, user, snapshot)] if answered else []
             ranked, cast = count(planned, heard, user.excluded)
-        return Heard(
-            ranked, tuple(heard), len(answered), (*planned.reasons, *failures(planned, outcomes)), tuple(outcomes), cast
-        )
+        reasons = (*planned.reasons, *(planned.notes if answered else ()), *failures(planned, outcomes))
+        return Heard(ranked, tuple(heard), len(answered), reasons, tuple(outcomes), cast)
 
 
 def _answer(query: Query, known: Known, course: Course) -> Answer:

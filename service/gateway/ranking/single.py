@@ -20,11 +20,12 @@ NOBODY = 0, 0  # communities that are asked, of how many
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What one adapter is asked, and what the caller should know of it."""
+    """What one adapter is asked, and what the caller should know of that, and of the answer where there is one."""
 
     inquiry: Inquiry
     adapter: str
     reasons: tuple[Reason, ...]
+    notes: tuple[Reason, ...] = ()
 
 
 def ask_collm(pipeline: CoLLMPipeline, user: User, snapshot: Snapshot, effort: Effort) -> Asked | None:
@@ -42,7 +43,7 @@ def ask_collm(pipeline: CoLLMPipeline, user: User, snapshot: Snapshot, effort: E
     row = None if user.stored_id is None else prompts.user_row(user.stored_id)
     inquiry = Classification(prompts.prompts(user.history, items, row), items)
     saved = savings(NOBODY, (wanted, pipeline.candidates))
-    return Asked(inquiry, pipeline.kind, (*saved, *_text_only(row, prompts.known_items[items])))
+    return Asked(inquiry, pipeline.kind, saved, _text_only(row, prompts.known_items[items]))
 
 
 def ask_hatllm(pipeline: HatLLMPipeline, user: User, snapshot: Snapshot, effort: Effort) -> Asked | None:

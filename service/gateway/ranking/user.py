@@ -24,7 +24,8 @@ class User:
         reasons: what the caller should know of all this.
         allowed: the items that alone may be shown; None: all.
         left_out: how many items are not shown and why, counted where the request asks for explanations.
-        stored_id: the id under which models may know the user; None where the history came with the request.
+        stored_id: the id under which models may know the user; None where the history came with the request, and where
+            no profile is published: of a user who was deleted, a model's vector from before must not be used.
     """
 
     profile: Profile | None
@@ -75,7 +76,7 @@ def understand(query: Query, state: UserState, snapshot: Snapshot, hidden: froze
         (*reasons, *constraints.reasons),
         constraints.allowed,
         constraints.left_out,
-        query.user_id if query.history is None else None,
+        query.user_id if query.history is None and state.profile is not None else None,
     )
 
 

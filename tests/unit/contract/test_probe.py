@@ -67,6 +67,22 @@ def test_a_near_relative_is_told_by_who_is_nearer(given: str, like: str):
     assert probe.complaint("c00", best(values["c00"])) == ""
 
 
+def logits(values: Floats) -> RankedList:
+    """Of candidates, the same in every list."""
+    return top_n(values[:N], N, item_numbers([]))
+
+
+def test_a_classifiers_logits_may_hardly_differ_between_candidates():
+    """As large as in a CoLLM on ML-1M: bfloat16 moves its logits by a sixth of what its candidates differ by."""
+    own, base = SCORES["c00"] * 0.044, SCORES[BASE] * 0.051
+    probe = Probe(HISTORY, item_numbers([]), {BASE: logits(base), "collm": logits(own)})
+    for moved, passes in ((0.01, True), (0.06, False)):
+        answer = logits((own + moved * scores(78)).astype(np.float32))
+        assert (probe.complaint("collm", answer) == "") == passes
+    assert "like the base model" in probe.complaint("collm", logits(base))
+    assert "is the limit" in probe.complaint("collm", logits(SCORES["c01"] * 0.05))
+
+
 def test_twins_cannot_be_told_apart_and_both_pass():
     probe = Probe(HISTORY, PROBE.prompt, {BASE: PROBE.lists[BASE]} | dict.fromkeys(("c00", "c01"), PROBE.lists["c00"]))
     assert probe.complaint("c01", PROBE.lists["c00"]) == ""

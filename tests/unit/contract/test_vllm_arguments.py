@@ -181,3 +181,13 @@ def test_module_names_what_is_wrong(tmp_path: Path) -> None:
     assert result.returncode == 2
     assert "not a bundle" in result.stderr
     assert "Traceback" not in result.stderr
+
+
+def test_workers_that_are_told_another_answer_are_of_another_base_model(tmp_path: Path) -> None:
+    described = bundle_with_parts(tmp_path)
+    collm = described.manifest.collm
+    assert collm is not None
+    other = msgspec.structs.replace(collm, answer="ĠNo", answer_token=2_308)
+    asked = Bundle(tmp_path, msgspec.structs.replace(described.manifest, collm=other))
+    assert asked.served("collm").base_id != described.served("collm").base_id
+    assert asked.served("hatllm").base_id == described.served("hatllm").base_id

@@ -11,6 +11,7 @@ import pytest
 from support.engine import MODEL_SETTINGS, N_ITEMS, START, Client, Gate, Start
 
 from models.contract.types import item_numbers
+from service.engine import app
 from service.engine.model import Answer, LanguageModel, Query
 
 pytestmark = pytest.mark.engine
@@ -102,6 +103,16 @@ async def test_bad_request_is_400(start: Start, changes: dict[str, Any], message
     status, answer = await client.post("/classify", body(**changes))
     assert (status, answer["error"]["code"], answer["error"]["type"]) == (400, 400, "BadRequestError")
     assert message in answer["error"]["message"]
+
+
+async def test_more_tokens_than_a_pass_may_hold_are_413(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(app, "MAX_CLASSIFIED_ROWS", 16)
+    client = await start()
+    assert len(await scores(client)) == 3  # 2 and 2 shared, 6 and 6 own
+    status, answer = await client.post("/classify", body(input=[*PROMPTS, [START, 1, 7]]))
+    assert (status, answer["error"]["param"]) == (413, "input")
+    assert "18 rows of tokens, at most 16" in answer["error"]["message"]
+    assert (await client.get("/health"))[0] == 200
 
 
 async def test_unknown_adapter_method_and_malformed_body(start: Start) -> None:

@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 
-from models.contract.index import build_index
+from models.contract.index import EXACT_BELOW_ITEMS, build_index
 from models.contract.types import Array, item_numbers
 from service.workers.embedding import Embedding
 
@@ -64,3 +64,11 @@ def test_only_what_is_allowed_is_found():
 def test_what_is_no_state(body: bytes):
     with pytest.raises(ValueError):  # noqa: PT011 - msgspec's, too
         ASKED.read(body)
+
+
+@pytest.mark.parametrize("n_items", [4, EXACT_BELOW_ITEMS])
+def test_state_whose_products_are_no_numbers_is_none(n_items: int):
+    rows = np.tile(np.asarray([[4] * 32 + [-4] * 32], np.float32), (n_items, 1))  # infinity less infinity
+    asked = Embedding([3], 2, item_numbers([]), build_index(rows), 64)
+    with pytest.raises(ValueError, match="expected"):
+        asked.read(answer(np.full(64, 3e38)))

@@ -33,7 +33,7 @@ def user(snapshot: Snapshot) -> User:
 
 
 def said(planned) -> list[str]:
-    return [str(reason) for reason in planned.reasons]
+    return [str(reason) for reason in (*planned.reasons, *planned.notes)]
 
 
 def test_collm_is_asked_about_the_best_candidates_of_cf(snapshot: Snapshot, user: User):
@@ -46,7 +46,7 @@ def test_collm_is_asked_about_the_best_candidates_of_cf(snapshot: Snapshot, user
     assert ([call.adapter for call in planned.calls], planned.pool, planned.fusion) == (["collm"], "c", None)
     unknown = int((expected % UNKNOWN_ITEMS == 0).sum())
     assert said(planned) == [f"text_only:items {unknown}/50"]
-    assert not any(reason.degrades for reason in planned.reasons)
+    assert not any(reason.degrades for reason in planned.notes)
 
 
 @pytest.mark.parametrize("stored_id", [None, f"u{KNOWN_USERS}", "somebody"])

@@ -96,6 +96,13 @@ def test_a_history_that_was_sent_stands_alone(snapshot: Snapshot, published: Pro
     assert set(user.excluded.tolist()) == {5, 6, 8, 9}
 
 
+def test_models_may_know_who_has_a_profile_and_sends_no_history(snapshot: Snapshot, published: Profile):
+    assert user_of(snapshot, UserState(published, ("i3",))).stored_id == "u"
+    assert user_of(snapshot, UserState(published, ("i3",), changed=True)).stored_id == "u"
+    assert user_of(snapshot, UserState(published, ("i3",)), history=("i5",)).stored_id is None
+    assert user_of(snapshot, UserState(None, ("i3",))).stored_id is None  # new, or deleted
+
+
 def test_who_has_only_seen_things_is_unknown(snapshot: Snapshot):
     user = user_of(snapshot, UserState(None, (), hashes(item_numbers([8]))))
     assert user.profile is None

@@ -94,6 +94,15 @@ def test_prompts_must_fit_into_the_context(backbone: Backbone, config: CoLLMConf
         _prompts([Item("a", "red lamp")], backbone, replace(config, history_length=100))
 
 
+def test_servers_count_a_token_behind_the_prompt(
+    backbone: Backbone, config: CoLLMConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    longest = _prompts([Item("a", "red lamp")], backbone, config).longest
+    monkeypatch.setattr(backbone.model.config, "max_position_embeddings", longest)
+    with pytest.raises(ConfigError, match=f"expected at most {longest - 1}"):
+        _prompts([Item("a", "red lamp")], backbone, config)
+
+
 def test_the_answer_is_one_token(backbone: Backbone) -> None:
     assert backbone.tokenizer.convert_ids_to_tokens(answer_token(backbone)) == "Yes"
 

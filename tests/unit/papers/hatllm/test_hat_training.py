@@ -142,6 +142,16 @@ def test_prompts_that_the_backbone_cannot_read_are_refused(
         new_model(replace(config, history_length=60), prepared, data.catalogue)
 
 
+def test_servers_count_a_token_behind_the_prompt(
+    config: HatLLMConfig, data: WindowedData, prepared: Prepared, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    titles = new_model(config, prepared, data.catalogue).titles
+    longest = len(titles.start) + config.history_length * titles.longest
+    monkeypatch.setattr(prepared.backbone.model.config, "max_position_embeddings", longest)
+    with pytest.raises(ConfigError, match=f"prompts of {longest}"):
+        new_model(config, prepared, data.catalogue)
+
+
 def test_more_layers_than_the_backbone_has_are_refused(
     config: HatLLMConfig, data: WindowedData, tmp_path: Path
 ) -> None:
