@@ -29,6 +29,13 @@ from service.engine.errors import (
 )
 from service.engine.model import Answer, LanguageModel, Query, rows
 from service.engine.registry import AdapterRegistry, unknown_model
+from service.engine.responses import (
+    classify_response,
+    completion_response,
+    embedding_response,
+    fanout_error,
+    model_card,
+)
 from service.engine.schemas import (
     ClassifyRequest,
     CompletionRequest,
@@ -39,13 +46,8 @@ from service.engine.schemas import (
     allowances,
     biases,
     check_fanout,
-    classify_response,
-    completion_response,
     decode,
-    embedding_response,
     exclusions,
-    fanout_error,
-    model_card,
     prompts,
     token_ids,
 )
