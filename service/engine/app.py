@@ -1,13 +1,11 @@
 """The engine's HTTP side: the OpenAI/vLLM contract on Starlette."""
 
-import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from math import inf
 from pathlib import Path
 from time import monotonic
-from typing import TypeVar
 
 import msgspec
 import numpy as np
@@ -19,16 +17,17 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from service.engine.batcher import MAX_ROWS, Batcher
-from service.engine.errors import (
-    BadRequestError,
-    ClientGoneError,
-    EngineError,
-    NotFoundError,
-    OverloadedError,
-    TooLargeError,
-)
+from service.engine.errors import BadRequestError, NotFoundError, TooLargeError
+from service.engine.http import Handler, bug, counted, http_error, read_body, unless_gone
 from service.engine.model import Answer, LanguageModel, Query, rows
 from service.engine.registry import AdapterRegistry, unknown_model
+from service.engine.responses import (
+    classify_response,
+    completion_response,
+    embedding_response,
+    fanout_error,
+    model_card,
+)
 from service.engine.schemas import (
     ClassifyRequest,
     CompletionRequest,
@@ -39,13 +38,8 @@ from service.engine.schemas import (
     allowances,
     biases,
     check_fanout,
-    classify_response,
-    completion_response,
     decode,
-    embedding_response,
     exclusions,
-    fanout_error,
-    model_card,
     prompts,
     token_ids,
 )
@@ -54,13 +48,7 @@ from service.engine.telemetry import Telemetry
 from service.json_response import json_response
 from service.wire import FanoutRequest, FanoutResponse, encode_ranking
 
-T = TypeVar("T")
-
-MAX_BODY_BYTES = 1 << 20  # 200 candidates' prompts of 200 tokens take a quarter
 MAX_CLASSIFIED_ROWS = 8 * MAX_ROWS  # of tokens in a request: 200 candidates, each with 150 that it does not share
-RETRY_AFTER_SECONDS = 1  # HTTP knows no less, though a full queue is empty in a fraction of it
-
-Handler = Callable[[Request], Awaitable[Response]]
 
 
 @dataclass(frozen=True)
@@ -109,12 +97,12 @@ def create_app(model: LanguageModel, settings: EngineSettings) -> Starlette:
         Route("/metrics", engine.metrics),
         Route("/v1/models", engine.models),
         *(
-            Route(f"/v1/{name}", _counted(name, handler, engine.telemetry), methods=["POST"])
+            Route(f"/v1/{name}", counted(name, handler, engine.telemetry), methods=["POST"])
             for name, handler in posts.items()
         ),
-        Route("/classify", _counted("classify", engine.classify, engine.telemetry), methods=["POST"]),
+        Route("/classify", counted("classify", engine.classify, engine.telemetry), methods=["POST"]),
     ]
-    return Starlette(routes=routes, lifespan=lifespan, exception_handlers={HTTPException: _http_error, Exception: _bug})
+    return Starlette(routes=routes, lifespan=lifespan, exception_handlers={HTTPException: http_error, Exception: bug})
 
 
 class Engine:
@@ -165,28 +153,28 @@ class Engine:
 
     async def completions(self, request: Request) -> Response:
         """``POST /v1/completions``: the next token, and with ``logprobs`` the ranked list of next tokens."""
-        body = decode(await _body(request), CompletionRequest)
+        body = decode(await read_body(request), CompletionRequest)
         body.check(self._limits)
         tokens = token_ids(body.prompt, "prompt", self._limits)
         biased_tokens, added = biases(body.logit_bias, self._limits)
         allowed = allowances(body.allowed_token_ids, "allowed_token_ids", self._limits)
         hold = self._adapters.hold(body.model)
         query = Query(tokens, hold.slots[body.model], body.n_best(self._limits), biased_tokens, added, allowed)
-        answer = await _unless_gone(request, self.batcher.submit(query, left=hold.release))
+        answer = await unless_gone(request, self.batcher.submit(query, left=hold.release))
         return json_response(completion_response(body.model, len(tokens), answer.ranking, body.logprobs))
 
     async def embeddings(self, request: Request) -> Response:
         """``POST /v1/embeddings``: the state after the final norm at the last token."""
-        body = decode(await _body(request), EmbeddingRequest)
+        body = decode(await read_body(request), EmbeddingRequest)
         tokens = token_ids(body.input, "input", self._limits)
         hold = self._adapters.hold(body.model)
         query = Query(tokens, hold.slots[body.model])
-        answer = await _unless_gone(request, self.batcher.submit(query, left=hold.release))
+        answer = await unless_gone(request, self.batcher.submit(query, left=hold.release))
         return json_response(embedding_response(body.model, len(tokens), answer.state, body))
 
     async def classify(self, request: Request) -> Response:
         """``POST /classify``: the answer token's logit, or its sigmoid, after each prompt."""
-        body = decode(await _body(request), ClassifyRequest)
+        body = decode(await read_body(request), ClassifyRequest)
         if not self._model.classifies:
             raise BadRequestError("this model does not classify: a bundle's collm model does", "model")
         tokens = prompts(body.input, "input", self._limits)
@@ -194,14 +182,14 @@ class Engine:
         _check_rows(rows([Query(each, shared=shared) for each in tokens]))
         hold = self._adapters.hold(body.model)
         queries = [Query(each, hold.slots[body.model], shared=shared) for each in tokens]
-        answers = await _unless_gone(request, self.batcher.submit_all(queries, left=hold.release))
+        answers = await unless_gone(request, self.batcher.submit_all(queries, left=hold.release))
         logits = np.asarray([answer.logit for answer in answers], np.float32)
         return json_response(classify_response(body.model, sum(map(len, tokens)), logits, body))
 
     async def fanout(self, request: Request) -> Response:
         """``POST /v1/fanout``: one history under many adapters, a ranked list for each; see ``service.wire``."""
         arrived = monotonic()
-        body = decode(await _body(request), FanoutRequest)
+        body = decode(await read_body(request), FanoutRequest)
         check_fanout(body, self._limits)
         tokens = token_ids(body.prompt, "prompt", self._limits)
         excluded = exclusions(body.exclude, self._limits)
@@ -213,7 +201,7 @@ class Engine:
         if not slots:
             raise NotFoundError(f"None of the models exists: {', '.join(body.models)}", "models")
         queries = [Query(tokens, slot, n_best, *excluded, allowed) for slot in slots.values()]
-        answers = await _unless_gone(request, self.batcher.submit_all(queries, deadline, hold.release))
+        answers = await unless_gone(request, self.batcher.submit_all(queries, deadline, hold.release))
         rankings = {name: answer.ranking for name, answer in zip(slots, answers, strict=True)}
         results = [
             encode_ranking(name, rankings[name], body.encoding_format)
@@ -225,7 +213,7 @@ class Engine:
 
     async def load_adapter(self, request: Request) -> Response:
         """``POST /v1/load_lora_adapter``."""
-        body = decode(await _body(request), LoadAdapterRequest)
+        body = decode(await read_body(request), LoadAdapterRequest)
         if body.load_inplace:
             raise BadRequestError("load_inplace: not supported; give new weights a new name and path", "load_inplace")
         await self._adapters.load(body.lora_name, body.lora_path)
@@ -233,74 +221,12 @@ class Engine:
 
     async def unload_adapter(self, request: Request) -> Response:
         """``POST /v1/unload_lora_adapter``."""
-        body = decode(await _body(request), UnloadAdapterRequest)
+        body = decode(await read_body(request), UnloadAdapterRequest)
         self._adapters.unload(body.lora_name)
         return Response(f"Success: LoRA adapter '{body.lora_name}' removed successfully.")
-
-
-def _counted(endpoint: str, handler: Handler, telemetry: Telemetry) -> Handler:
-    async def counted(request: Request) -> Response:
-        outcome = "error"
-        try:
-            response = await handler(request)
-            outcome = "ok"
-        except EngineError as error:
-            outcome = error.outcome
-            response = _error(error)
-        except asyncio.CancelledError:
-            outcome = "cancelled"
-            raise
-        finally:
-            telemetry.request_done(endpoint, outcome)
-        return response
-
-    return counted
 
 
 def _check_rows(n_rows: int) -> None:
     """Raises TooLargeError where prompts are more than a pass should hold: it would take minutes and gigabytes."""
     if n_rows > MAX_CLASSIFIED_ROWS:
         raise TooLargeError(f"input: {n_rows} rows of tokens, at most {MAX_CLASSIFIED_ROWS} are possible", "input")
-
-
-async def _unless_gone(request: Request, future: asyncio.Future[T]) -> T:
-    """What the future gives. Raises ClientGoneError where the client leaves before."""
-    watch = asyncio.create_task(_give_up_when_gone(request, future))
-    try:
-        return await future
-    finally:
-        watch.cancel()
-
-
-async def _give_up_when_gone(request: Request, future: asyncio.Future[T]) -> None:
-    """The body has been read, so the next message says that the client has left."""
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
-    if not future.done():
-        future.set_exception(ClientGoneError("the client has left"))
-
-
-async def _body(request: Request) -> bytes:
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > MAX_BODY_BYTES:
-            raise TooLargeError(f"the body is longer than {MAX_BODY_BYTES} bytes")
-    return bytes(body)
-
-
-def _error(error: EngineError) -> Response:
-    headers = {"Retry-After": str(RETRY_AFTER_SECONDS)} if isinstance(error, OverloadedError) else None
-    return json_response(error.body(), error.status, headers)
-
-
-async def _http_error(_: Request, error: Exception) -> Response:
-    if isinstance(error, HTTPException) and error.status_code == NotFoundError.status:
-        return _error(NotFoundError("no such path"))
-    status = error.status_code if isinstance(error, HTTPException) else EngineError.status
-    body = {"error": {"message": str(error), "type": "BadRequestError", "param": None, "code": status}}
-    return json_response(body, status)
-
-
-async def _bug(_: Request, error: Exception) -> Response:
-    return _error(EngineError(f"the engine failed: {type(error).__name__}"))

@@ -126,9 +126,8 @@ class Heads:
     def attend_last(self, queries: Tensor, keys: Tensor, values: Tensor, layout: Layout) -> Tensor:
         """The last row of every sequence: ``queries`` (n_sequences, n, size); returns (n_sequences, n · size)."""
         k, v = (layout.pad(each).transpose(1, 2) for each in (keys, values))
-        q = queries.view(
-            len(queries), self.n_shared, -1, self.size
-        )  # query heads of one key head lie together, as rows of a product
+        # Query heads of one key head lie together, as rows of a product.
+        q = queries.view(len(queries), self.n_shared, -1, self.size)
         if isinstance(layout, Packed):
             mask = layout.visible_to_last(self.mask, self.window)
         else:

@@ -19,7 +19,7 @@ from models.contract.hatllm import HatLayout, Segments, segments
 from models.contract.types import Array, Ints
 from service.engine.device import on_device
 from service.engine.lora import Groups
-from service.engine.sequences import Branched, Layout, Packed, within
+from service.engine.sequences import Branched, Layout, Packed, taken, within
 
 C = TypeVar("C")
 
@@ -108,7 +108,7 @@ class Batch:
             np.asarray(piece_slots, np.int32),
             on_device(np.concatenate(read.contents).astype(np.int64), device),
             read.layout(lengths, device, found),
-            called.layout(lengths[pieces], device, None if found is None else _taken(found, call_rows)),
+            called.layout(lengths[pieces], device, None if found is None else taken(found, call_rows)),
             on_device(np.searchsorted(read.leaves, pieces[called.leaves]), device),
             on_device(call_rows, device),
         )
@@ -204,10 +204,6 @@ def _found(prompts: Sequence[Ints], layout: HatLayout) -> Segments:
         np.concatenate(arrays) for arrays in zip(*((one.items, one.last, one.places) for one in each), strict=True)
     )
     return Segments(items, last, places)
-
-
-def _taken(found: Segments, rows: Array) -> Segments:
-    return Segments(found.items[rows], found.last[rows], found.places[rows])
 
 
 def _packed(layout: Layout) -> Packed:

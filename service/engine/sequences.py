@@ -102,9 +102,7 @@ class Packed:
     def narrowed(self) -> Self:
         """The rows that are :attr:`carried`, each at its place."""
         of = np.repeat(np.arange(len(self)), self.lengths)[self.carried]
-        found = self._found
-        kept = Segments(found.items[self.carried], found.last[self.carried], found.places[self.carried])
-        return type(self)(np.bincount(of, minlength=len(self)), self.device, kept)
+        return type(self)(np.bincount(of, minlength=len(self)), self.device, taken(self._found, self.carried))
 
     @property
     def _found(self) -> Segments:
@@ -250,6 +248,11 @@ def within(lengths: Array) -> Array:
     """0, 1, … for each of the lengths, behind each other."""
     places: Array = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
     return places
+
+
+def taken(found: Segments, rows: Array) -> Segments:
+    """Those of these rows alone, given by number or as a mask."""
+    return Segments(found.items[rows], found.last[rows], found.places[rows])
 
 
 def common_beginning(prompts: Sequence[Ints]) -> int:

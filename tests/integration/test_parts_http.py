@@ -17,13 +17,13 @@ from support.processes import wait_until
 from support.stub_worker import StubProcess, stub_process
 
 from models.contract.bundle import Bundle
-from models.contract.records import decode_exposures
+from models.contract.records import Exposure, decode_exposures
 from models.contract.redis_schema import EXPOSURES
-from models.contract.types import Ints
 from service.gateway.bundles.snapshot import load_snapshot
 
 N_ITEMS = 200
-CANDIDATES = {"collm": 50, "hatllm": 100}
+N = 10  # items that a request asks for by default
+CANDIDATES = 50  # of CoLLM by default
 PIPELINES = {
     "cf": {"kind": "cf"},
     "collm": {"kind": "collm", "pool": "collm"},
@@ -81,12 +81,12 @@ def workers(_workers: dict[str, StubProcess]) -> dict[str, StubProcess]:
 
 
 @pytest.fixture
-def serve(whole: Bundle, workers: dict[str, StubProcess], redis_url: str) -> Any:
+def serve(configure: Any, whole: Bundle, workers: dict[str, StubProcess], redis_url: str) -> Any:
     """Starts a gateway by the name of its default pipeline."""
     publish(redis_url, whole, users_of(whole))
 
     @contextmanager
-    def start(configure: Any, pipeline: str, ready: bool = True, **changes: Any) -> Iterator[RunningGateway]:
+    def start(pipeline: str, ready: bool = True, **changes: Any) -> Iterator[RunningGateway]:
         pools = [
             {"name": part, "urls": [stub.url], "model": part, "probe_interval_ms": 50, "cooldown_ms": 50}
             for part, stub in workers.items()
@@ -105,25 +105,24 @@ def listed(body: Any, source: str) -> list[int]:
     return [int(item["item_id"][1:]) for item in body["items"] if item["source"] == source]
 
 
-def expected(bundle: Bundle, pipeline: str, row: int, excluded: Ints, n: int, stored: bool = True) -> list[int]:
-    """What a pipeline must bring for a user whose history is known."""
+def expected(bundle: Bundle, pipeline: str, row: int, stored: bool = True) -> list[int]:
+    """What a pipeline must bring for a published user; without ``stored``, for somebody who sends that history."""
     users, name = users_of(bundle), bundle.adapter_name(pipeline)
     history = users.histories[row]
     if pipeline == "hatllm":
-        return hatllm_ranking(name, history, N_ITEMS, n, excluded).items.tolist()
+        return hatllm_ranking(name, history, N_ITEMS, N, history).items.tolist()
     snapshot = load_snapshot(bundle.directory)
     embedding = users.embeddings[row].astype(np.float16).astype(np.float32) if stored else snapshot.cf.fold_in(history)
-    items = snapshot.cf.recommend(embedding, CANDIDATES["collm"], excluded).items
+    items = snapshot.cf.recommend(embedding, CANDIDATES, history).items
     user = row if stored and row < KNOWN_USERS else None
-    return collm_ranking(name, collm_prompts(N_ITEMS), history, items, user).items[:n].tolist()
+    return collm_ranking(name, collm_prompts(N_ITEMS), history, items, user).items[:N].tolist()
 
 
 @pipelines
-def test_list_is_the_models_own_and_explained(serve: Any, configure: Any, whole: Bundle, pipeline: str):
-    history = users_of(whole).histories[3]
-    with serve(configure, pipeline) as gateway:
+def test_list_is_the_models_own_and_explained(serve: Any, whole: Bundle, pipeline: str):
+    with serve(pipeline) as gateway:
         body = gateway.recommend("u3", explain=True)
-    assert listed(body, pipeline) == expected(whole, pipeline, 3, history, 10)
+    assert listed(body, pipeline) == expected(whole, pipeline, 3)
     assert (body["pipeline"], body["degraded"]) == (pipeline, False)
     for rank, item in enumerate(body["items"], start=1):
         [vote] = item["explanation"]
@@ -133,9 +132,9 @@ def test_list_is_the_models_own_and_explained(serve: Any, configure: Any, whole:
     assert "fuse" not in stages
 
 
-def test_deleted_user_who_comes_back_is_read_as_text(serve: Any, configure: Any):
+def test_deleted_user_who_comes_back_is_read_as_text(serve: Any):
     events = [{"user_id": "u3", "item_id": f"i{item}", "type": "click"} for item in (1, 2, 3)]
-    with serve(configure, "collm") as gateway:
+    with serve("collm") as gateway:
         assert request(gateway.port, "DELETE", "/users/u3").status == 200
         assert gateway.recommend("u3")["reasons"] == ["unknown_user"]
         assert request(gateway.port, "POST", "/events", {"events": events}).status == 200
@@ -143,10 +142,10 @@ def test_deleted_user_who_comes_back_is_read_as_text(serve: Any, configure: Any)
     assert (body["reasons"], len(listed(body, "collm"))) == (["text_only:user"], 10)
 
 
-def test_collm_says_what_is_scored_by_text_alone(serve: Any, configure: Any, whole: Bundle):
+def test_collm_says_what_is_scored_by_text_alone(serve: Any, whole: Bundle):
     users = users_of(whole)
     history = [f"i{number}" for number in users.histories[3].tolist()]
-    with serve(configure, "collm") as gateway:
+    with serve("collm") as gateway:
         known, unknown = gateway.recommend("u3"), gateway.recommend("u45")
         anonymous = gateway.recommend("u3", history=history)
     [reason] = known["reasons"]
@@ -154,15 +153,13 @@ def test_collm_says_what_is_scored_by_text_alone(serve: Any, configure: Any, who
     assert reason.endswith("/50")
     assert unknown["reasons"] == anonymous["reasons"] == ["text_only:user"]
     assert not unknown["degraded"]
-    assert listed(unknown, "collm") == expected(whole, "collm", 45, users.histories[45], 10)
-    assert listed(anonymous, "collm") == expected(whole, "collm", 3, users.histories[3], 10, stored=False)
+    assert listed(unknown, "collm") == expected(whole, "collm", 45)
+    assert listed(anonymous, "collm") == expected(whole, "collm", 3, stored=False)
 
 
 @pipelines
-def test_unknown_user_and_empty_history_get_the_fallbacks(
-    serve: Any, configure: Any, workers: dict[str, StubProcess], pipeline: str
-):
-    with serve(configure, pipeline) as gateway:
+def test_unknown_user_and_empty_history_get_the_fallbacks(serve: Any, workers: dict[str, StubProcess], pipeline: str):
+    with serve(pipeline) as gateway:
         before = workers[pipeline].counts()["finished"]
         for body in (gateway.recommend("nobody"), gateway.recommend("u3", history=[])):
             assert {item["source"] for item in body["items"]} == {"popular"}
@@ -171,10 +168,10 @@ def test_unknown_user_and_empty_history_get_the_fallbacks(
 
 
 @pipelines
-def test_filters_candidates_and_exclusions_hold(serve: Any, configure: Any, whole: Bundle, pipeline: str):
+def test_filters_candidates_and_exclusions_hold(serve: Any, whole: Bundle, pipeline: str):
     history = set(users_of(whole).histories[3].tolist())
     others = [number for number in range(N_ITEMS) if number not in history]
-    with serve(configure, pipeline) as gateway:
+    with serve(pipeline) as gateway:
         first = gateway.recommend("u3")
         without = gateway.recommend("u3", exclude_items=[first["items"][0]["item_id"]])
         few = gateway.recommend("u3", candidates=[f"i{number}" for number in others[:5]])
@@ -188,9 +185,9 @@ def test_filters_candidates_and_exclusions_hold(serve: Any, configure: Any, whol
 
 
 @pipelines
-def test_more_than_the_candidates_are_filled_up_by_cf(serve: Any, configure: Any, pipeline: str):
+def test_more_than_the_candidates_are_filled_up_by_cf(serve: Any, pipeline: str):
     short = {pipeline: PIPELINES[pipeline] | {"candidates": 20}}
-    with serve(configure, pipeline, pipelines=short) as gateway:
+    with serve(pipeline, pipelines=short) as gateway:
         items = gateway.recommend("u3", n=100)["items"]
     assert [item["source"] for item in items] == [pipeline] * 20 + ["cf"] * 80
     assert len({item["item_id"] for item in items}) == 100
@@ -201,9 +198,9 @@ def test_more_than_the_candidates_are_filled_up_by_cf(serve: Any, configure: Any
     ("mode", "reason"), [("busy", "worker_refused"), ("garbage", "worker_invalid"), ("broken", "worker_invalid")]
 )
 def test_worker_that_fails_leaves_cf(
-    serve: Any, configure: Any, workers: dict[str, StubProcess], pipeline: str, mode: str, reason: str
+    serve: Any, workers: dict[str, StubProcess], pipeline: str, mode: str, reason: str
 ):
-    with serve(configure, pipeline) as gateway:
+    with serve(pipeline) as gateway:
         workers[pipeline].order(mode=mode)
         body = gateway.recommend("u3")
         assert {item["source"] for item in body["items"]} == {"cf"}
@@ -213,8 +210,8 @@ def test_worker_that_fails_leaves_cf(
 
 
 @pipelines
-def test_deadline_ends_a_slow_call(serve: Any, configure: Any, workers: dict[str, StubProcess], pipeline: str):
-    with serve(configure, pipeline) as gateway:
+def test_deadline_ends_a_slow_call(serve: Any, workers: dict[str, StubProcess], pipeline: str):
+    with serve(pipeline) as gateway:
         workers[pipeline].order(delay_seconds=3.0)
         started = time.perf_counter()
         body = gateway.recommend("u3", deadline_ms=200)
@@ -239,11 +236,9 @@ def test_worker_that_is_down_leaves_cf(
 
 
 @pipelines
-def test_adapter_that_is_not_the_one_is_not_used(
-    serve: Any, configure: Any, workers: dict[str, StubProcess], pipeline: str
-):
+def test_adapter_that_is_not_the_one_is_not_used(serve: Any, workers: dict[str, StubProcess], pipeline: str):
     workers[pipeline].order(ignored=[f"-{pipeline}"])
-    with serve(configure, pipeline, ready=False) as gateway:
+    with serve(pipeline, ready=False) as gateway:
         wait_until(lambda: gateway.post({"user_id": "u3"}).status == 200)
         wait_until(lambda: f"worker_untrusted:{pipeline}" in gateway.recommend("u3")["reasons"])
     workers[pipeline].order()
@@ -251,11 +246,11 @@ def test_adapter_that_is_not_the_one_is_not_used(
 
 @pipelines
 def test_bundle_that_lacks_the_model_is_refused_and_the_old_one_stays(
-    serve: Any, configure: Any, whole: Bundle, redis_url: str, pipeline: str
+    serve: Any, whole: Bundle, redis_url: str, pipeline: str
 ):
     other = "hatllm" if pipeline == "collm" else "collm"
     lacking = make_bundle_with(whole.directory.parent, other, name="lacks", n_items=N_ITEMS, seed=1)
-    with serve(configure, pipeline) as gateway, Redis.from_url(redis_url) as redis:
+    with serve(pipeline) as gateway, Redis.from_url(redis_url) as redis:
         activate(redis, lacking.id)
         wait_until(lambda: gateway.metric('localrec_bundle_events_total{outcome="refused"}') == 1)
         [warning] = gateway.get("/readyz").json["warnings"]
@@ -281,8 +276,8 @@ def test_bundle_without_parts_is_served_by_those_who_need_none(
         wait_until(lambda: gateway.get("/readyz").json["warnings"] == [])
 
 
-def test_batch_is_answered_like_requests_of_their_own(serve: Any, configure: Any):
-    with serve(configure, "collm") as gateway:
+def test_batch_is_answered_like_requests_of_their_own(serve: Any):
+    with serve("collm") as gateway:
         single = gateway.recommend("u3")
         asked = {"requests": [{"user_id": "u3"}, {"user_id": "nobody"}]}
         batch = request(gateway.port, "POST", "/recommend/batch", asked).json["responses"]
@@ -290,10 +285,10 @@ def test_batch_is_answered_like_requests_of_their_own(serve: Any, configure: Any
     assert {item["source"] for item in batch[1]["items"]} == {"popular"}
 
 
-def test_experiment_splits_over_three_models_and_counts_them_apart(serve: Any, configure: Any, tmp_path: Path):
+def test_experiment_splits_over_three_models_and_counts_them_apart(serve: Any, tmp_path: Path):
     path = tmp_path / "experiments.toml"
     path.write_text(EXPERIMENT)
-    with serve(configure, "cf", experiments_file=path) as gateway:
+    with serve("cf", experiments_file=path) as gateway:
         bodies = [gateway.recommend(f"u{row}", n=40) for row in range(40)]
         counts = {
             variant: gateway.metric(f'localrec_assignments_total{{experiment="models",variant="{variant}"}}')
@@ -308,11 +303,11 @@ def test_experiment_splits_over_three_models_and_counts_them_apart(serve: Any, c
     assert min(counts.values()) > 0
 
 
-def test_canary_that_lacks_a_model_is_refused(serve: Any, configure: Any, whole: Bundle, tmp_path: Path):
+def test_canary_that_lacks_a_model_is_refused(serve: Any, whole: Bundle, tmp_path: Path):
     lacking = make_bundle_with(whole.directory.parent, "hatllm", name="canary", n_items=N_ITEMS, seed=2)
     path = tmp_path / "experiments.toml"
     path.write_text(CANARY.format(lacking.id))
-    with serve(configure, "collm", ready=False, experiments_file=path) as gateway:
+    with serve("collm", ready=False, experiments_file=path) as gateway:
         wait_until(lambda: "needs the model collm" in str(gateway.get("/readyz").json["warnings"]))
         wait_until(lambda: gateway.post({"user_id": "u3"}).json.get("degraded") is False)
         body = gateway.recommend("u3")
@@ -321,14 +316,15 @@ def test_canary_that_lacks_a_model_is_refused(serve: Any, configure: Any, whole:
     assert listed(body, "collm")
 
 
-def test_shadow_asks_hatllm_beside_collm(
-    serve: Any, configure: Any, workers: dict[str, StubProcess], redis_url: str, tmp_path: Path
-):
+def test_shadow_asks_hatllm_beside_collm(serve: Any, workers: dict[str, StubProcess], redis_url: str, tmp_path: Path):
     path = tmp_path / "experiments.toml"
     path.write_text(SHADOW)
-    with serve(configure, "collm", experiments_file=path) as gateway, Redis.from_url(redis_url) as redis:
+    with serve("collm", experiments_file=path) as gateway, Redis.from_url(redis_url) as redis:
         gateway.recommend("u3")
-        read = lambda: [shown for _, fields in redis.xrange(EXPOSURES) for shown in decode_exposures(fields)]  # noqa: E731
+
+        def read() -> list[Exposure]:
+            return [shown for _, fields in redis.xrange(EXPOSURES) for shown in decode_exposures(fields)]
+
         wait_until(lambda: len(read()) == 2)
         by_shadow = {shown.shadow: shown for shown in read()}
     assert (by_shadow[""].sources[0], by_shadow["beside"].sources[0]) == ("collm", "hatllm")
@@ -337,10 +333,8 @@ def test_shadow_asks_hatllm_beside_collm(
 
 
 @pipelines
-def test_equal_requests_are_answered_by_one_call(
-    serve: Any, configure: Any, workers: dict[str, StubProcess], pipeline: str
-):
-    with serve(configure, pipeline, cache={"ttl_ms": 60_000}) as gateway:
+def test_equal_requests_are_answered_by_one_call(serve: Any, workers: dict[str, StubProcess], pipeline: str):
+    with serve(pipeline, cache={"ttl_ms": 60_000}) as gateway:
         before = workers[pipeline].counts()["finished"]
         first, second = gateway.recommend("u3"), gateway.recommend("u3")
         assert workers[pipeline].counts()["finished"] == before + 1

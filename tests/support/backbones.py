@@ -1,5 +1,6 @@
 """A tiny language model and a data set that it can learn: for tests of what trains, ranks and exports."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,20 +25,27 @@ ITEMS_A_USER = 8
 
 
 def write_backbone(directory: Path, context: int = 64) -> Path:
-    """A random Llama checkpoint of 4 layers with a word-level tokenizer, as an ordinary directory.
+    """A random Llama checkpoint whose tokenizer knows the words of the titles, as an ordinary directory.
 
     ``context`` tokens are the most that it reads.
     """
-    words = ["<pad>", "<unk>", "<eos>", *COLOURS, *THINGS]
+    return write_llama(directory, [*COLOURS, *THINGS], HIDDEN, LAYERS, context)
+
+
+def write_llama(
+    directory: Path, words: Sequence[str], hidden: int, layers: int, context: int, *, pads: bool = False
+) -> Path:
+    """A random Llama checkpoint with a tokenizer of these words; ``pads``: one that knows what pads."""
+    words = ["<pad>", "<unk>", "<eos>", *words]
     tokenizer = Tokenizer(WordLevel({word: number for number, word in enumerate(words)}, unk_token="<unk>"))  # noqa: S106 - a word
     tokenizer.pre_tokenizer = Whitespace()
-    special = {"unk_token": "<unk>", "eos_token": "<eos>"}
+    special = {"unk_token": "<unk>", "eos_token": "<eos>"} | ({"pad_token": "<pad>"} if pads else {})
     PreTrainedTokenizerFast(tokenizer_object=tokenizer, **special).save_pretrained(directory)
     config = LlamaConfig(
         vocab_size=len(words),
-        hidden_size=HIDDEN,
-        intermediate_size=2 * HIDDEN,
-        num_hidden_layers=LAYERS,
+        hidden_size=hidden,
+        intermediate_size=2 * hidden,
+        num_hidden_layers=layers,
         num_attention_heads=2,
         num_key_value_heads=1,
         max_position_embeddings=context,

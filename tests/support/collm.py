@@ -3,17 +3,12 @@
 from pathlib import Path
 
 import numpy as np
-import torch
-from tokenizers import Tokenizer
-from tokenizers.models import WordLevel
-from tokenizers.pre_tokenizers import Whitespace
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from support.backbones import COLOURS, THINGS, titles, write_llama
 
 from models.contract.catalogue import Catalogue, Item
 from models.data.labelled import LabelledData, LabelledPairs
 from models.papers.collm.config import CoLLMConfig
 from models.types import Sequences
-from tests.support.backbones import COLOURS, THINGS, titles
 
 N_USERS, PAIRS_A_USER = 12, 14
 
@@ -35,29 +30,8 @@ def colour_data() -> LabelledData:
 
 def write_reader(directory: Path) -> Path:
     """A random Llama checkpoint of 3 layers whose tokenizer knows the words of the titles, and the answer."""
-    words = ["<pad>", "<unk>", "<eos>", "Yes", "No", "user", "feature", ",", "?", '"', "none", *COLOURS, *THINGS]
-    tokenizer = Tokenizer(WordLevel({word: number for number, word in enumerate(words)}, unk_token="<unk>"))  # noqa: S106 - a word
-    tokenizer.pre_tokenizer = Whitespace()
-    special = {"unk_token": "<unk>", "eos_token": "<eos>", "pad_token": "<pad>"}
-    PreTrainedTokenizerFast(tokenizer_object=tokenizer, **special).save_pretrained(directory)
-    config = LlamaConfig(
-        vocab_size=len(words),
-        hidden_size=32,
-        intermediate_size=64,
-        num_hidden_layers=3,
-        num_attention_heads=2,
-        num_key_value_heads=1,
-        max_position_embeddings=256,
-        initializer_range=0.2,
-        bos_token_id=None,
-        eos_token_id=2,
-        pad_token_id=0,
-        tie_word_embeddings=True,
-    )
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        LlamaForCausalLM(config).save_pretrained(directory)
-    return directory
+    words = ["Yes", "No", "user", "feature", ",", "?", '"', "none", *COLOURS, *THINGS]
+    return write_llama(directory, words, hidden=32, layers=3, context=256, pads=True)
 
 
 def tiny_collm(backbone: Path) -> CoLLMConfig:

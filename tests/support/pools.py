@@ -17,7 +17,7 @@ from models.contract.types import item_numbers
 from service.gateway.telemetry import Telemetry
 from service.workers.completion import Completion
 from service.workers.pool import WorkerPool
-from service.workers.types import Outcome, PoolOptions
+from service.workers.types import Inquiry, Outcome, PoolOptions
 
 N_ITEMS = 200
 ASKED = Completion(prompt=[N_ITEMS, 1], candidates=10, excluded=item_numbers([]), n_items=N_ITEMS)
@@ -123,10 +123,10 @@ async def make_all_ready(pool: WorkerPool, bundle: Bundle) -> None:
 
 
 async def ask(
-    pool: WorkerPool, bundle: Bundle, *adapters: str, seconds: float = 5.0, completion: Completion = ASKED
+    pool: WorkerPool, bundle: Bundle, *adapters: str, seconds: float = 5.0, inquiry: Inquiry = ASKED
 ) -> list[Outcome]:
     """Outcomes of one fan-out."""
-    return await pool.fan_out(bundle.id, adapters, completion, asyncio.get_running_loop().time() + seconds)
+    return await pool.fan_out(bundle.id, adapters, inquiry, asyncio.get_running_loop().time() + seconds)
 
 
 async def kinds(pool: WorkerPool, bundle: Bundle, adapters: Sequence[str], seconds: float = 5.0) -> list[str]:

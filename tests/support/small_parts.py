@@ -12,11 +12,11 @@ from peft import PeftModel
 from support.backbones import write_backbone
 from support.bundles import worker_bundle
 from support.checkpoints import write_adapter
-from torch import Tensor
+from support.masked_states import masked_state
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from models.contract.bundle import MANIFEST, Bundle, CoLLMSpec, HatLLMSpec, ModelSpec, ServedModel, write_manifest
-from models.contract.hatllm import CONFIG_KEY, HatLayout, segments, visible
+from models.contract.hatllm import CONFIG_KEY, HatLayout
 from models.contract.types import Ints
 
 N_FEATURES = 30  # users and items of CoLLM's vocabulary
@@ -74,28 +74,9 @@ def answers(model: PreTrainedModel, prompts: Sequence[Ints]) -> NDArray[np.float
     return np.asarray([float(model(each).logits[0, -1, ANSWER_TOKEN]) for each in tokens], np.float32)
 
 
-@torch.no_grad()
 def states(model: PreTrainedModel, prompts: Sequence[Ints]) -> NDArray[np.float32]:
     """HatLLM's states (prompts, hidden), one pass a prompt, each layer with its mask."""
-    return np.stack([_state(model, torch.from_numpy(prompt).long()[None]).numpy() for prompt in prompts])
-
-
-def _state(model: PreTrainedModel, tokens: Tensor) -> Tensor:
-    found = segments(tokens, torch.arange(tokens.shape[1]), LAYOUT)
-    hooks = []
-    for layer, mask in zip(model.model.layers, LAYOUT.masks, strict=True):
-        seen = torch.where(visible(mask, found)[:, None], 0.0, torch.finfo(torch.float32).min)
-
-        def masked(
-            _layer: object, arguments: tuple[object, ...], named: dict[str, object], seen: Tensor = seen
-        ) -> object:
-            return arguments, named | {"attention_mask": seen}
-
-        hooks.append(layer.register_forward_pre_hook(masked, with_kwargs=True))
-    state = model.model(tokens).last_hidden_state[0, -1]
-    for hook in hooks:
-        hook.remove()
-    return state
+    return np.stack([masked_state(model.model, prompt, LAYOUT) for prompt in prompts])
 
 
 def random_prompts(n: int, n_tokens: int, seed: int = 0) -> list[Ints]:

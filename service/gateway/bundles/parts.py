@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -57,16 +58,17 @@ def load_parts(bundle: Bundle, needs: Mapping[str, Part]) -> Parts:
                 f"{bundle.id}: pipeline {pipeline} needs the model {part}, which the bundle does not have; "
                 f"it has {', '.join(bundle.manifest.parts)}"
             )
-    needed = set(needs.values())
+    manifest, needed = bundle.manifest, set(needs.values())
     return Parts(
-        collm=_collm(bundle) if "collm" in needed else None, hatllm=_hatllm(bundle) if "hatllm" in needed else None
+        collm=_collm(bundle, manifest.collm) if manifest.collm and "collm" in needed else None,
+        hatllm=_hatllm(bundle, manifest.hatllm) if manifest.hatllm and "hatllm" in needed else None,
     )
 
 
-def _collm(bundle: Bundle) -> CoLLMPrompts:
+def _collm(bundle: Bundle, spec: CoLLMSpec) -> CoLLMPrompts:
     model, n_items = bundle.served("collm"), bundle.manifest.model.n_items
-    prompts, spec = CoLLMPrompts.load(model.directory), model.spec
-    if isinstance(spec, CoLLMSpec) and (prompts.n_items != n_items or prompts.longest > spec.max_tokens):
+    prompts = CoLLMPrompts.load(model.directory)
+    if prompts.n_items != n_items or prompts.longest > spec.max_tokens:
         raise BundleError(
             f"{bundle.id}: collm/{PROMPTS} is of {prompts.n_items} items and up to {prompts.longest} tokens a prompt, "
             f"expected {n_items} and up to {spec.max_tokens}"
@@ -75,11 +77,9 @@ def _collm(bundle: Bundle) -> CoLLMPrompts:
     return prompts
 
 
-def _hatllm(bundle: Bundle) -> HatLLM:
+def _hatllm(bundle: Bundle, spec: HatLLMSpec) -> HatLLM:
     model, n_items = bundle.served("hatllm"), bundle.manifest.model.n_items
-    titles, spec = TitleTokens.load(model.directory), model.spec
-    if not isinstance(spec, HatLLMSpec):
-        raise BundleError(f"{bundle.id}: no specification of hatllm")
+    titles = TitleTokens.load(model.directory)
     longest = len(titles.start) + spec.history_length * titles.longest
     if titles.n_items != n_items or longest > spec.max_tokens:
         raise BundleError(
@@ -87,12 +87,12 @@ def _hatllm(bundle: Bundle) -> HatLLM:
             f"expected {n_items} and up to {spec.max_tokens}"
         )
     load_probe(model.directory, model.adapters)
-    rows = _item_rows(bundle, n_items)
+    rows = _item_rows(model.directory / ITEM_ROWS, n_items)
     return HatLLM(TitlePrompts(titles, spec.history_length), build_index(rows), rows.shape[1])
 
 
-def _item_rows(bundle: Bundle, n_items: int) -> Floats:
-    path = bundle.served("hatllm").directory / ITEM_ROWS
+def _item_rows(path: Path, n_items: int) -> Floats:
+    """(n_items, hidden) float32, checked. Raises BundleError."""
     try:
         rows = np.load(path, allow_pickle=False)
     except (OSError, ValueError) as exc:

@@ -13,15 +13,16 @@ from service.workers.types import NO_ITEMS, Outcome
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """What the voters said, fused.
+    """What the voters said, as one list.
 
-    ``answered`` counts the adapters among them, ``outcomes`` are the calls' ends, ``ballots`` are what was fused.
+    ``answered`` counts the adapters among them, ``reasons`` are what the caller should know of the plan and its calls,
+    ``outcomes`` the calls' ends, ``ballots`` what the list was made of.
     """
 
     ranked: RankedList = NO_ITEMS
     voters: tuple[Voter, ...] = ()
     answered: int = 0
-    failures: tuple[Reason, ...] = ()
+    reasons: tuple[Reason, ...] = ()
     outcomes: tuple[Outcome, ...] = ()
     ballots: tuple[Ballot, ...] = ()
 

@@ -59,18 +59,26 @@ def plan(pipeline: Pipeline, user: User, snapshot: Snapshot, effort: Effort = FU
         case LocalPipeline():
             return _of_communities(pipeline, user, snapshot, effort)
         case CoLLMPipeline():
-            return _of_one(pipeline.pool, ask_collm(pipeline, user, snapshot, effort), snapshot)
+            return _of_one(pipeline, ask_collm(pipeline, user, snapshot, effort), snapshot)
         case HatLLMPipeline():
-            return _of_one(pipeline.pool, ask_hatllm(pipeline, user, snapshot, effort), snapshot)
+            return _of_one(pipeline, ask_hatllm(pipeline, user, snapshot, effort), snapshot)
         case _:
             return None
 
 
-def _of_one(pool: str, asked: Asked | None, snapshot: Snapshot) -> Plan | None:
+def _of_one(pipeline: CoLLMPipeline | HatLLMPipeline, asked: Asked | None, snapshot: Snapshot) -> Plan | None:
     if asked is None:
         return None
-    call = Call(None, asked.adapter)
-    return Plan(pool, snapshot.id, asked.inquiry, (call,), fusion=None, reasons=asked.reasons, notes=asked.notes)
+    call = Call(None, pipeline.kind)  # its adapter has the model's name
+    return Plan(
+        pool=pipeline.pool,
+        bundle_id=snapshot.id,
+        inquiry=asked.inquiry,
+        calls=(call,),
+        fusion=None,
+        reasons=asked.reasons,
+        notes=asked.notes,
+    )
 
 
 def _of_communities(pipeline: LocalPipeline, user: User, snapshot: Snapshot, effort: Effort) -> Plan | None:

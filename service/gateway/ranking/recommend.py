@@ -64,7 +64,7 @@ class Recommender:
             wanted = arrangement(query, pipeline, snapshot)
             planned = plan(pipeline, user, snapshot, effort)
         if planned and not effort.models:
-            planned, heard = None, Heard(failures=(MODELS_SKIPPED,))
+            planned, heard = None, Heard(reasons=(MODELS_SKIPPED,))
         else:
             heard = await self._ask(planned, user, snapshot, deadline, trace) if planned else Heard()
         with trace.stage("fill"):
@@ -95,7 +95,7 @@ class Recommender:
 
 
 def _answer(query: Query, known: Known, course: Course) -> Answer:
-    reasons = [*known.reasons, *course.user.reasons, *course.heard.failures]
+    reasons = [*known.reasons, *course.user.reasons, *course.heard.reasons]
     if course.capped(query.n):
         reasons.append(Reason("capped"))
     if query.filters and len(course.pool.items) < query.n:

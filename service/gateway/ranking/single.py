@@ -23,7 +23,6 @@ class Asked:
     """What one adapter is asked, and what the caller should know of that, and of the answer where there is one."""
 
     inquiry: Inquiry
-    adapter: str
     reasons: tuple[Reason, ...]
     notes: tuple[Reason, ...] = ()
 
@@ -43,7 +42,7 @@ def ask_collm(pipeline: CoLLMPipeline, user: User, snapshot: Snapshot, effort: E
     row = None if user.stored_id is None else prompts.user_row(user.stored_id)
     inquiry = Classification(prompts.prompts(user.history, items, row), items)
     saved = savings(NOBODY, (wanted, pipeline.candidates))
-    return Asked(inquiry, pipeline.kind, saved, _text_only(row, prompts.known_items[items]))
+    return Asked(inquiry, saved, _text_only(row, prompts.known_items[items]))
 
 
 def ask_hatllm(pipeline: HatLLMPipeline, user: User, snapshot: Snapshot, effort: Effort) -> Asked | None:
@@ -59,7 +58,7 @@ def ask_hatllm(pipeline: HatLLMPipeline, user: User, snapshot: Snapshot, effort:
     wanted = fewer(pipeline.candidates, effort)
     prompt = model.prompts.prompt(user.history)
     inquiry = Embedding(prompt, wanted, user.excluded, model.index, model.size, user.mask)
-    return Asked(inquiry, pipeline.kind, savings(NOBODY, (wanted, pipeline.candidates)))
+    return Asked(inquiry, savings(NOBODY, (wanted, pipeline.candidates)))
 
 
 def _text_only(row: int | None, known: Array) -> tuple[Reason, ...]:

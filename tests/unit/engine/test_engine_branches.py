@@ -5,15 +5,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from support.engine import MODEL_SETTINGS, N_ITEMS
 from support.families import FAMILIES, random_backbone
 
 from models.contract.errors import BundleError
 from models.contract.types import Ints, item_numbers
 from service.engine.lora import LoraFactors
-from service.engine.model import BatchCost, LanguageModel, ModelSettings, Query, rows
+from service.engine.model import LanguageModel, ModelSettings, Query, rows
 from service.engine.packing import Batch
 from service.engine.sequences import Branched, common_beginning
+from service.engine.telemetry import BatchCost
 
 pytestmark = pytest.mark.engine
 CPU = torch.device("cpu")
@@ -101,8 +101,6 @@ def test_what_is_shared_is_computed_once(tied: LanguageModel) -> None:
 def test_model_without_an_answer_token_gives_no_logit(model: LanguageModel) -> None:
     assert model.answer([Query(item_numbers([1]))])[0].logit is None
     assert not model.classifies
-    assert MODEL_SETTINGS.answer_token is None
-    assert model.vocabulary_size == N_ITEMS + 1
 
 
 def test_arrangement() -> None:

@@ -12,11 +12,12 @@ import pytest
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from support.families import FAMILIES, random_backbone
-from torch import Tensor, nn
+from support.masked_states import masked_state
+from torch import nn
 from transformers import AutoModelForCausalLM
 
 from models.contract.errors import BundleError
-from models.contract.hatllm import CONFIG_KEY, HatLayout, Mask, segments, visible
+from models.contract.hatllm import CONFIG_KEY, HatLayout, Mask
 from models.contract.types import Floats, Ints, item_numbers
 from models.llm.item_token import LORA_TARGETS, save_adapter
 from service.engine.adapter_files import read_adapter
@@ -103,27 +104,7 @@ def literal_states(files: Files, slot: int, prompts: Sequence[Ints], masks: Sequ
     with warnings.catch_warnings(action="ignore", category=FutureWarning), torch.inference_mode():
         if slot:
             PeftModel.from_pretrained(base, str(files.adapter(slot - 1)))  # puts the adapter into the base model
-        return [literal_state(base.eval().model, tokens, masks) for tokens in prompts]
-
-
-def literal_state(model: Any, tokens: Ints, masks: Sequence[Mask]) -> Floats:
-    ids = torch.from_numpy(tokens.astype(np.int64))[None]
-    found = segments(ids, torch.arange(len(tokens)), layout(masks))
-    kinds, handles = getattr(model.config, "layer_types", None), []
-    for number, layer in enumerate(model.layers):
-        seen = visible(masks[number], found)[:, None]
-        if kinds is not None and kinds[number] == "sliding_attention":
-            seen = seen & ~torch.ones_like(seen).tril(-model.config.sliding_window)
-        handles.append(layer.register_forward_pre_hook(replace_mask(seen), with_kwargs=True))
-    state: Floats = model(input_ids=ids).last_hidden_state[0, -1].numpy()
-    for handle in handles:
-        handle.remove()
-    return state
-
-
-def replace_mask(seen: Tensor) -> Any:
-    additive = torch.zeros(seen.shape).masked_fill(~seen, torch.finfo(torch.float32).min)
-    return lambda _, args, kwargs: (args, kwargs | {"attention_mask": additive})
+        return [masked_state(base.eval().model, tokens, layout(masks)) for tokens in prompts]
 
 
 @pytest.mark.parametrize("masks", ORDERS[:2], ids=" ".join)

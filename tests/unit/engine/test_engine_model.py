@@ -188,6 +188,6 @@ def test_warm_up_answers_one_and_many_prompts(model: LanguageModel, monkeypatch:
         shapes.append((len(batch.prompts), batch.prompts.longest))
         return states(batch, lowest)
 
-    monkeypatch.setattr(model, "_decoder", SimpleNamespace(states=seen))
+    monkeypatch.setattr(model, "_decoder", SimpleNamespace(states=seen, layout=None))
     model.warm_up(n_tokens=21, n_queries=64)
     assert shapes == [(1, 21), (64, 21)]

@@ -49,7 +49,7 @@ async def test_adapter_is_loaded_proves_itself_and_answers(bundle: Bundle, part:
     model = bundle.served(part)
     async with worker(model.base_id) as stub, pool_of(stub.url, part=part, kind=kind, telemetry=telemetry) as pool:
         await make_ready(pool, bundle)
-        [outcome] = await ask(pool, bundle, part, completion=INQUIRIES[part])
+        [outcome] = await ask(pool, bundle, part, inquiry=INQUIRIES[part])
         assert outcome.ranking.items.tolist() == expected(bundle, part)
         assert (await stub.counts())["adapters"] == [bundle.adapter_name(part)]
     assert metric(telemetry, 'localrec_adapter_probes_total{outcome="passed",pool="p"}') == 1
@@ -63,7 +63,7 @@ async def test_adapter_that_is_not_applied_is_found_out(bundle: Bundle, part: Pa
     ):
         pool.expect([bundle])
         await until(lambda: bool(pool.status()[0].refused))
-        [outcome] = await ask(pool, bundle, part, completion=INQUIRIES[part])
+        [outcome] = await ask(pool, bundle, part, inquiry=INQUIRIES[part])
     assert outcome.kind is OutcomeKind.UNTRUSTED
     assert "it answers like the base model" in outcome.detail
 
@@ -74,7 +74,7 @@ async def test_bundle_without_the_part_is_nothing_to_the_pool(bundle: Bundle, tm
         pool.expect([plain])
         assert (pool.is_ready(plain.id), pool.is_ready(bundle.id)) == (True, False)
         assert pool.warnings() == [f"{plain.id} has no collm model"]
-        [outcome] = await ask(pool, plain, "collm", completion=INQUIRIES["collm"])
+        [outcome] = await ask(pool, plain, "collm", inquiry=INQUIRIES["collm"])
         assert outcome.kind is OutcomeKind.UNREACHABLE
         await make_ready(pool, plain, bundle)
         pool.expect([bundle])
@@ -89,10 +89,10 @@ async def test_the_only_adapters_calls_are_spread_by_history(bundle: Bundle):
         await until(lambda: all(status.bundles for status in pool.status()))
         before = [(await stub.counts())["embeddings"] for stub in (one, other)]
         for inquiry in asked:
-            await ask(pool, bundle, "hatllm", completion=inquiry)
+            await ask(pool, bundle, "hatllm", inquiry=inquiry)
         once = [(await stub.counts())["embeddings"] for stub in (one, other)]
         for inquiry in asked:
-            await ask(pool, bundle, "hatllm", completion=inquiry)
+            await ask(pool, bundle, "hatllm", inquiry=inquiry)
         twice = [(await stub.counts())["embeddings"] for stub in (one, other)]
     shares = [after - at for after, at in zip(once, before, strict=True)]
     assert min(shares) > 0
@@ -104,7 +104,7 @@ def test_exam_of_hatllm_keeps_the_rows_of_its_items_alone(bundle: Bundle):
     exam = read_exam(bundle.served("hatllm"))
     assert isinstance(exam.inquiry, Embedding)
     probed = {item for ranking in exam.probe.lists.values() for item in ranking.items.tolist()}
-    assert exam.inquiry.candidates == len(probed)
+    assert exam.inquiry.candidates == len(exam.inquiry.index.rows) == len(probed) < N_ITEMS
 
 
 @pytest.mark.parametrize("rows", [np.zeros((3, 16), np.float32), None])

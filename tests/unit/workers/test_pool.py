@@ -170,7 +170,7 @@ async def test_503_is_taken_at_its_word_and_the_replica_left_alone_as_long_as_it
         probed = await _asked(busy)
         await busy.order(mode="busy", retry_after=3)
         for item in range(20):  # of many users, who would be spread over both
-            await ask(pool, bundle, *ADAPTERS, completion=replace(ASKED, prompt=[200, item]))
+            await ask(pool, bundle, *ADAPTERS, inquiry=replace(ASKED, prompt=[200, item]))
         refused = await _asked(busy) - probed
         assert 1 <= refused <= len(ADAPTERS)  # one request's calls, and none again
         assert set(await kinds(pool, bundle, ADAPTERS)) == {"ok"}

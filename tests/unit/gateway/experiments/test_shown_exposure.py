@@ -41,7 +41,7 @@ def test_ranks_are_among_what_may_be_shown():
 def test_ranks_are_those_of_the_explanation():
     cast = ballots(VOTERS, EXCLUDED, FUSION)
     items = fuse_ballots(cast, FUSION).items
-    explained = votes(items, ballots(VOTERS, EXCLUDED, FUSION), FUSION)
+    explained = votes(items, cast, FUSION)
     for item, ranks in zip(items.tolist(), ranks_of(items, cast), strict=True):
         named = {voter.name: rank for voter, rank in zip(VOTERS, ranks, strict=True) if rank}
         assert named == {vote.voter.name: vote.rank for vote in explained[item]}

@@ -8,6 +8,7 @@ import msgspec
 import numpy as np
 import pytest
 import torch
+from support.collm import colour_data, tiny_collm, write_reader
 
 from models.contract.bundle import CoLLMSpec
 from models.contract.collm import PART, CoLLMPrompts
@@ -19,7 +20,6 @@ from models.papers.collm.export import SPEC, CoLLMScorer, export_part, histories
 from models.papers.collm.task import scores_of
 from models.papers.collm.tuning import Inputs, feature_model
 from models.types import Sequences
-from tests.support.collm import colour_data, tiny_collm, write_reader
 
 DATA = colour_data()
 

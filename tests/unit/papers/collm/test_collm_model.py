@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from support.collm import colour_data, tiny_collm, write_reader
 
 from models.cf.pointwise.types import Pairs
 from models.llm.training import IGNORED, TARGETS
@@ -11,7 +12,6 @@ from models.papers.collm.config import CoLLMConfig
 from models.papers.collm.model import CoLLM
 from models.papers.collm.task import pairs_in
 from models.papers.collm.tuning import Inputs, feature_model
-from tests.support.collm import colour_data, tiny_collm, write_reader
 
 DATA = colour_data()
 

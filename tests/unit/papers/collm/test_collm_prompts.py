@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from support.collm import colour_data, tiny_collm, write_reader
 
 from models.contract.catalogue import Catalogue, Item
 from models.contract.collm import CoLLMPrompts
@@ -14,7 +15,6 @@ from models.llm.backbone import Backbone, load_backbone
 from models.papers.collm.config import CoLLMConfig
 from models.papers.collm.prompts import Featured, PairPrompts, answer_token, clean, labelled_prompts, make_prompts
 from models.types import Sequences
-from tests.support.collm import colour_data, tiny_collm, write_reader
 
 
 @pytest.fixture(scope="module")

@@ -9,6 +9,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 from click.testing import CliRunner
+from support.collm import colour_data, tiny_collm, write_reader
 
 from localrec.reproducing.collm import collm
 from models.contract.errors import ConfigError
@@ -16,7 +17,6 @@ from models.data.labelled import LabelledPairs
 from models.evaluation.metrics import Interval
 from models.papers.collm.study import METRICS, SUBSETS, Measured, load_settings
 from models.papers.collm.tables import write
-from tests.support.collm import colour_data, tiny_collm, write_reader
 
 ROWS = ("MF", "TALLRec", "CoLLM-MF", "CoLLM-MF T2", "CoLLM-DIN", "ICL")
 

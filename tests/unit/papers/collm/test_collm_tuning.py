@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from support.collm import colour_data, tiny_collm, write_reader
 from torch import Tensor
 
 from models.papers.collm.config import CoLLMConfig, Tuning
 from models.papers.collm.model import CoLLM
 from models.papers.collm.tuning import TUNED, Inputs, feature_model, pretrain, text_model, tune
-from tests.support.collm import colour_data, tiny_collm, write_reader
 
 DATA = colour_data()
 MOVES: dict[Tuning, set[str]] = {
