@@ -23,10 +23,9 @@ from models.contract.errors import ConfigError
 from models.contract.hatllm import HatLayout, Mask, Segments
 from models.contract.prompts import TitleTokens
 from models.llm.backbone import Backbone, load_backbone
-from models.papers.hatllm.attention import masked_states
+from models.papers.hatllm.attention import masked_states, segments_of
 from models.papers.hatllm.model import HatModel, hat_lora
 from models.papers.hatllm.prompts import layout_of
-from models.papers.hatllm.rows import Rows
 from models.training.device import training_device
 
 WORDS = 4_096  # of the random backbone
@@ -137,7 +136,7 @@ class _Bench:
         """
         lengths = self._last.int().argmax(dim=1) + 1
         first, last = self._moved()
-        found = [Rows.of(tokens).segments(self._layout) for tokens in (first, last)]
+        found = [segments_of(tokens, self._layout) for tokens in (first, last)]
         start = self._layout.instruction_tokens
         variants: dict[str, Callable[[Segments], Segments]] = {
             "paper": lambda found: found,

@@ -17,8 +17,7 @@ from models.contract.errors import BundleError
 from models.contract.hatllm import CONFIG_KEY, ITEM_ROWS, PART, HatLayout
 from models.contract.prompts import TitlePrompts, TitleTokens
 from models.contract.types import Floats, Ints
-from models.papers.hatllm.attention import asked_states
-from models.papers.hatllm.rows import Rows
+from models.papers.hatllm.attention import asked_states, segments_of
 from models.training.device import training_device
 from models.types import Sequences
 
@@ -76,7 +75,7 @@ class HatScorer:
         tokens, where = last_tokens([self.prompts.prompt(history) for history in histories])
         decoder: Any = self.language_model.get_base_model().model
         tokens, where = tokens.to(decoder.device), where.to(decoder.device)
-        inputs, found = decoder.embed_tokens(tokens), Rows.of(tokens).segments(self.layout)
+        inputs, found = decoder.embed_tokens(tokens), segments_of(tokens, self.layout)
         states: Floats = asked_states(decoder, inputs, where, found, self.layout).float().cpu().numpy()
         return states
 

@@ -66,14 +66,7 @@ class Prepared:
         return cls(load_backbone(config.backbone), text_vectors(config, catalogue))
 
 
-def train_hatllm(
-    config: HatLLMConfig,
-    data: WindowedData,
-    directory: Path,
-    report: Report,
-    *,
-    prepared: Prepared | None = None,
-) -> FitState:
+def train_hatllm(config: HatLLMConfig, data: WindowedData, directory: Path, report: Report) -> FitState:
     """Train head and adapters; an interrupted call goes on where it was.
 
     Args:
@@ -81,7 +74,6 @@ def train_hatllm(
         data: train part and validation examples are used.
         directory: where everything is written.
         report: told one line at every look at validation.
-        prepared: of this backbone and catalogue; None makes it.
 
     Returns:
         The state; an epoch of it is the updates between two looks at validation.
@@ -90,7 +82,7 @@ def train_hatllm(
         ConfigError: layers or prompts do not fit the backbone.
         TrainingError: the loss is NaN or infinite.
     """
-    state = fit_hatllm(config, data, directory, report, prepared or Prepared.of(config, data.catalogue))[1]
+    state = fit_hatllm(config, data, directory, report, Prepared.of(config, data.catalogue))[1]
     forget(directory)
     return state
 
@@ -106,7 +98,8 @@ def fit_hatllm(
     """:func:`train_hatllm`, whose model is kept. Another call only reads it, until :func:`forget` is called.
 
     Args:
-        config, data, directory, report, prepared: see there.
+        config, data, directory, report: see there.
+        prepared: of this backbone and catalogue.
         item_vectors: (n_items, d) of a collaborative model, put into the prompts (LLaRA); None: titles alone.
 
     Returns:
@@ -258,14 +251,14 @@ def scores_of(model: HatModel, history_length: int, device: torch.device, *, exa
     return score
 
 
-def load_hatllm(config: HatLLMConfig, directory: Path, backbone: Backbone | None = None) -> HatModel:
+def load_hatllm(config: HatLLMConfig, directory: Path, backbone: Backbone) -> HatModel:
     """The trained model in a directory of :func:`train_hatllm` without item vectors: its head is fixed.
 
-    ``backbone`` is the configuration's own; None loads it.
+    ``backbone`` is the configuration's own.
     """
     tensors = load_file(directory / HEAD)
     head = FixedHead(tensors[TABLE] @ tensors[PROJECTION])
-    model = _model(config, backbone or load_backbone(config.backbone), TitleTokens.load(directory), head, None)
+    model = _model(config, backbone, TitleTokens.load(directory), head, None)
     set_peft_model_state_dict(model.language_model, load_file(directory / ADAPTER / ADAPTER_WEIGHTS))
     return model.eval()
 

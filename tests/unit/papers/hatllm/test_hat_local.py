@@ -29,7 +29,7 @@ from models.papers.hatllm.local import (
 )
 from models.papers.hatllm.ranked import rank
 from models.papers.hatllm.study_config import LOCAL_ROWS
-from models.papers.hatllm.training import Prepared, load_hatllm, train_hatllm
+from models.papers.hatllm.training import Prepared, fit_hatllm, load_hatllm
 from models.ranking.answers import Answers, VoterLists
 from models.types import Examples, Sequences
 
@@ -73,7 +73,7 @@ def hatllm(
     config: HatLLMConfig, data: WindowedData, prepared: Prepared, tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
     directory = tmp_path_factory.mktemp("hatllm")
-    train_hatllm(config, data, directory, print, prepared=prepared)
+    fit_hatllm(config, data, directory, print, prepared)
     return directory
 
 

@@ -77,7 +77,7 @@ def test_the_walks_are_learned_and_the_files_hold_the_model(
     model, state = fit_hatllm(config, data, tmp_path, silent, prepared)
     assert mean_ndcg(scores_of(model, 4, CPU), data.test, 10) > 0.9
     assert state.best > 0.9
-    loaded = load_hatllm(config, tmp_path)
+    loaded = load_hatllm(config, tmp_path, prepared.backbone)
     ours, read = (scores_of(m, 4, CPU, exact=True)(data.test) for m in (model, loaded))
     np.testing.assert_allclose(ours, read, atol=1e-3)
 
