@@ -23,8 +23,9 @@ from models.contract.errors import ConfigError
 from models.contract.hatllm import HatLayout, Mask, Segments
 from models.contract.prompts import TitleTokens
 from models.llm.backbone import Backbone, load_backbone
+from models.llm.item_token import lora_config
 from models.papers.hatllm.attention import masked_states, segments_of
-from models.papers.hatllm.model import HatModel, hat_lora
+from models.papers.hatllm.model import HatModel
 from models.papers.hatllm.prompts import layout_of
 from models.training.device import training_device
 
@@ -104,7 +105,7 @@ class _Bench:
     def __init__(self, options: MaskedBenchOptions, backbone: Backbone, titles: TitleTokens) -> None:
         self._options, self._device = options, training_device()
         self._titles, self._layout = titles, layout_of(titles, _masks(options, "cross"))
-        lora = hat_lora(dropout=0.0)
+        lora = lora_config(8, 16.0, 0.0, ("q_proj", "v_proj"))
         self._model = HatModel(backbone, self._layout, titles, nn.Identity(), lora).to(self._device).eval()
         self._tokens, self._every, self._last = (each.to(self._device) for each in _prompts(options, titles))
 

@@ -10,7 +10,7 @@ from models.llm.backbone import layer_count
 
 Tuning = Literal["mapping", "T1", "T2", "T3", "UI-token"]
 
-LORA_TARGETS = ("q_proj", "v_proj")  # TALLRec's, which the paper takes over
+ADAPTED = ("q_proj", "v_proj")  # of every layer: TALLRec's, which the paper takes over
 
 
 @dataclass(frozen=True)

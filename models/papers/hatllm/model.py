@@ -12,18 +12,10 @@ from models.contract.hatllm import HatLayout
 from models.contract.prompts import TitleTokens
 from models.contract.types import Floats
 from models.llm.backbone import Backbone, first_layers
-from models.llm.item_token import lora_config
 from models.papers.hatllm.attention import asked_states, masked_states, segments_of
 from models.training.device import full_precision
 
 SDPA = "sdpa"
-
-
-def hat_lora(
-    rank: int = 8, alpha: float = 16.0, dropout: float = 0.05, targets: tuple[str, ...] = ("q_proj", "v_proj")
-) -> LoraConfig:
-    """The paper's adapter, on the ``targets`` of all layers."""
-    return lora_config(rank, alpha, dropout, targets)
 
 
 def cut_backbone(backbone: Backbone, depth: int) -> Any:

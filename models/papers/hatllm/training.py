@@ -24,17 +24,17 @@ from models.contract.prompts import TitleTokens, newest
 from models.contract.types import Floats, Ints
 from models.evaluation.metrics import mean_ndcg
 from models.llm.backbone import Backbone, load_backbone
-from models.llm.item_token import ADAPTER_WEIGHTS, save_adapter
+from models.llm.item_token import ADAPTER_WEIGHTS, lora_config, save_adapter
 from models.llm.items import fit_whitening, item_states, item_text, sentence_states
 from models.llm.next_item import next_item_loss
 from models.llm.title import FixedHead, ItemHead
 from models.llm.training import IGNORED, TARGETS, Batch, FitConfig, FitState, fit, forget
 from models.papers.hatllm.config import HatLLMConfig, masks
 from models.papers.hatllm.data import WindowedData, cut, owners
-from models.papers.hatllm.model import HatModel, hat_lora
+from models.papers.hatllm.model import HatModel
 from models.papers.hatllm.prompts import Domain, hat_titles, layout_of, with_placeholders
 from models.papers.hatllm.scoring import SCORING_BATCH, last_tokens
-from models.training.batching import of_like_lengths
+from models.training.batching import of_like_lengths, shortest_first
 from models.training.device import mixed_precision, training_device
 from models.types import Examples, Report, Score, Sequences
 
@@ -142,7 +142,7 @@ def _model(
     config: HatLLMConfig, backbone: Backbone, titles: TitleTokens, head: nn.Module, item_vectors: Floats | None
 ) -> HatModel:
     layout = layout_of(titles, masks(config, backbone.n_layers))
-    lora = hat_lora(config.lora_rank, config.lora_alpha, config.lora_dropout, config.lora_targets)
+    lora = lora_config(config.lora_rank, config.lora_alpha, config.lora_dropout, config.lora_targets)
     return HatModel(backbone, layout, titles, head, lora, item_vectors, dropout=config.dropout)
 
 
@@ -240,9 +240,8 @@ def scores_of(model: HatModel, history_length: int, device: torch.device, *, exa
         histories = [examples.histories[row] for row in range(len(examples))]
         prompts = [model.titles.prompt(newest(history, history_length)) for history in histories]
         scores = np.empty((len(prompts), model.titles.n_items), np.float32)
-        shortest_first = np.argsort([len(prompt) for prompt in prompts], kind="stable")
-        for at in range(0, len(prompts), SCORING_BATCH):
-            rows = shortest_first[at : at + SCORING_BATCH]
+        lengths = np.asarray([len(prompt) for prompt in prompts], np.int64)
+        for rows in shortest_first(lengths, SCORING_BATCH):
             tokens, where = last_tokens([prompts[row] for row in rows])
             with mixed_precision(device, enabled=not exact):
                 scores[rows] = model.logits(tokens.to(device), where.to(device)).cpu().numpy()

@@ -14,7 +14,8 @@ from localrec.reproducing.collm import collm
 from models.contract.errors import ConfigError
 from models.data.labelled import LabelledPairs
 from models.evaluation.metrics import Interval
-from models.papers.collm.study import METRICS, SUBSETS, Measured, load_settings
+from models.evaluation.pointwise import METRICS
+from models.papers.collm.study import SUBSETS, Measured, load_settings
 from models.papers.collm.tables import write
 from tests.support.collm import colour_data, tiny_collm, write_reader
 

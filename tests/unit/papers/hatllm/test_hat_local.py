@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from support.backbones import walk_dataset, write_backbone
+from support.hats import small_hatllm
 
 from models.cf.multvae import MultVAEConfig
 from models.cf.training import silent
@@ -44,23 +45,8 @@ def data() -> WindowedData:
 
 @pytest.fixture(scope="module")
 def config(tmp_path_factory: pytest.TempPathFactory) -> HatLLMConfig:
-    return HatLLMConfig(
-        backbone=str(write_backbone(tmp_path_factory.mktemp("backbone"))),
-        intra_layers=1,
-        cross_layers=1,
-        history_length=4,
-        title_tokens=4,
-        text_size=16,
-        embedding_size=16,
-        lora_dropout=0.0,
-        dropout=0.0,
-        steps=40,
-        evaluate_every=40,
-        batch_size=8,
-        learning_rate=3e-3,
-        head_learning_rate=1e-2,
-        valid_cutoff=0,
-    )
+    config = small_hatllm(write_backbone(tmp_path_factory.mktemp("backbone")))
+    return replace(config, steps=40, evaluate_every=40, valid_cutoff=0)
 
 
 @pytest.fixture(scope="module")
