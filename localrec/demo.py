@@ -18,7 +18,7 @@ from localrec.bench.report import provenance
 from localrec.evaluation import evaluate_run
 from localrec.processes import free_port, get, post
 from localrec.stack import CPU_DEADLINE_MS, Stack, WorkerKind, running_stack
-from models.contract.bundle import Bundle, verify_bundle
+from models.contract.bundle import Bundle, FurtherPart, verify_bundle
 from models.contract.errors import LocalRecError
 from models.data.dataset import Dataset
 from models.evaluation.measure import EvaluateConfig
@@ -27,7 +27,7 @@ from models.experiments.lists import QUICK
 from models.fetch import ML_100K, SMOLLM2_135M, fetch
 from models.further import wanted
 from models.pipeline import Pipeline
-from models.run import FURTHER, FurtherPart, RunConfig, load_config, save_run, with_flags
+from models.run import FURTHER, RunConfig, load_config, save_run, with_flags
 from service.gateway.experiments.override import OVERRIDE_HEADER
 
 CONFIG = Path("deploy/demo.toml")

@@ -10,7 +10,7 @@ from localrec.bench.report import provenance
 from localrec.options import config_flags, given
 from localrec.run_directory import JSON, RUN, run_of
 from models.config import make
-from models.contract.bundle import Bundle, open_bundle
+from models.contract.bundle import Bundle, FurtherPart, open_bundle
 from models.evaluation.measure import (
     EvaluateConfig,
     Evaluation,
@@ -27,7 +27,6 @@ from models.experiments.lists import GLOBAL, QUICK, baselines_of, fusions_in_wor
 from models.further import wanted
 from models.pipeline import Pipeline
 from models.ranking.fusion_search import in_words
-from models.run import FurtherPart
 
 
 @click.command()

@@ -28,9 +28,6 @@ CPU_DEADLINE_MS = 10_000  # the longest that a gateway allows: 50 prompts take a
 WorkerKind = Literal["engine", "vllm"]
 
 
-NO_FURTHER: Mapping[Part, WorkerKind] = MappingProxyType({})
-
-
 @dataclass(frozen=True)
 class Worker:
     """A worker that runs."""
@@ -66,7 +63,7 @@ def running_stack(
     directory: Path,
     *,
     workers: WorkerKind = "engine",
-    further: Mapping[Part, WorkerKind] = NO_FURTHER,
+    further: Mapping[Part, WorkerKind] = MappingProxyType({}),
     gateway_port: int | None = None,
     admin_port: int = 0,
     publish: Callable[[Bundle, Redis], object] = publish_profiles,

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -30,10 +30,10 @@ from models.contract.bundle import (
     CoLLMSpec,
     CommunitySpec,
     FileEntry,
+    FurtherPart,
     HatLLMSpec,
     Manifest,
     ModelSpec,
-    Part,
     ServingSpec,
     community_adapter,
     hash_files,
@@ -67,7 +67,7 @@ class ExportedModel:
     spec: CoLLMSpec | HatLLMSpec
 
     @property
-    def part(self) -> Part:
+    def part(self) -> FurtherPart:
         """Which of a bundle's parts it is."""
         return "collm" if isinstance(self.spec, CoLLMSpec) else "hatllm"
 
@@ -117,7 +117,7 @@ class BundleParts:
     further: Sequence[ExportedModel] = ()
 
 
-def bundled(bundle: Bundle, part: Literal["collm", "hatllm"]) -> ExportedModel:
+def bundled(bundle: Bundle, part: FurtherPart) -> ExportedModel:
     """A further model of a bundle. Raises BundleError where it has none such."""
     spec = bundle.manifest.collm if part == "collm" else bundle.manifest.hatllm
     directory = bundle.served(part).directory

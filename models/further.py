@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from models.contract.bundle import CoLLMSpec, HatLLMSpec
+from models.contract.bundle import CoLLMSpec, FurtherPart, HatLLMSpec
 from models.data.dataset import Dataset
 from models.data.labelled import labelled_of
 from models.export import ExportedModel
@@ -28,7 +28,7 @@ from models.papers.hatllm.data import WindowedData
 from models.papers.hatllm.export import export_part as export_hatllm
 from models.papers.hatllm.training import train_hatllm
 from models.results import Results
-from models.run import FURTHER, FurtherPart, RunConfig
+from models.run import FURTHER, RunConfig
 from models.types import Report
 
 FILES, SPEC = "files", "spec.json"

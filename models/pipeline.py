@@ -35,6 +35,7 @@ from models.contract.bundle import (
     COMMUNITIES,
     Bundle,
     CommunitySpec,
+    FurtherPart,
     community_adapter,
 )
 from models.contract.errors import DataError
@@ -55,7 +56,7 @@ from models.ranking.fusion_search import in_words, leaders, try_fusions
 from models.ranking.probing import make_probe
 from models.ranking.ranker import LocalRanker
 from models.results import AFFINITIES, ITEM_AFFINITIES, Ranked, Results
-from models.run import FurtherPart, RunConfig
+from models.run import RunConfig
 from models.stage import run_stage
 from models.training.divergence import failed_batch_kept
 from models.training.jobs import Job, OpenExecutor, do_all, in_process

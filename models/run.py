@@ -21,6 +21,7 @@ from models.cf.popularity import PopularityConfig
 from models.cf.sasrec import SASRecConfig
 from models.communities import CommunityConfig
 from models.config import make
+from models.contract.bundle import FurtherPart
 from models.contract.errors import ConfigError
 from models.contract.vllm import LORA_RANKS
 from models.data.prepare import DataConfig
@@ -32,7 +33,6 @@ from models.stage import RECORD
 
 SETTINGS = "run.json"
 Task = Literal["sequential", "top-n"]
-FurtherPart = Literal["collm", "hatllm"]
 FURTHER: tuple[FurtherPart, ...] = get_args(FurtherPart)  # models that a run has where it has their section
 _NAME = re.compile(r"[a-z0-9][a-z0-9.-]{0,39}")
 

@@ -23,10 +23,10 @@ from models.contract.errors import ConfigError
 from models.contract.hatllm import HatLayout, Mask, Segments
 from models.contract.prompts import TitleTokens
 from models.llm.backbone import Backbone, load_backbone
-from models.papers.hatllm.attention import masked_states
-from models.papers.hatllm.model import HatModel, hat_lora
+from models.llm.item_token import lora_config
+from models.papers.hatllm.attention import masked_states, segments_of
+from models.papers.hatllm.model import HatModel
 from models.papers.hatllm.prompts import layout_of
-from models.papers.hatllm.rows import Rows
 from models.training.device import training_device
 
 WORDS = 4_096  # of the random backbone
@@ -105,7 +105,7 @@ class _Bench:
     def __init__(self, options: MaskedBenchOptions, backbone: Backbone, titles: TitleTokens) -> None:
         self._options, self._device = options, training_device()
         self._titles, self._layout = titles, layout_of(titles, _masks(options, "cross"))
-        lora = hat_lora(dropout=0.0)
+        lora = lora_config(8, 16.0, 0.0, ("q_proj", "v_proj"))
         self._model = HatModel(backbone, self._layout, titles, nn.Identity(), lora).to(self._device).eval()
         self._tokens, self._every, self._last = (each.to(self._device) for each in _prompts(options, titles))
 
@@ -137,7 +137,7 @@ class _Bench:
         """
         lengths = self._last.int().argmax(dim=1) + 1
         first, last = self._moved()
-        found = [Rows.of(tokens).segments(self._layout) for tokens in (first, last)]
+        found = [segments_of(tokens, self._layout) for tokens in (first, last)]
         start = self._layout.instruction_tokens
         variants: dict[str, Callable[[Segments], Segments]] = {
             "paper": lambda found: found,

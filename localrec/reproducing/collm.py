@@ -20,7 +20,13 @@ from models.papers.collm.tables import write
 @SEEDS
 @ONLY
 @click.option("--train/--no-train", default=True, help="Without: tables of the rows that are there.")
-@click.option("--timed", default=0, show_default=True, help="Test pairs on which predictions are timed; 0: none.")
+@click.option(
+    "--timed",
+    type=click.IntRange(0),
+    default=0,
+    show_default=True,
+    help="Test pairs on which predictions are timed; 0: none.",
+)
 def collm(
     config_file: Path,
     data: Path,

@@ -9,7 +9,8 @@ from localrec.bench.report import provenance
 from localrec.reproducing.options import CONFIG, ONLY, OUT, RUN, SEEDS, names
 from models.papers.hatllm.study import HatStudy
 from models.papers.hatllm.study_config import GROUPS, load_study
-from models.papers.hatllm.study_report import measure_study, with_others, write_report
+from models.papers.hatllm.study_report import measure_study, with_others
+from models.papers.hatllm.study_tables import write_report
 
 
 @click.command()

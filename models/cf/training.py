@@ -12,7 +12,7 @@ Progress = Callable[[int, float], None]
 """Called after every epoch with its number, from 1, and its validation metric: NDCG@10, of labelled pairs AUC."""
 
 
-def silent(epoch: int, ndcg: float) -> None:
+def silent(epoch: int, value: float) -> None:
     """The progress of one who does not watch."""
 
 
@@ -69,9 +69,9 @@ def fit(
     def keep() -> None:
         best_state.update(copy.deepcopy(model.state_dict()))
 
-    best_ndcg = stop_early(run_epoch, keep, epochs=epochs, patience=patience, progress=progress)
+    best_value = stop_early(run_epoch, keep, epochs=epochs, patience=patience, progress=progress)
     model.load_state_dict(best_state)
-    return best_ndcg
+    return best_value
 
 
 def stop_early(
@@ -90,13 +90,13 @@ def stop_early(
     Returns:
         The best validation metric.
     """
-    best_ndcg, best_epoch = -1.0, 0
+    best_value, best_epoch = -1.0, 0
     for epoch in range(1, epochs + 1):
-        ndcg = run_epoch(epoch)
-        progress(epoch, ndcg)
-        if ndcg > best_ndcg:
-            best_ndcg, best_epoch = ndcg, epoch
+        value = run_epoch(epoch)
+        progress(epoch, value)
+        if value > best_value:
+            best_value, best_epoch = value, epoch
             keep()
         elif epoch - best_epoch >= patience:
             break
-    return best_ndcg
+    return best_value

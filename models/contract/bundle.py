@@ -50,8 +50,10 @@ PROBE = "probe.safetensors"
 GLOBAL_ADAPTER = "global"
 
 Form = Literal["item-token", "title"]
-Part = Literal["local", "collm", "hatllm"]
-"""A bundle's models: the local ones, which every bundle has, and the others, which a bundle may have."""
+FurtherPart = Literal["collm", "hatllm"]
+"""The models that a bundle may have beside the local ones."""
+Part = Literal["local", FurtherPart]
+"""A bundle's models: the local ones, which every bundle has, and the others."""
 VoterWeight = Annotated[float, msgspec.Meta(ge=0, le=MAX_VOTER_WEIGHT)]
 
 

@@ -99,10 +99,6 @@ class CoLLMPrompts:
         at = int(np.searchsorted(hashes, wanted))
         return int(order[at]) if at < len(hashes) and hashes[at] == wanted else None
 
-    def has_features(self, user: int | None, item: int) -> bool:
-        """Whether a prompt has feature slots: both user and item have vectors."""
-        return user is not None and bool(self.known_items[item])
-
     def prompts(self, history: Sequence[int] | Ints, candidates: Sequence[int] | Ints, user: int | None) -> list[Ints]:
         """Token ids (int32) of each candidate's prompt.
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from safetensors.numpy import load_file, save_file
 
-from models.contract.bundle import Bundle, HatLLMSpec, Part
+from models.contract.bundle import Bundle, FurtherPart, HatLLMSpec, Part
 from models.contract.types import Ints
 from models.data.dataset import Dataset
 from models.evaluation.metrics import evaluate_scorer
@@ -18,7 +18,7 @@ from models.papers.hatllm.scoring import HatScorer
 from models.pipeline import Pipeline
 from models.ranking.rerank import RERANKED, Reranker
 from models.ranking.system import LocalSystem, open_system
-from models.run import FURTHER, FurtherPart
+from models.run import FURTHER
 from models.types import Examples, by_history
 
 NAMES: Mapping[FurtherPart, str] = MappingProxyType({"collm": "CoLLM", "hatllm": "HatLLM"})

@@ -14,7 +14,7 @@ from safetensors.numpy import load_file, save_file
 from models.cf.baselines import BASELINES
 from models.cf.multvae import MultVAEScorer
 from models.cf.training import epoch_bar
-from models.contract.bundle import MANIFEST, Bundle, Part
+from models.contract.bundle import MANIFEST, Bundle, FurtherPart, Part
 from models.contract.errors import DataError
 from models.contract.fusion import FusionMethod
 from models.contract.selection import GLOBAL_VOTER, FusionSettings
@@ -32,7 +32,7 @@ from models.ranking.ranker import LocalRanker, voter_lists
 from models.ranking.recommend import recommend_all
 from models.ranking.system import open_system
 from models.results import Results
-from models.run import FurtherPart, Task
+from models.run import Task
 from models.types import Score, by_history
 
 QUICK = ("popularity", "MultVAE")  # baselines that need no training of their own

@@ -1,5 +1,7 @@
 """Batches of sequences of about the same length: on short histories padding would otherwise be most of the work."""
 
+from collections.abc import Iterator
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -19,3 +21,9 @@ def of_like_lengths(lengths: NDArray[np.int64], size: int, rng: np.random.Genera
     ordered = [rows[np.argsort(lengths[rows], kind="stable")] for rows in groups]
     batches = [rows[at : at + size] for rows in ordered for at in range(0, len(rows), size)]
     return [batches[i] for i in rng.permutation(len(batches))]
+
+
+def shortest_first(lengths: NDArray[np.int64], size: int) -> Iterator[NDArray[np.int64]]:
+    """Rows in batches of ``size`` by their ``lengths`` (n,): for scoring, where the order does not matter."""
+    order = np.argsort(lengths, kind="stable")
+    return (order[at : at + size] for at in range(0, len(order), size))

@@ -6,12 +6,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from models import further
-from models.contract.bundle import CoLLMSpec, HatLLMSpec
+from models.contract.bundle import CoLLMSpec, FurtherPart, HatLLMSpec
 from models.data.dataset import Dataset
 from models.further import FurtherModel
 from models.papers.collm.config import CoLLMConfig
 from models.papers.hatllm.config import HatLLMConfig
-from models.run import FurtherPart, RunConfig
+from models.run import RunConfig
 from models.types import Report
 
 Spec = CoLLMSpec | HatLLMSpec

@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+from models.cf import windows
 from models.cf.pointwise.types import CollaborativeModel, Pairs
 from models.cf.training import Progress, fit, seeded, silent
-from models.cf.windows import device_of
 from models.contract.errors import DataError
 from models.contract.types import Floats
 from models.data.labelled import LabelledData, LabelledPairs
@@ -21,19 +21,9 @@ from models.training.divergence import check_loss
 SCORING_BATCH = 4096  # pairs in one pass
 
 
-class TrainingConfig(Protocol):
+class TrainingConfig(windows.TrainingConfig, Protocol):
     """The settings that :func:`train_pointwise` reads, whatever the model; each model's own class documents them."""
 
-    @property
-    def learning_rate(self) -> float: ...
-    @property
-    def weight_decay(self) -> float: ...
-    @property
-    def batch_size(self) -> int: ...
-    @property
-    def epochs(self) -> int: ...
-    @property
-    def patience(self) -> int: ...
     @property
     def seed(self) -> int: ...
 
@@ -123,4 +113,4 @@ def _train_epoch(
 
 
 def _batch(model: CollaborativeModel, labelled: LabelledPairs, rows: NDArray[np.int64], n_items: int) -> Pairs:
-    return pairs_of(labelled, rows, n_items, model.history_length).to(device_of(model))
+    return pairs_of(labelled, rows, n_items, model.history_length).to(windows.device_of(model))

@@ -1,7 +1,7 @@
 """How CoLLM is built and tuned."""
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
 from models.cf.pointwise.models import Kind
 from models.config import option
@@ -10,8 +10,7 @@ from models.llm.backbone import layer_count
 
 Tuning = Literal["mapping", "T1", "T2", "T3", "UI-token"]
 
-TUNINGS: tuple[Tuning, ...] = get_args(Tuning)
-LORA_TARGETS = ("q_proj", "v_proj")  # TALLRec's, which the paper takes over
+ADAPTED = ("q_proj", "v_proj")  # of every layer: TALLRec's, which the paper takes over
 
 
 @dataclass(frozen=True)

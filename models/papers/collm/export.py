@@ -30,15 +30,16 @@ from models.contract.bundle import CHECKPOINT, CoLLMSpec
 from models.contract.collm import PART, CoLLMPrompts
 from models.contract.errors import BundleError, ConfigError
 from models.contract.probe import BASE, PROBED_ITEMS, Probe
-from models.contract.types import Floats, Ints, RankedList, item_numbers
+from models.contract.types import Floats, Ints, item_numbers
 from models.data.labelled import LabelledData
 from models.llm.backbone import cache_name
 from models.llm.item_token import save_adapter
 from models.llm.title import load_adapted
 from models.papers.collm.config import CoLLMConfig
-from models.papers.collm.model import CoLLM, MappedFeatures
+from models.papers.collm.model import CoLLM
 from models.papers.collm.prompts import known
 from models.papers.collm.tuning import Inputs, feature_model, pretrain, text_model, tune
+from models.ranking.rerank import by_score
 from models.stage import link_file
 from models.training.device import training_device
 from models.types import Report
@@ -46,7 +47,7 @@ from models.types import Report
 ADAPTER = f"adapters/{PART}"
 SPEC = "spec.json"
 _PART, _CF, _TEXT, _FEATURES = "part", "cf", "text", "features"
-_AT_ONCE = 32  # prompts, and 32 times that of vectors
+_PROMPTS_AT_ONCE, _VECTORS_AT_ONCE = 32, 1024
 
 
 def train_collm(config: CoLLMConfig, data: LabelledData, directory: Path, report: Report) -> None:
@@ -126,10 +127,9 @@ def feature_rows(model: CoLLM, data: LabelledData) -> Tensor:
     if model.features is None:
         raise ConfigError("collm: a model without features has no rows for them")
     known_users, known_items = known(data)
-    length = model.features.cf.history_length if isinstance(model.features, MappedFeatures) else 0
     users, items = np.flatnonzero(known_users), np.arange(data.n_items)
-    of_users = [model.features(pairs)[0] for pairs in _user_pairs(data, users, length)]
-    of_items = [model.features(pairs)[1] for pairs in _item_pairs(data, items, length)]
+    of_users = [model.features(pairs)[0] for pairs in _user_pairs(data, users, model.cf_history)]
+    of_items = [model.features(pairs)[1] for pairs in _item_pairs(data, items, model.cf_history)]
     item_rows = torch.cat(of_items) * torch.from_numpy(known_items)[:, None]
     return torch.cat([*of_users, item_rows])
 
@@ -186,8 +186,9 @@ class CoLLMScorer:
         read = DynamicCache(config=decoder.config)
         decoder(input_ids=beginning, use_cache=True, **{cache_name(decoder): read})
         endings = [torch.from_numpy(ids[n_shared:].astype(np.int64)) for ids in prompts]
-        starts = range(0, len(endings), _AT_ONCE)
-        return np.concatenate([self._logits_after(copy.deepcopy(read), endings[at : at + _AT_ONCE]) for at in starts])
+        starts = range(0, len(endings), _PROMPTS_AT_ONCE)
+        batches = (endings[at : at + _PROMPTS_AT_ONCE] for at in starts)
+        return np.concatenate([self._logits_after(copy.deepcopy(read), batch) for batch in batches])
 
     def _logits_after(self, read: Any, endings: Sequence[Tensor]) -> Floats:
         """Of prompts that go on with these tokens; ``read``, the cache of what they begin with, is used up."""
@@ -218,15 +219,10 @@ def make_probe(scorer: CoLLMScorer, data: LabelledData, seed: int) -> Probe:
     drawn = np.random.default_rng(seed).permutation(free)[:PROBED_ITEMS]
     candidates = item_numbers(np.sort(drawn))
     lists = {
-        name: _ranked(candidates, scorer.scores(history, candidates, user, adapted=name != BASE))
+        name: by_score(candidates, scorer.scores(history, candidates, user, adapted=name != BASE))
         for name in (BASE, PART)
     }
     return Probe(history, item_numbers([]), lists, user)
-
-
-def _ranked(items: Ints, scores: Floats) -> RankedList:
-    order = np.argsort(-scores, kind="stable")
-    return RankedList(items[order], scores[order])
 
 
 def histories_after(data: LabelledData) -> dict[int, NDArray[np.int32]]:
@@ -257,7 +253,7 @@ def _item_pairs(data: LabelledData, items: NDArray[np.int64], length: int) -> It
 
 
 def _chunks(n: int) -> Iterator[NDArray[np.int64]]:
-    return (np.arange(at, min(at + 32 * _AT_ONCE, n)) for at in range(0, n, 32 * _AT_ONCE))
+    return (np.arange(at, min(at + _VECTORS_AT_ONCE, n)) for at in range(0, n, _VECTORS_AT_ONCE))
 
 
 def _prefixed(name: str, report: Report) -> Report:

@@ -3,14 +3,14 @@
 from typing import Protocol
 
 import torch
-from peft import LoraConfig, PeftModel, get_peft_model
+from peft import PeftModel, get_peft_model
 from torch import Tensor, nn
 
 from models.cf.pointwise.types import CollaborativeModel, Pairs
 from models.contract.collm import CoLLMPrompts
 from models.llm.backbone import Backbone, first_layers
 from models.llm.item_token import lora_config
-from models.papers.collm.config import LORA_TARGETS, CoLLMConfig
+from models.papers.collm.config import ADAPTED, CoLLMConfig
 from models.training.device import full_precision
 
 
@@ -92,6 +92,11 @@ class CoLLM(nn.Module):
         self.features = features
         self._n_words, self._n_users, self._answer = prompts.n_words, len(prompts.users), answer
 
+    @property
+    def cf_history(self) -> int:
+        """Items of a history that the collaborative model in it reads, at most."""
+        return self.features.cf.history_length if isinstance(self.features, MappedFeatures) else 0
+
     def forward(self, tokens: Tensor, where: Tensor, pairs: Pairs) -> Tensor:
         """Logits (b,) of the label 1.
 
@@ -133,9 +138,5 @@ class CoLLM(nn.Module):
 def adapted(backbone: Backbone, config: CoLLMConfig) -> PeftModel:
     """The backbone's first layers with a new adapter, whose parameters alone require a gradient."""
     torch.manual_seed(config.seed)
-    return get_peft_model(first_layers(backbone, config.layers or backbone.n_layers), collm_lora(config))
-
-
-def collm_lora(config: CoLLMConfig) -> LoraConfig:
-    """LoRA on queries and values of every layer."""
-    return lora_config(config.lora_rank, config.lora_alpha, config.lora_dropout, LORA_TARGETS)
+    lora = lora_config(config.lora_rank, config.lora_alpha, config.lora_dropout, ADAPTED)
+    return get_peft_model(first_layers(backbone, config.layers or backbone.n_layers), lora)

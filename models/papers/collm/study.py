@@ -14,7 +14,7 @@ from models.contract.errors import ConfigError
 from models.contract.types import Floats
 from models.data.labelled import LabelledData
 from models.evaluation.metrics import Difference, Interval
-from models.evaluation.pointwise import auc, compare, measure, subsets
+from models.evaluation.pointwise import METRICS, auc, compare, measure, subsets
 from models.papers.collm.config import CoLLMConfig, check_backbone
 from models.papers.collm.cost import ScoringCost
 from models.papers.collm.experiments import CF_NAMES, MAPPED_ROWS, TALLREC, Experiments, Row
@@ -22,7 +22,6 @@ from models.papers.collm.task import mean_probability
 from models.types import Report
 
 SUBSETS = ("all", "warm", "cold")
-METRICS = ("AUC", "UAUC", "NDCG")
 ENSEMBLES: Mapping[str, tuple[str, str]] = {"MF + TALLRec": ("MF", "TALLRec"), "MF + CoLLM-MF": ("MF", "CoLLM-MF")}
 SECTION = "collm"
 

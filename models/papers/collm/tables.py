@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 from models.evaluation.measure import as_json
 from models.evaluation.metrics import SIGNIFICANT, Difference, Interval
 from models.evaluation.plots import bars, panels, save, style
+from models.evaluation.pointwise import METRICS
 from models.papers.collm.cost import ScoringCost
-from models.papers.collm.study import METRICS, SUBSETS, Measured
+from models.papers.collm.study import SUBSETS, Measured
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -1,6 +1,6 @@
 """What CoLLM is tuned and measured on: labelled pairs as prompts, in batches."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,7 +19,7 @@ from models.llm.training import IGNORED, TARGETS, Batch
 from models.papers.collm.config import CoLLMConfig
 from models.papers.collm.model import CoLLM
 from models.papers.collm.prompts import PairPrompts
-from models.training.batching import of_like_lengths
+from models.training.batching import of_like_lengths, shortest_first
 from models.training.device import differentiated_attention, mixed_precision
 
 SCORING_BATCH = 32  # pairs
@@ -135,20 +135,15 @@ def pairs_in(batch: Batch) -> Pairs:
 
 
 @torch.inference_mode()
-def scores_of(model: CoLLM, prompted: PromptedPairs, device: torch.device, *, precise: bool = False) -> Floats:
-    """Logits (n,) of pairs, in mixed precision unless ``precise``."""
+def scores_of(model: CoLLM, prompted: PromptedPairs, device: torch.device, *, exact: bool = False) -> Floats:
+    """Logits (n,) of pairs by a model that is where ``device`` says; ``exact`` keeps float32 throughout."""
     scores = np.empty(len(prompted), np.float32)
-    for rows in _by_length(prompted.lengths()):
+    for rows in shortest_first(prompted.lengths(), SCORING_BATCH):
         batch = {name: value.to(device) for name, value in prompted.batch(rows).items()}
-        with mixed_precision(device, enabled=not precise):
+        with mixed_precision(device, enabled=not exact):
             logits = model(batch["tokens"], batch[TARGETS] != IGNORED, pairs_in(batch))
         scores[rows] = logits.float().cpu().numpy()
     return scores
-
-
-def _by_length(lengths: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
-    order = np.argsort(lengths, kind="stable")
-    return (order[at : at + SCORING_BATCH] for at in range(0, len(order), SCORING_BATCH))
 
 
 def sigmoid(logits: Floats) -> Floats:

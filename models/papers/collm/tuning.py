@@ -59,9 +59,9 @@ class Inputs:
 
     def prompted(self, pairs: LabelledPairs, model: CoLLM) -> PromptedPairs:
         """Pairs with the prompts that a model reads: with features, where it has any."""
-        cf_history = model.features.cf.history_length if isinstance(model.features, MappedFeatures) else 0
-        featured: Featured = "nobody" if model.features is None else "everyone" if cf_history else "known"
-        return PromptedPairs(pairs, PairPrompts(self.prompts, self.data, featured), self.data.n_items, cf_history)
+        featured: Featured = "nobody" if model.features is None else "everyone" if model.cf_history else "known"
+        prompts = PairPrompts(self.prompts, self.data, featured)
+        return PromptedPairs(pairs, prompts, self.data.n_items, model.cf_history)
 
 
 def cf_config(config: CoLLMConfig) -> Config:

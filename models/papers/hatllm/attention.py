@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from models.contract.hatllm import HatLayout, Segments
+from models.contract.hatllm import HatLayout, Segments, segments
 from models.llm.backbone import cache_name
 from models.papers.hatllm.plan import Masks, Step, at, make_plan
 
@@ -53,6 +53,11 @@ def asked_states(decoder: Any, inputs: Tensor, where: Tensor, found: Segments, l
         states = _run(layer, states, turned[key], step)
     normed: Tensor = decoder.norm(states[plan.asked])
     return normed
+
+
+def segments_of(tokens: Tensor, layout: HatLayout) -> Segments:
+    """Which token of prompts (b, n), one a row and padded on the right, belongs to which item."""
+    return segments(tokens, torch.arange(tokens.shape[1], device=tokens.device), layout)
 
 
 def windows(decoder: Any) -> list[int | None]:

@@ -12,19 +12,10 @@ from models.contract.hatllm import HatLayout
 from models.contract.prompts import TitleTokens
 from models.contract.types import Floats
 from models.llm.backbone import Backbone, first_layers
-from models.llm.item_token import lora_config
-from models.papers.hatllm.attention import asked_states, masked_states
-from models.papers.hatllm.rows import Rows
+from models.papers.hatllm.attention import asked_states, masked_states, segments_of
 from models.training.device import full_precision
 
 SDPA = "sdpa"
-
-
-def hat_lora(
-    rank: int = 8, alpha: float = 16.0, dropout: float = 0.05, targets: tuple[str, ...] = ("q_proj", "v_proj")
-) -> LoraConfig:
-    """The paper's adapter, on the ``targets`` of all layers."""
-    return lora_config(rank, alpha, dropout, targets)
 
 
 def cut_backbone(backbone: Backbone, depth: int) -> Any:
@@ -119,11 +110,7 @@ class HatModel(nn.Module):
 
     def states(self, tokens: Tensor, where: Tensor) -> Tensor:
         """States (m, hidden) float32 after the final norm; arguments as in :meth:`logits`."""
-        return self.states_of(Rows.of(tokens), where)
-
-    def states_of(self, rows: Rows, where: Tensor) -> Tensor:
-        """The same of rows that may pack several prompts."""
-        found, inputs = rows.segments(self.layout), self.embedded(rows.tokens)
+        found, inputs = segments_of(tokens, self.layout), self.embedded(tokens)
         if self.fast:
             return asked_states(self.decoder, inputs, where, found, self.layout).float()
         return masked_states(self.decoder, inputs, found, self.layout)[where].float()

@@ -17,8 +17,8 @@ from models.contract.errors import BundleError
 from models.contract.hatllm import CONFIG_KEY, ITEM_ROWS, PART, HatLayout
 from models.contract.prompts import TitlePrompts, TitleTokens
 from models.contract.types import Floats, Ints
-from models.papers.hatllm.attention import asked_states
-from models.papers.hatllm.rows import Rows
+from models.papers.hatllm.attention import asked_states, segments_of
+from models.training.batching import shortest_first
 from models.training.device import training_device
 from models.types import Sequences
 
@@ -64,9 +64,7 @@ class HatScorer:
     def scores(self, histories: Sequences) -> Floats:
         """(n, n_items) scores of the item after each history."""
         scores = np.empty((len(histories), self.n_items), np.float32)
-        shortest_first = np.argsort(np.diff(histories.offsets), kind="stable")  # so that batches need little padding
-        for at in range(0, len(histories), SCORING_BATCH):
-            rows = shortest_first[at : at + SCORING_BATCH]
+        for rows in shortest_first(np.diff(histories.offsets), SCORING_BATCH):
             scores[rows] = self.states([histories[row] for row in rows.tolist()]) @ self.item_rows.T
         return scores
 
@@ -76,7 +74,7 @@ class HatScorer:
         tokens, where = last_tokens([self.prompts.prompt(history) for history in histories])
         decoder: Any = self.language_model.get_base_model().model
         tokens, where = tokens.to(decoder.device), where.to(decoder.device)
-        inputs, found = decoder.embed_tokens(tokens), Rows.of(tokens).segments(self.layout)
+        inputs, found = decoder.embed_tokens(tokens), segments_of(tokens, self.layout)
         states: Floats = asked_states(decoder, inputs, where, found, self.layout).float().cpu().numpy()
         return states
 

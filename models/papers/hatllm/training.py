@@ -24,17 +24,17 @@ from models.contract.prompts import TitleTokens, newest
 from models.contract.types import Floats, Ints
 from models.evaluation.metrics import mean_ndcg
 from models.llm.backbone import Backbone, load_backbone
-from models.llm.item_token import ADAPTER_WEIGHTS, save_adapter
+from models.llm.item_token import ADAPTER_WEIGHTS, lora_config, save_adapter
 from models.llm.items import fit_whitening, item_states, item_text, sentence_states
 from models.llm.next_item import next_item_loss
 from models.llm.title import FixedHead, ItemHead
 from models.llm.training import IGNORED, TARGETS, Batch, FitConfig, FitState, fit, forget
 from models.papers.hatllm.config import HatLLMConfig, masks
 from models.papers.hatllm.data import WindowedData, cut, owners
-from models.papers.hatllm.model import HatModel, hat_lora
+from models.papers.hatllm.model import HatModel
 from models.papers.hatllm.prompts import Domain, hat_titles, layout_of, with_placeholders
 from models.papers.hatllm.scoring import SCORING_BATCH, last_tokens
-from models.training.batching import of_like_lengths
+from models.training.batching import of_like_lengths, shortest_first
 from models.training.device import mixed_precision, training_device
 from models.types import Examples, Report, Score, Sequences
 
@@ -66,14 +66,7 @@ class Prepared:
         return cls(load_backbone(config.backbone), text_vectors(config, catalogue))
 
 
-def train_hatllm(
-    config: HatLLMConfig,
-    data: WindowedData,
-    directory: Path,
-    report: Report,
-    *,
-    prepared: Prepared | None = None,
-) -> FitState:
+def train_hatllm(config: HatLLMConfig, data: WindowedData, directory: Path, report: Report) -> FitState:
     """Train head and adapters; an interrupted call goes on where it was.
 
     Args:
@@ -81,7 +74,6 @@ def train_hatllm(
         data: train part and validation examples are used.
         directory: where everything is written.
         report: told one line at every look at validation.
-        prepared: of this backbone and catalogue; None makes it.
 
     Returns:
         The state; an epoch of it is the updates between two looks at validation.
@@ -90,7 +82,7 @@ def train_hatllm(
         ConfigError: layers or prompts do not fit the backbone.
         TrainingError: the loss is NaN or infinite.
     """
-    state = fit_hatllm(config, data, directory, report, prepared or Prepared.of(config, data.catalogue))[1]
+    state = fit_hatllm(config, data, directory, report, Prepared.of(config, data.catalogue))[1]
     forget(directory)
     return state
 
@@ -106,7 +98,8 @@ def fit_hatllm(
     """:func:`train_hatllm`, whose model is kept. Another call only reads it, until :func:`forget` is called.
 
     Args:
-        config, data, directory, report, prepared: see there.
+        config, data, directory, report: see there.
+        prepared: of this backbone and catalogue.
         item_vectors: (n_items, d) of a collaborative model, put into the prompts (LLaRA); None: titles alone.
 
     Returns:
@@ -149,7 +142,7 @@ def _model(
     config: HatLLMConfig, backbone: Backbone, titles: TitleTokens, head: nn.Module, item_vectors: Floats | None
 ) -> HatModel:
     layout = layout_of(titles, masks(config, backbone.n_layers))
-    lora = hat_lora(config.lora_rank, config.lora_alpha, config.lora_dropout, config.lora_targets)
+    lora = lora_config(config.lora_rank, config.lora_alpha, config.lora_dropout, config.lora_targets)
     return HatModel(backbone, layout, titles, head, lora, item_vectors, dropout=config.dropout)
 
 
@@ -247,9 +240,8 @@ def scores_of(model: HatModel, history_length: int, device: torch.device, *, exa
         histories = [examples.histories[row] for row in range(len(examples))]
         prompts = [model.titles.prompt(newest(history, history_length)) for history in histories]
         scores = np.empty((len(prompts), model.titles.n_items), np.float32)
-        shortest_first = np.argsort([len(prompt) for prompt in prompts], kind="stable")
-        for at in range(0, len(prompts), SCORING_BATCH):
-            rows = shortest_first[at : at + SCORING_BATCH]
+        lengths = np.asarray([len(prompt) for prompt in prompts], np.int64)
+        for rows in shortest_first(lengths, SCORING_BATCH):
             tokens, where = last_tokens([prompts[row] for row in rows])
             with mixed_precision(device, enabled=not exact):
                 scores[rows] = model.logits(tokens.to(device), where.to(device)).cpu().numpy()
@@ -258,14 +250,14 @@ def scores_of(model: HatModel, history_length: int, device: torch.device, *, exa
     return score
 
 
-def load_hatllm(config: HatLLMConfig, directory: Path, backbone: Backbone | None = None) -> HatModel:
+def load_hatllm(config: HatLLMConfig, directory: Path, backbone: Backbone) -> HatModel:
     """The trained model in a directory of :func:`train_hatllm` without item vectors: its head is fixed.
 
-    ``backbone`` is the configuration's own; None loads it.
+    ``backbone`` is the configuration's own.
     """
     tensors = load_file(directory / HEAD)
     head = FixedHead(tensors[TABLE] @ tensors[PROJECTION])
-    model = _model(config, backbone or load_backbone(config.backbone), TitleTokens.load(directory), head, None)
+    model = _model(config, backbone, TitleTokens.load(directory), head, None)
     set_peft_model_state_dict(model.language_model, load_file(directory / ADAPTER / ADAPTER_WEIGHTS))
     return model.eval()
 

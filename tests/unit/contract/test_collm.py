@@ -38,9 +38,6 @@ def test_an_unknown_user_or_item_is_asked_about_by_text_alone() -> None:
     bare = [OPENING, NOTHING, QUESTION, 4, CLOSING]
     assert MADE.prompts([], [2], user=None)[0].tolist() == bare
     assert MADE.prompts([], [2], user=0)[0].tolist() == bare
-    assert not MADE.has_features(0, 2)
-    assert MADE.has_features(0, 1)
-    assert not MADE.has_features(None, 1)
 
 
 def test_users_are_found_by_hash() -> None:

@@ -39,7 +39,7 @@ def test_plain_transformers_and_peft_give_the_models_logits(trained: tuple[CoLLM
     inputs = Inputs.read(config, DATA)
     model = feature_model(config, inputs, directory / "cf", directory / "text", directory / "features")
     pairs = DATA.test if config.cf != "sasrec" else _after_training()
-    expected = scores_of(model, inputs.prompted(pairs, model), torch.device("cpu"), precise=True)
+    expected = scores_of(model, inputs.prompted(pairs, model), torch.device("cpu"), exact=True)
     found = [
         scorer.scores(pairs.histories[row], pairs.items[row : row + 1], scorer.prompts.user_row(f"u{user}"))[0]
         for row, user in enumerate(pairs.users.tolist())

@@ -15,7 +15,8 @@ from localrec.reproducing.collm import collm
 from models.contract.errors import ConfigError
 from models.data.labelled import LabelledPairs
 from models.evaluation.metrics import Interval
-from models.papers.collm.study import METRICS, SUBSETS, Measured, load_settings
+from models.evaluation.pointwise import METRICS
+from models.papers.collm.study import SUBSETS, Measured, load_settings
 from models.papers.collm.tables import write
 
 ROWS = ("MF", "TALLRec", "CoLLM-MF", "CoLLM-MF T2", "CoLLM-DIN", "ICL")

@@ -67,18 +67,14 @@ def test_the_second_step_begins_with_the_first_ones_adapter(config: CoLLMConfig,
 
 
 @pytest.mark.parametrize("tuning", ["T1", "T2"])
-def test_the_collaborative_model_is_pretrained_or_new(
-    tuning: Tuning, config: CoLLMConfig, steps: Path, tmp_path: Path
-) -> None:
+def test_the_collaborative_model_is_pretrained_or_new(tuning: Tuning, config: CoLLMConfig, steps: Path) -> None:
     inputs = Inputs.read(config, DATA)
     pretrained = _copied(feature_model(config, inputs, steps / "cf", None))
     model = _copied(feature_model(replace(config, tuning=tuning), inputs, steps / "cf", None))
     assert torch.equal(pretrained["features.cf.users.weight"], model["features.cf.users.weight"]) is (tuning == "T1")
 
 
-def test_an_interrupted_step_ends_like_one_that_was_not(
-    config: CoLLMConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_interrupted_step_ends_like_one_that_was_not(config: CoLLMConfig, tmp_path: Path) -> None:
     inputs = Inputs.read(config, DATA)
     whole = text_model(config, inputs)
     tune(config, inputs, whole, tmp_path / "whole", print)

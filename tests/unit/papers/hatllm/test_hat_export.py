@@ -16,6 +16,7 @@ from models.contract.hatllm import CONFIG_KEY, ITEM_ROWS, HatLayout
 from models.contract.index import top_n
 from models.contract.probe import load_probe
 from models.contract.prompts import TitleTokens
+from models.llm.backbone import load_backbone
 from models.papers.hatllm.config import HatLLMConfig
 from models.papers.hatllm.data import WindowedData
 from models.papers.hatllm.export import export_part
@@ -36,7 +37,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[HatModel, Path, 
     (directory / "trained").mkdir()
     train_hatllm(config, WindowedData.of(walk_dataset()), directory / "trained", lambda _: None)
     spec = export_part(directory / "trained", directory / "part")
-    return load_hatllm(config, directory / "trained"), directory / "part", spec
+    return load_hatllm(config, directory / "trained", load_backbone(config.backbone)), directory / "part", spec
 
 
 @torch.no_grad()

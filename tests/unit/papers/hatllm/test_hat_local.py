@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from support.backbones import walk_dataset, write_backbone
+from support.hats import small_hatllm
 
 from models.cf.multvae import MultVAEConfig
 from models.cf.training import silent
@@ -29,7 +30,7 @@ from models.papers.hatllm.local import (
 )
 from models.papers.hatllm.ranked import rank
 from models.papers.hatllm.study_config import LOCAL_ROWS
-from models.papers.hatllm.training import Prepared, load_hatllm, train_hatllm
+from models.papers.hatllm.training import Prepared, fit_hatllm, load_hatllm
 from models.ranking.answers import Answers, VoterLists
 from models.types import Examples, Sequences
 
@@ -44,23 +45,8 @@ def data() -> WindowedData:
 
 @pytest.fixture(scope="module")
 def config(tmp_path_factory: pytest.TempPathFactory) -> HatLLMConfig:
-    return HatLLMConfig(
-        backbone=str(write_backbone(tmp_path_factory.mktemp("backbone"))),
-        intra_layers=1,
-        cross_layers=1,
-        history_length=4,
-        title_tokens=4,
-        text_size=16,
-        embedding_size=16,
-        lora_dropout=0.0,
-        dropout=0.0,
-        steps=40,
-        evaluate_every=40,
-        batch_size=8,
-        learning_rate=3e-3,
-        head_learning_rate=1e-2,
-        valid_cutoff=0,
-    )
+    config = small_hatllm(write_backbone(tmp_path_factory.mktemp("backbone")))
+    return replace(config, steps=40, evaluate_every=40, valid_cutoff=0)
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +59,7 @@ def hatllm(
     config: HatLLMConfig, data: WindowedData, prepared: Prepared, tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
     directory = tmp_path_factory.mktemp("hatllm")
-    train_hatllm(config, data, directory, print, prepared=prepared)
+    fit_hatllm(config, data, directory, print, prepared)
     return directory
 
 

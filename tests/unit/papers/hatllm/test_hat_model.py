@@ -13,7 +13,6 @@ from models.contract.errors import ConfigError
 from models.contract.hatllm import Mask
 from models.papers.hatllm.model import HatModel
 from models.papers.hatllm.prompts import with_placeholders
-from models.papers.hatllm.rows import pack
 
 HISTORIES = [[1, 3, 0, 2], [5, 4], [], [0]]
 LAYOUTS: list[tuple[Mask, ...]] = [
@@ -136,26 +135,6 @@ def test_computing_what_is_needed_gives_the_same_as_computing_everything(
     torch.testing.assert_close(scores[True], scores[False], atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(gradients[True], gradients[False], atol=1e-5, rtol=1e-4)
     assert gradients[True].abs().max() > 1e-3
-
-
-@pytest.mark.parametrize("fast", [True, False])
-@pytest.mark.parametrize("family", FAMILIES)
-@torch.no_grad()
-def test_prompts_packed_into_rows_do_not_see_each_other(family: str, fast: bool) -> None:
-    model = model_of(family, LAYOUTS[0], fast=fast)
-    prompts = [torch.from_numpy(model.titles.prompt(history).astype(np.int64)) for history in HISTORIES]
-    rows = pack(prompts, n_tokens=16)
-    alone = torch.cat([model.states(prompt[None], torch.ones(1, len(prompt), dtype=torch.bool)) for prompt in prompts])
-
-    assert len(rows.tokens) < len(prompts)
-    torch.testing.assert_close(model.states_of(rows, rows.sequences >= 0), alone, atol=1e-5, rtol=1e-4)
-
-
-@torch.no_grad()
-def test_a_prompt_longer_than_a_row_has_one_for_itself() -> None:
-    rows = pack([torch.arange(3), torch.arange(9), torch.arange(2)], n_tokens=5)
-
-    assert [(row >= 0).sum().item() for row in rows.sequences] == [3, 9, 2]
 
 
 @torch.no_grad()

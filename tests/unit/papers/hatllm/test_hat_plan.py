@@ -4,9 +4,9 @@ import torch
 from support.hats import START, batch_of, hat_titles_of
 
 from models.contract.hatllm import Mask
+from models.papers.hatllm.attention import segments_of
 from models.papers.hatllm.plan import Masks, Plan, make_plan
 from models.papers.hatllm.prompts import layout_of
-from models.papers.hatllm.rows import Rows
 
 HISTORY = [1, 3, 0, 2]  # titles of 2, 4, 1 and 3 tokens
 TOKENS = len(START) + 10
@@ -17,7 +17,7 @@ def plan_of(masks: tuple[Mask, ...], *, last_only: bool) -> Plan:
     tokens, where = batch_of(titles, [HISTORY])
     if last_only:
         where[:, : TOKENS - 1] = False
-    found = Rows.of(tokens).segments(layout_of(titles, masks))
+    found = segments_of(tokens, layout_of(titles, masks))
     return make_plan(masks, [None] * len(masks), where, Masks(found, torch.float32))
 
 

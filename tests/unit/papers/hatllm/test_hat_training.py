@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from support.backbones import LAYERS, N_ITEMS, walk_dataset, write_backbone
+from support.hats import small_hatllm
 
 from models.contract.errors import ConfigError
 from models.evaluation.metrics import mean_ndcg
@@ -33,23 +34,7 @@ def silent(line: str) -> None:
 
 @pytest.fixture(scope="module")
 def config(tmp_path_factory: pytest.TempPathFactory) -> HatLLMConfig:
-    return HatLLMConfig(
-        backbone=str(write_backbone(tmp_path_factory.mktemp("backbone"))),
-        intra_layers=1,
-        cross_layers=1,
-        history_length=4,
-        title_tokens=4,
-        text_size=16,
-        embedding_size=16,
-        lora_dropout=0.0,
-        dropout=0.0,
-        steps=150,
-        evaluate_every=50,
-        patience=5,
-        batch_size=8,
-        learning_rate=3e-3,
-        head_learning_rate=1e-2,
-    )
+    return small_hatllm(write_backbone(tmp_path_factory.mktemp("backbone")))
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +62,7 @@ def test_the_walks_are_learned_and_the_files_hold_the_model(
     model, state = fit_hatllm(config, data, tmp_path, silent, prepared)
     assert mean_ndcg(scores_of(model, 4, CPU), data.test, 10) > 0.9
     assert state.best > 0.9
-    loaded = load_hatllm(config, tmp_path)
+    loaded = load_hatllm(config, tmp_path, prepared.backbone)
     ours, read = (scores_of(m, 4, CPU, exact=True)(data.test) for m in (model, loaded))
     np.testing.assert_allclose(ours, read, atol=1e-3)
 
