@@ -228,10 +228,9 @@ def make_probe(scorer: CoLLMScorer, data: LabelledData, seed: int) -> Probe:
 def histories_after(data: LabelledData) -> dict[int, NDArray[np.int32]]:
     """What each user of the training pairs had liked when they were over, oldest first, by row."""
     train = data.train
-    histories: dict[int, NDArray[np.int32]] = {}
-    for row, user in enumerate(train.users.tolist()):
-        liked = train.items[row : row + 1] if train.labels[row] else train.items[:0]
-        histories[user] = np.concatenate([train.histories[row], liked])
+    histories = dict.fromkeys(train.users.tolist(), item_numbers([]))
+    for row in np.flatnonzero(train.labels).tolist():
+        histories[int(train.users[row])] = np.concatenate([train.histories[row], train.items[row : row + 1]])
     return histories
 
 

@@ -135,3 +135,16 @@ def _after_training() -> LabelledPairs:
     known = test.take(np.flatnonzero([user in histories for user in test.users.tolist()]))
     of_rows = [histories[user] for user in known.users.tolist()]
     return LabelledPairs(known.users, known.items, known.labels, Sequences.of(of_rows))
+
+
+def test_the_last_liked_item_counts_whatever_pairs_follow_it() -> None:
+    pairs = LabelledPairs(
+        users=np.asarray([0, 0, 0, 0, 1], np.int64),
+        items=np.asarray([1, 5, 2, 6, 7], np.int32),
+        labels=np.asarray([1, 0, 1, 0, 0], np.int8),
+        histories=Sequences.of([np.asarray(h, np.int32) for h in ([], [], [1], [1], [])]),
+    )
+
+    histories = histories_after(replace(DATA, train=pairs))
+
+    assert {user: items.tolist() for user, items in histories.items()} == {0: [1, 2], 1: []}
