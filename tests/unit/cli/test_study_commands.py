@@ -31,7 +31,8 @@ def as_toml(config: RunConfig) -> str:
     """The settings as a file; what JSON writes is TOML, too, but for null."""
     document: dict[str, Any] = msgspec.to_builtins(config)
     sections = {key: value for key, value in document.items() if isinstance(value, dict)}
-    lines = [f"{key} = {json.dumps(value)}" for key, value in document.items() if key not in sections]
+    others = {key: value for key, value in document.items() if key not in sections and value is not None}
+    lines = [f"{key} = {json.dumps(value)}" for key, value in others.items()]
     for section, values in sections.items():
         lines += [f"[{section}]", *(f"{key} = {json.dumps(v)}" for key, v in values.items() if v is not None)]
     return "\n".join(lines) + "\n"
