@@ -8,9 +8,9 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 from support.runs import FinishedRun
-from support.served_lists import N, item_ids, named, served
+from support.served_lists import N, item_ids, named, served, stack_of
 
-from localrec.stack import Stack, WorkerKind, running_stack
+from localrec.stack import Stack, WorkerKind
 from models.contract.types import Ints
 from models.evaluation.metrics import rank_scores
 from models.papers.hatllm.scoring import HatScorer
@@ -24,8 +24,7 @@ USERS = np.arange(12)
 
 @pytest.fixture
 def stack(further_run: FinishedRun, workers: WorkerKind, short_tmp) -> Iterator[Stack]:
-    further, environment = {"hatllm": workers}, {"LOCALREC_DEFAULT_PIPELINE": "hatllm"}
-    with running_stack(further_run.bundle, short_tmp, further=further, environment=environment) as running:
+    with stack_of(further_run.bundle, "hatllm", workers, short_tmp) as running:
         yield running
 
 

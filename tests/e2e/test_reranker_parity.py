@@ -8,9 +8,9 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 from support.runs import FinishedRun
-from support.served_lists import N, item_ids, named, served
+from support.served_lists import N, item_ids, named, served, stack_of
 
-from localrec.stack import Stack, WorkerKind, running_stack
+from localrec.stack import Stack, WorkerKind
 from models.contract.bundle import CoLLMSpec
 from models.export import bundled
 from models.papers.collm.export import CoLLMScorer
@@ -25,8 +25,7 @@ USERS = np.arange(12)
 
 @pytest.fixture
 def stack(further_run: FinishedRun, workers: WorkerKind, short_tmp) -> Iterator[Stack]:
-    further, environment = {"collm": workers}, {"LOCALREC_DEFAULT_PIPELINE": "collm"}
-    with running_stack(further_run.bundle, short_tmp, further=further, environment=environment) as running:
+    with stack_of(further_run.bundle, "collm", workers, short_tmp) as running:
         yield running
 
 

@@ -2,13 +2,22 @@
 
 import json
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import Any
 
 from localrec.processes import post
+from localrec.stack import Stack, WorkerKind, running_stack
+from models.contract.bundle import Bundle, FurtherPart
 from models.contract.types import Ints
 
 DEADLINE_MS = 10_000  # what is compared is lists, on whatever machine
 N = 10
+
+
+def stack_of(bundle: Bundle, part: FurtherPart, workers: WorkerKind, directory: Path) -> AbstractContextManager[Stack]:
+    """A service whose requests a further model answers, unless they ask for another."""
+    return running_stack(bundle, directory, further={part: workers}, environment={"LOCALREC_DEFAULT_PIPELINE": part})
 
 
 def served(port: int, **body: object) -> dict[str, Any]:
