@@ -27,11 +27,10 @@ from models.contract.bundle import (
     SCHEMA_VERSION,
     TITLE_TOKENS,
     Bundle,
-    CoLLMSpec,
     CommunitySpec,
     FileEntry,
     FurtherPart,
-    HatLLMSpec,
+    FurtherSpec,
     Manifest,
     ModelSpec,
     ServingSpec,
@@ -59,17 +58,14 @@ class ExportedModel:
     """A further model, ready for a bundle.
 
     Args:
-        directory: its part's files, see :mod:`models.contract.collm` and :mod:`models.contract.hatllm`.
+        part: which of a bundle's parts it is.
+        directory: its part's files, see the module of its name in :mod:`models.contract`.
         spec: what workers and gateway must know of it.
     """
 
+    part: FurtherPart
     directory: Path
-    spec: CoLLMSpec | HatLLMSpec
-
-    @property
-    def part(self) -> FurtherPart:
-        """Which of a bundle's parts it is."""
-        return "collm" if isinstance(self.spec, CoLLMSpec) else "hatllm"
+    spec: FurtherSpec
 
 
 @dataclass(frozen=True)
@@ -119,11 +115,7 @@ class BundleParts:
 
 def bundled(bundle: Bundle, part: FurtherPart) -> ExportedModel:
     """A further model of a bundle. Raises BundleError where it has none such."""
-    spec = bundle.manifest.collm if part == "collm" else bundle.manifest.hatllm
-    directory = bundle.served(part).directory
-    if spec is None:
-        raise BundleError(f"{bundle.id}: has no {part} model")
-    return ExportedModel(directory, spec)
+    return ExportedModel(part, bundle.served(part).directory, bundle.manifest.further[part])
 
 
 def build_bundle(parts: BundleParts, root: Path, progress: Callable[[range], Any] = iter) -> Bundle:
@@ -212,8 +204,8 @@ def _profiles(parts: BundleParts, progress: Callable[[range], Any]) -> pl.DataFr
 def _manifest(parts: BundleParts, files: dict[str, FileEntry]) -> Manifest:
     """The id stands for all that is served; what is there for the reader only has no part in it."""
     kernel = (parts.bandwidth, parts.kernel)
-    further = [model.spec for model in parts.further]
-    served = (SCHEMA_VERSION, *kernel, parts.model, parts.serving, tuple(parts.communities), files, *further)
+    specs: dict[str, Any] = {model.part: model.spec for model in parts.further}
+    served = (SCHEMA_VERSION, *kernel, parts.model, parts.serving, tuple(parts.communities), files, *specs.values())
     digest = sha256(msgspec.json.encode(served, order="sorted")).hexdigest()[:10]
     return Manifest(
         schema_version=SCHEMA_VERSION,
@@ -229,8 +221,7 @@ def _manifest(parts: BundleParts, files: dict[str, FileEntry]) -> Manifest:
         config=_without_directories(parts.config),
         data_statistics=parts.data_statistics,
         metrics=parts.metrics,
-        collm=next((spec for spec in further if isinstance(spec, CoLLMSpec)), None),
-        hatllm=next((spec for spec in further if isinstance(spec, HatLLMSpec)), None),
+        **specs,
     )
 
 

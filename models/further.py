@@ -1,8 +1,8 @@
-"""The stages of a run's further models, CoLLM and HatLLM: trained where the run has their section, then exported.
+"""The stages of a run's further models, such as CoLLM: trained where the run has their section, then exported.
 
 ```
-<run>/collm  hatllm                what training left
-<run>/parts/collm  parts/hatllm    files/: the bundle's part; spec.json: what its manifest says
+<run>/collm …          what training left
+<run>/parts/collm …    files/: the bundle's part; spec.json: what its manifest says
 ```
 """
 
@@ -14,8 +14,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from models.contract.bundle import CoLLMSpec, FurtherPart, HatLLMSpec
-from models.data.dataset import Dataset
+from models.contract.bundle import CoLLMSpec, FurtherPart, FurtherSpec, HatLLMSpec
 from models.data.labelled import labelled_of
 from models.export import ExportedModel
 from models.llm.items import check_encoder
@@ -62,18 +61,20 @@ class FurtherModel:
     Args:
         version: raised by whoever changes what training computes.
         check: raises ConfigError where a configuration asks for what its backbone does not have.
-        train: trains with a configuration on a data set, resumably, into a directory.
+        train: trains with a configuration on a run's results, resumably, into a directory.
         export: writes a bundle's part, from that directory into one that is not there yet.
         spec: class of what export says of it.
-        reads: fields of a configuration that name a model: a path, or a hub's id.
+        reads: fields of a configuration that name a model, a path or a hub's id, or another file.
+        stages: whose results training reads.
     """
 
     version: int
     check: Callable[[Any], None]
-    train: Callable[[Any, Dataset, Path, Report], object]
-    export: Callable[[Path, Path], CoLLMSpec | HatLLMSpec]
-    spec: type[CoLLMSpec] | type[HatLLMSpec]
+    train: Callable[[Any, Results, Path, Report], object]
+    export: Callable[[Path, Path], FurtherSpec]
+    spec: type[FurtherSpec]
     reads: tuple[str, ...]
+    stages: tuple[str, ...] = ("data",)
 
 
 def _check_collm(config: CoLLMConfig) -> None:
@@ -81,8 +82,8 @@ def _check_collm(config: CoLLMConfig) -> None:
     check_backbone(config)
 
 
-def _train_collm(config: CoLLMConfig, dataset: Dataset, directory: Path, report: Report) -> None:
-    train_collm(config, labelled_of(dataset, config.negatives, config.seed), directory, report)
+def _train_collm(config: CoLLMConfig, results: Results, directory: Path, report: Report) -> None:
+    train_collm(config, labelled_of(results.dataset(), config.negatives, config.seed), directory, report)
 
 
 def _check_hatllm(config: HatLLMConfig) -> None:
@@ -91,8 +92,8 @@ def _check_hatllm(config: HatLLMConfig) -> None:
         check_encoder(config.text_encoder)
 
 
-def _train_hatllm(config: HatLLMConfig, dataset: Dataset, directory: Path, report: Report) -> None:
-    train_hatllm(config, WindowedData.of(dataset), directory, report)
+def _train_hatllm(config: HatLLMConfig, results: Results, directory: Path, report: Report) -> None:
+    train_hatllm(config, WindowedData.of(results.dataset()), directory, report)
 
 
 MODELS: Mapping[FurtherPart, FurtherModel] = MappingProxyType(
@@ -137,7 +138,7 @@ def exported(run: Path, part: FurtherPart) -> ExportedModel:
     """One of a run's further models, which is trained and exported."""
     directory = part_directory(run, part)
     spec = msgspec.json.decode((directory / SPEC).read_bytes(), type=MODELS[part].spec)
-    return ExportedModel(directory / FILES, spec)
+    return ExportedModel(part, directory / FILES, spec)
 
 
 def part_directory(run: Path, part: FurtherPart) -> Path:
@@ -149,9 +150,9 @@ def _train(stages: Stages, part: FurtherPart, report: Report) -> None:
     config = getattr(stages.config, part)
 
     def work(directory: Path) -> None:
-        MODELS[part].train(config, stages.results.dataset(), directory, lambda line: report(f"  {part}: {line}"))
+        MODELS[part].train(config, stages.results, directory, lambda line: report(f"  {part}: {line}"))
 
-    inputs = {"data": stages.directory / "data"} | _files(part, config)
+    inputs = {name: stages.directory / name for name in MODELS[part].stages} | _files(part, config)
     stages.stage(part, MODELS[part].version, config, inputs, work, resumable=True)
 
 

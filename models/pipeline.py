@@ -107,7 +107,7 @@ class Pipeline:
         """Train one of the further models, see :mod:`models.further`. Raises as :meth:`run_until` does."""
         prepare.input_files(self.config.data)
         further.check(self.config)
-        self.run_until(self.data)
+        self.run_until(self.cf if "cf" in further.MODELS[part].stages else self.data)
         further.train(self, (part,), self._report)
 
     def run_until(self, last: Callable[[], None]) -> None:

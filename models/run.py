@@ -27,7 +27,9 @@ from models.contract.vllm import LORA_RANKS
 from models.data.prepare import DataConfig
 from models.papers.collm.config import CoLLMConfig
 from models.papers.hatllm.config import HatLLMConfig
+from models.papers.l2rec.config import L2RecConfig
 from models.papers.l3rec.config import L3RecConfig
+from models.papers.ulmrec.config import ULMRecConfig
 from models.ranking.fusion_search import ServingConfig
 from models.stage import RECORD
 
@@ -42,7 +44,7 @@ class RunConfig:
     """All stages' configurations: one TOML section each, the ``name`` that bundle ids begin with, and the ``task``.
 
     The task is what a history stands for: ``sequential``, a sequence whose next item is wanted, or ``top-n``, a set
-    of which further items are wanted. A run has the models CoLLM and HatLLM where it has their sections.
+    of which further items are wanted. A run has the models of other papers where it has their sections.
 
     Raises:
         ConfigError: the name cannot begin a bundle's id, there is no such task, or a section does not go with it.
@@ -65,6 +67,8 @@ class RunConfig:
     sasrec_text: SASRecConfig = field(default_factory=SASRecConfig)
     collm: CoLLMConfig | None = None
     hatllm: HatLLMConfig | None = None
+    ulmrec: ULMRecConfig | None = None
+    l2rec: L2RecConfig | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not _NAME.fullmatch(self.name):

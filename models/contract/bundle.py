@@ -12,8 +12,8 @@
   title_tokens.safetensors      title form only: what each item looks like in a prompt
   adapters/global, adapters/c00 …   one PEFT LoRA adapter each
   probe.safetensors             what each adapter must answer to one prompt: :mod:`models.contract.probe`
-  collm/, hatllm/               optional further models, each with checkpoint, adapters and probe of its own:
-                                :mod:`models.contract.collm`, :mod:`models.contract.hatllm`
+  collm/, hatllm/, ulmrec/, l2rec/   optional further models, each with checkpoint, adapters and probe of its own: the
+                                modules of these names in :mod:`models.contract`
 ```
 
 The id ends in a digest of the contents, so a name never means two things.
@@ -27,7 +27,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 import msgspec
 
@@ -50,7 +50,7 @@ PROBE = "probe.safetensors"
 GLOBAL_ADAPTER = "global"
 
 Form = Literal["item-token", "title"]
-FurtherPart = Literal["collm", "hatllm"]
+FurtherPart = Literal["collm", "hatllm", "ulmrec", "l2rec"]
 """The models that a bundle may have beside the local ones."""
 Part = Literal["local", FurtherPart]
 """A bundle's models: the local ones, which every bundle has, and the others."""
@@ -117,6 +117,43 @@ class HatLLMSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     max_tokens: int
 
 
+class ULMRecSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """ULMRec, as workers and gateway must know it; prompts are in :mod:`models.contract.ulmrec`.
+
+    Args:
+        base_model: name of the backbone.
+        candidates: that a prompt can hold, each with a letter.
+        lora_rank: of the adapter.
+        max_tokens: of the longest prompt.
+    """
+
+    base_model: str
+    candidates: int
+    lora_rank: int
+    max_tokens: int
+
+
+class L2RecSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """L2Rec, as workers and gateway must know it; see :mod:`models.contract.l2rec`.
+
+    Args:
+        base_model: name of the backbone.
+        history_length: items of a prompt at most.
+        user_size: numbers of the embedding that routes a user: those of the global CF model's.
+        lora_rank: of an expert.
+        max_tokens: of the longest prompt.
+    """
+
+    base_model: str
+    history_length: int
+    user_size: int
+    lora_rank: int
+    max_tokens: int
+
+
+FurtherSpec = CoLLMSpec | HatLLMSpec | ULMRecSpec | L2RecSpec
+
+
 class ServingSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Defaults of the `local` pipeline, chosen on validation data. ``voters`` are those beside the communities."""
 
@@ -162,12 +199,19 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     metrics: dict[str, Any]
     collm: CoLLMSpec | None = None
     hatllm: HatLLMSpec | None = None
+    ulmrec: ULMRecSpec | None = None
+    l2rec: L2RecSpec | None = None
+
+    @property
+    def further(self) -> dict[FurtherPart, FurtherSpec]:
+        """What is told of those further models that the bundle has."""
+        specs: dict[FurtherPart, FurtherSpec | None] = {part: getattr(self, part) for part in get_args(FurtherPart)}
+        return {part: spec for part, spec in specs.items() if spec is not None}
 
     @property
     def parts(self) -> tuple[Part, ...]:
         """The models that the bundle has."""
-        others: tuple[tuple[Part, object], ...] = (("collm", self.collm), ("hatllm", self.hatllm))
-        return ("local", *(part for part, spec in others if spec is not None))
+        return ("local", *self.further)
 
 
 @dataclass(frozen=True)
@@ -210,7 +254,7 @@ class Bundle:
         return self.directory / name
 
     def adapter_name(self, adapter: str) -> str:
-        """Name under which workers serve an adapter of this bundle (``global``, ``c00``, …, ``collm``, ``hatllm``)."""
+        """Name under which workers serve an adapter of this bundle (``global``, ``c00``, …, ``collm``, …)."""
         return f"{self.id}-{adapter}"
 
     def adapter_path(self, adapter: str) -> Path:
@@ -250,13 +294,10 @@ class ServedModel:
         return self.bundle.manifest.model.adapters if self.part == "local" else (self.part,)
 
     @property
-    def spec(self) -> ModelSpec | CoLLMSpec | HatLLMSpec:
+    def spec(self) -> ModelSpec | FurtherSpec:
         """What the manifest says of it."""
         manifest = self.bundle.manifest
-        spec = {"local": manifest.model, "collm": manifest.collm, "hatllm": manifest.hatllm}[self.part]
-        if spec is None:
-            raise BundleError(f"{self.id}: has no {self.part} model")
-        return spec
+        return manifest.model if self.part == "local" else manifest.further[self.part]
 
     @property
     def lora_rank(self) -> int:
@@ -280,8 +321,8 @@ class ServedModel:
     def base_id(self) -> str:
         """Name under which workers serve the base model: bundles whose workers are started alike have the same.
 
-        It stands for the checkpoint's files and for what a worker is told at its start: ranks, longest prompt, CoLLM's
-        answer. So adapters of several bundles can be resident on one worker, and a switch between these bundles
+        It stands for the checkpoint's files and for what a worker is told at its start, such as ranks, longest prompt,
+        CoLLM's answer. So adapters of several bundles can be resident on one worker, and a switch between these bundles
         restarts nothing.
         """
         prefix = str(self.checkpoint.relative_to(self.bundle.directory)) + "/"
@@ -303,6 +344,8 @@ class ServedModel:
         if isinstance(spec, ModelSpec):
             return [spec.lora_rank, spec.table_rank, spec.history_length, spec.item_tokens]
         told = [spec.lora_rank, spec.max_tokens]
+        if isinstance(spec, L2RecSpec):
+            return [*told, spec.user_size]
         return [*told, spec.answer_token] if isinstance(spec, CoLLMSpec) else told
 
 

@@ -30,7 +30,7 @@ PROBED_ITEMS = 100  # of a list, at most
 FEWEST_ITEMS = 3  # of a list: fewer say nothing about an adapter
 TOLERANCE = 0.06  # of a list's standard deviation: bfloat16 makes a difference of up to 0.03, float32 of 1e-5
 CANDIDATES_TOLERANCE = 1 / 3  # of the way to the nearest other list: nobody else's is less than twice as far
-_USER = "user"
+_USER, _EMBEDDING = "user", "embedding"
 ROUNDING = 1e-3  # log-probabilities; below it, adapters are twins
 
 
@@ -43,12 +43,14 @@ class Probe:
         prompt: (t,) token ids of that history; of a model that ranks candidates, empty.
         lists: best items by adapter name, and the base model's under ``BASE``.
         user: row of the user whose history it is, where a model knows users by row; None: nobody's in particular.
+        embedding: (d,) of the user, where a model is told it.
     """
 
     history: Ints
     prompt: Ints
     lists: Mapping[str, RankedList]
     user: int | None = None
+    embedding: Floats | None = None
 
     @property
     def n(self) -> int:
@@ -86,6 +88,8 @@ class Probe:
         tensors = {"history": self.history, "prompt": self.prompt}
         if self.user is not None:
             tensors[_USER] = np.asarray([self.user], np.int32)
+        if self.embedding is not None:
+            tensors[_EMBEDDING] = self.embedding  # type: ignore[assignment] # floats
         for name, ranking in self.lists.items():
             tensors |= {f"items/{name}": ranking.items, f"scores/{name}": ranking.scores}  # type: ignore[dict-item] # floats
         save_file({name: np.ascontiguousarray(value) for name, value in tensors.items()}, directory / PROBE)
@@ -102,7 +106,7 @@ def load_probe(directory: Path, adapters: Iterable[str]) -> Probe:
         names = [name.removeprefix("items/") for name in tensors if name.startswith("items/")]
         lists = {name: RankedList(tensors[f"items/{name}"], tensors[f"scores/{name}"]) for name in names}
         user = int(tensors[_USER][0]) if _USER in tensors else None
-        probe = Probe(tensors["history"], tensors["prompt"], lists, user)
+        probe = Probe(tensors["history"], tensors["prompt"], lists, user, tensors.get(_EMBEDDING))
     except (OSError, KeyError, ValueError, SafetensorError) as exc:
         raise BundleError(f"{path}: {exc}") from exc
     if missing := {BASE, *adapters} - lists.keys():

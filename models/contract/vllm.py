@@ -12,7 +12,16 @@ import os
 from pathlib import Path
 from typing import Literal, get_args
 
-from models.contract.bundle import CoLLMSpec, HatLLMSpec, ModelSpec, Part, ServedModel, verify_bundle
+from models.contract.bundle import (
+    CoLLMSpec,
+    HatLLMSpec,
+    L2RecSpec,
+    ModelSpec,
+    Part,
+    ServedModel,
+    ULMRecSpec,
+    verify_bundle,
+)
 from models.contract.errors import BundleError
 from models.contract.hatllm import VLLM_ARCHITECTURES
 
@@ -79,19 +88,25 @@ def server_arguments(
 def _part_arguments(model: ServedModel, device: Device) -> tuple[str, ...]:
     match model.spec:
         case ModelSpec() as spec:
-            return _next_item_arguments(spec)
+            return _next_token_arguments(min(MAX_LOGPROBS, spec.n_items))  # asked for more than it has, vLLM crashes
         case CoLLMSpec() as spec:
             return _answer_arguments(spec, device)
         case HatLLMSpec():
             return _state_arguments(model.checkpoint)
+        case ULMRecSpec() as spec:
+            return (*_next_token_arguments(spec.candidates), "--enable-prefix-caching")
+        case L2RecSpec():
+            raise BundleError(
+                f"{model.id}: vLLM has no experts that a user's embedding routes; our engine serves l2rec"
+            )
 
 
-def _next_item_arguments(spec: ModelSpec) -> tuple[str, ...]:
-    """The next token's log-probabilities."""
+def _next_token_arguments(n_best: int) -> tuple[str, ...]:
+    """The next token's log-probabilities, so many at most."""
     return (
         *("--generation-config", "vllm"),  # sampling defaults must not depend on files of the checkpoint
-        *("--max-logprobs", str(min(MAX_LOGPROBS, spec.n_items))),  # asked for more than its vocabulary, vLLM crashes
-        *("--logprobs-mode", "processed_logprobs"),  # so that logit_bias shows in the ranking
+        *("--max-logprobs", str(n_best)),
+        *("--logprobs-mode", "processed_logprobs"),  # so that logit_bias and allowed tokens show
         "--return-tokens-as-token-ids",
     )
 

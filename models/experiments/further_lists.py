@@ -7,7 +7,7 @@ from typing import Any
 
 from safetensors.numpy import load_file, save_file
 
-from models.contract.bundle import Bundle, FurtherPart, HatLLMSpec, Part
+from models.contract.bundle import Bundle, CoLLMSpec, FurtherPart, HatLLMSpec, Part
 from models.contract.types import Ints
 from models.data.dataset import Dataset
 from models.evaluation.metrics import evaluate_scorer
@@ -21,7 +21,9 @@ from models.ranking.system import LocalSystem, open_system
 from models.run import FURTHER
 from models.types import Examples, by_history
 
-NAMES: Mapping[FurtherPart, str] = MappingProxyType({"collm": "CoLLM", "hatllm": "HatLLM"})
+NAMES: Mapping[FurtherPart, str] = MappingProxyType(
+    {"collm": "CoLLM", "hatllm": "HatLLM", "ulmrec": "ULMRec", "l2rec": "L2Rec"}
+)
 _LISTS = "lists.safetensors"
 
 
@@ -83,6 +85,7 @@ def _ranked(
     """``users`` are ids that the model may have met; None: strangers."""
     if isinstance(model.spec, HatLLMSpec):
         return evaluate_scorer(by_history(HatScorer.load(model.directory)), examples, n, allowed)
+    if not isinstance(model.spec, CoLLMSpec):
+        raise NotImplementedError(f"{model.part} has no row yet")
     scorer = CoLLMScorer(model.directory, model.spec.answer_token)
-    rows = [None] * len(examples) if users is None else [scorer.prompts.user_row(user) for user in users]
-    return Reranker(system, scorer.scores).lists(examples.histories, rows, n, allowed)
+    return Reranker(system, scorer.rate).lists(examples.histories, users or [None] * len(examples), n, allowed)

@@ -1,4 +1,4 @@
-"""The list that the service would send where a model re-ranks the CF model's candidates: the `collm` pipeline."""
+"""The list that the service would send where a model re-ranks the CF model's candidates: `collm` and `ulmrec`."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,8 +14,8 @@ from models.types import Sequences
 
 RERANKED = 50  # candidates, as the service has it by default
 
-Rate = Callable[[Ints, Ints, int | None], Floats]
-"""Scores of candidates (m,) for a history (h,), oldest first, of a user by the model's row; None: one it never met."""
+Rate = Callable[[Ints, Ints, str | None], Floats]
+"""Scores of candidates (m,) for a history (h,), oldest first, of a user by id; None: one that the model never met."""
 
 
 @dataclass(frozen=True)
@@ -32,12 +32,12 @@ class Reranker:
     rate: Rate
     candidates: int = RERANKED
 
-    def lists(self, histories: Sequences, users: Sequence[int | None], n: int, allowed: Ints | None = None) -> Ints:
+    def lists(self, histories: Sequences, users: Sequence[str | None], n: int, allowed: Ints | None = None) -> Ints:
         """Re-ranked candidates, filled up in the CF model's order, none of the history.
 
         Args:
             histories: m sequences.
-            users: m rows, see :data:`Rate`.
+            users: m ids, see :data:`Rate`.
             n: length of the lists.
             allowed: (m, c) item numbers, the only ones listed; None for the whole catalogue.
 
@@ -50,15 +50,15 @@ class Reranker:
             lists[row, : len(found)] = found
         return lists
 
-    def _list(self, profile: Profile, history: Ints, user: int | None, n: int, allowed: Ints | None) -> Ints:
+    def _list(self, profile: Profile, history: Ints, user: str | None, n: int, allowed: Ints | None) -> Ints:
         excluded = np.unique(history)
         popular = ("popular", lambda missing, out: best(self.system.popularity, missing, out, allowed))
         cf = ("cf", lambda missing, out: cf_list(self.system, profile, missing, out, allowed))
         if not len(history):  # of such a user the service knows nothing
-            return select(NO_RANKING, "collm", excluded, n, [popular]).items
+            return select(NO_RANKING, "reranker", excluded, n, [popular]).items
         found = cf_list(self.system, profile, self.candidates, excluded, allowed)
         ranked = by_score(found.items, self.rate(history, found.items, user))
-        return select(ranked, "collm", excluded, n, [cf, popular]).items
+        return select(ranked, "reranker", excluded, n, [cf, popular]).items
 
 
 def by_score(items: Ints, scores: Floats) -> RankedList:

@@ -34,12 +34,12 @@ def test_ten_best_items_are_those_of_the_offline_scorer(stack: Stack, further_ru
     collm = bundled(further_run.bundle, "collm")
     assert isinstance(collm.spec, CoLLMSpec)
     scorer = CoLLMScorer(collm.directory, collm.spec.answer_token)
-    reranker = Reranker(open_system(further_run.bundle), scorer.scores)
+    reranker = Reranker(open_system(further_run.bundle), scorer.rate)
     test = dataset.examples("test").take(USERS)
-    rows = [scorer.prompts.user_row(dataset.user_ids[user]) for user in USERS]
-    known = named(reranker.lists(dataset.full.take(USERS), rows, N), dataset.catalogue.ids)
+    ids = [dataset.user_ids[user] for user in USERS]
+    known = named(reranker.lists(dataset.full.take(USERS), ids, N), dataset.catalogue.ids)
     unnamed = named(reranker.lists(test.histories, [None] * len(USERS), N), dataset.catalogue.ids)
-    assert None not in rows
+    assert None not in [scorer.prompts.user_row(user_id) for user_id in ids]
     assert known != unnamed
     for user in USERS.tolist():
         answer = served(stack.gateway_port, user_id=dataset.user_ids[user])

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from models import further
 from models.contract.bundle import CoLLMSpec, FurtherPart, HatLLMSpec
-from models.data.dataset import Dataset
 from models.further import FurtherModel
 from models.papers.collm.config import CoLLMConfig
 from models.papers.hatllm.config import HatLLMConfig
+from models.results import Results
 from models.run import RunConfig
 from models.types import Report
 
@@ -27,14 +27,14 @@ class Trainer:
     interrupted: bool = False
     found: list[list[str]] = field(default_factory=list)
 
-    def train(self, config: CoLLMConfig | HatLLMConfig, dataset: Dataset, directory: Path, report: Report) -> None:
+    def train(self, config: CoLLMConfig | HatLLMConfig, results: Results, directory: Path, report: Report) -> None:
         self.found.append([path.name for path in directory.glob("half*")])
         (directory / "half").write_text("half")
         if self.interrupted:
             self.interrupted = False
             raise KeyboardInterrupt
         (directory / "half").unlink()
-        (directory / "weights").write_text(f"{config} on {len(dataset.user_ids)} users")
+        (directory / "weights").write_text(f"{config} on {len(results.dataset().user_ids)} users")
         report("trained")
 
     def models(self) -> dict[FurtherPart, FurtherModel]:

@@ -329,7 +329,10 @@ class TestFurtherModels:
     @pytest.fixture
     def further(self, tmp_path: Path) -> list[ExportedModel]:
         """Two models, of a file each."""
-        models = [ExportedModel(tmp_path / "one", self.COLLM), ExportedModel(tmp_path / "other", self.HATLLM)]
+        models = [
+            ExportedModel("collm", tmp_path / "one", self.COLLM),
+            ExportedModel("hatllm", tmp_path / "other", self.HATLLM),
+        ]
         for model in models:
             (model.directory / "checkpoint").mkdir(parents=True)
             (model.directory / "checkpoint" / "config.json").write_text(json.dumps({"part": model.part}))

@@ -82,7 +82,7 @@ def test_another_backbone_file_trains_both(
     assert config.collm is not None
     assert config.hatllm is not None
     own = shutil.copytree(backbone_directory, tmp_path / "backbone")
-    models = {part: replace(getattr(config, part), backbone=str(own)) for part in further.FURTHER}
+    models = {part: replace(getattr(config, part), backbone=str(own)) for part in further.wanted(config)}
     config = replace(config, **models)
     run(directory, config)
     (own / "generation_config.json").write_text("{}")

@@ -177,6 +177,10 @@ class CoLLMScorer:
                 return self._logits(prompts)
         return self._logits(prompts)
 
+    def rate(self, history: Ints, candidates: Ints, user_id: str | None) -> Floats:
+        """The same for a user by id; see :data:`models.ranking.rerank.Rate`."""
+        return self.scores(history, candidates, None if user_id is None else self.prompts.user_row(user_id))
+
     def _logits(self, prompts: Sequence[Ints]) -> Floats:
         """What all prompts begin with, the history, is read once."""
         if not prompts:

@@ -20,7 +20,7 @@ def system(finished_run: FinishedRun) -> LocalSystem:
     return Pipeline(finished_run.directory, finished_run.config, lambda line: None).results.system()
 
 
-def backwards(history: Ints, candidates: Ints, user: int | None) -> Floats:
+def backwards(history: Ints, candidates: Ints, user: str | None) -> Floats:
     """The last candidate is the best."""
     return np.arange(len(candidates), dtype=np.float32)
 
@@ -37,13 +37,13 @@ def test_candidates_come_first_in_the_models_order_then_the_rest_in_the_cf_model
 def test_the_model_is_told_whose_history_and_which_candidates(system: LocalSystem) -> None:
     asked = []
 
-    def rate(history: Ints, candidates: Ints, user: int | None) -> Floats:
+    def rate(history: Ints, candidates: Ints, user: str | None) -> Floats:
         asked.append((history.tolist(), len(candidates), user))
         return backwards(history, candidates, user)
 
     histories = Sequences.of([np.asarray([1], np.int32), np.asarray([2, 0], np.int32)])
-    Reranker(system, rate, CANDIDATES).lists(histories, [7, None], 3)
-    assert asked == [([1], CANDIDATES, 7), ([2, 0], CANDIDATES, None)]
+    Reranker(system, rate, CANDIDATES).lists(histories, ["u7", None], 3)
+    assert asked == [([1], CANDIDATES, "u7"), ([2, 0], CANDIDATES, None)]
 
 
 def test_only_what_is_allowed_is_listed(system: LocalSystem) -> None:

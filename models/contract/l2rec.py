@@ -1,0 +1,25 @@
+"""L2Rec's files and prompts ("L2Rec: Towards Dual-View Understanding of LLMs for Personalized Recommendation", 2026).
+
+A prompt is an instruction, then the texts of the history's items, oldest first, each ended by a separator that no text
+holds, as HatLLM's is. Both views are read out of it: the semantic one is all of its tokens, the behavioural one is one
+vector an item, pooled over the item's tokens. So a server needs the token ids, and the user's embedding, which routes.
+
+An item is read as a history of itself, of nobody: its embedding is zero.
+
+Files of the bundle's part ``l2rec/``:
+
+```
+checkpoint/               the frozen backbone; config.json holds the layout under ``l2rec``
+adapters/l2rec/           experts.json, experts.safetensors: experts, routers, projector and fusion
+title_tokens.safetensors  what each item looks like in a prompt, see models.contract.prompts.TitleTokens
+item_rows.npy             (n_items, d) float32 of length 1: a user's inner products with them are the items' scores
+probe.safetensors         see models.contract.probe
+```
+"""
+
+from typing import Literal
+
+PART: Literal["l2rec"] = "l2rec"
+CONFIG_KEY = "l2rec"  # of config.json
+ITEM_ROWS = "item_rows.npy"
+EXPERTS_CONFIG, EXPERTS_WEIGHTS = "experts.json", "experts.safetensors"
