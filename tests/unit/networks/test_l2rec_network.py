@@ -193,6 +193,16 @@ def test_autocast_is_near_to_float32() -> None:
     assert float((rounded * exact).sum(dim=1).min()) > 0.98
 
 
+@torch.no_grad()
+def test_a_decoder_in_bfloat16() -> None:
+    made, given = network(experts=2, top_k=2), prompts()
+    exact, base = made(*given).fused, made.base(*given[:2])
+    made.decoder.bfloat16()
+    made.blocks.bfloat16()
+    assert float((made(*given).fused * exact).sum(dim=1).min()) > 0.95
+    assert float((made.base(*given[:2]) * base).sum(dim=1).min()) > 0.95
+
+
 def test_a_prompt_without_items_is_refused() -> None:
     tokens, lengths, users = prompts()
     lengths[2] = START
