@@ -8,7 +8,8 @@ from support.tiny_l2rec import network, prompts
 from torch.nn import functional as F
 
 from models.networks.l2rec import Routes
-from models.networks.l2rec_experts import Route
+from models.networks.l2rec_config import ExpertsConfig
+from models.networks.l2rec_experts import Route, Router
 from models.networks.l2rec_losses import balancing_loss, preference_loss, recommendation_loss
 from models.networks.l2rec_statistics import RouterStatistics
 
@@ -101,3 +102,24 @@ def test_statistics_of_both_views_without_what_pads() -> None:
 def test_collapse() -> None:
     collapsed = RouterStatistics.of({"behavioural": routes([[1.0, 0.0], [1.0, 0.0]])})[0]
     assert (collapsed.load_entropy, collapsed.token_entropy) == (0.0, 0.0)
+
+
+def test_balance_undoes_collapse() -> None:
+    """Tokens that are nearly alike, as a decoder's are, all choose the same experts until the loss spreads them."""
+    router = Router(ExpertsConfig(size=16, user_size=4))
+    x, users = torch.randn(16) + 0.3 * torch.randn(8, 32, 16), torch.randn(8, 4)
+    real = torch.ones(8, 32, dtype=torch.bool)
+    optimizer = torch.optim.Adam(router.parameters(), lr=0.01)
+
+    def statistics() -> RouterStatistics:
+        return RouterStatistics.of({"semantic": Routes((router(x, users),), real)})[0]
+
+    before = statistics()
+    for _ in range(150):
+        optimizer.zero_grad()
+        balancing_loss([Routes((router(x, users),), real)]).backward()
+        optimizer.step()
+    after = statistics()
+    assert len(before.silent) > 0
+    assert after.silent == ()
+    assert after.load_entropy > max(0.85, before.load_entropy)
