@@ -23,7 +23,7 @@ class ULMRecConfig:
     user_texts: str = option(
         "",
         "Table (parquet, CSV or TSV) with a column user_id, and text (reviews), preference (summaries of them) or both."
-        " Empty: users are known by the titles of their items.",
+        " It must tell of nothing that is to be predicted. Empty: users are known by the titles of their items.",
     )
     history_length: int = option(20, "Items of a history that are read, at most, the newest.", low=1)
     title_tokens: int = option(32, "Tokens of a title that are read, at most.", low=1)
