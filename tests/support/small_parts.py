@@ -95,7 +95,7 @@ def _write_ulmrec(directory: Path) -> ULMRecPrompts:
 
 
 def ulmrec_prompts() -> ULMRecPrompts:
-    """Prompts of random words: an instruction of 12, titles of up to TITLE_TOKENS; all letters are words."""
+    """Prompts of random words: an instruction of 40, titles of up to TITLE_TOKENS; the letters are words, too."""
     rng = np.random.default_rng(5)
 
     def words(n: int) -> Ints:
@@ -106,7 +106,7 @@ def ulmrec_prompts() -> ULMRecPrompts:
     lengths[:2] = 1, TITLE_TOKENS
     indices = np.arange(N_USERS)[:, None] // CODES ** np.arange(LEVELS)[::-1] % CODES
     return ULMRecPrompts(
-        pieces={name: words(12 if name == "opening" else 2) for name in (*ulmrec.TEXTS, "after_index")},
+        pieces={name: words(40 if name == "opening" else 2) for name in (*ulmrec.TEXTS, "after_index")},
         numbers=tuple(words(2) for _ in range(HISTORY_LENGTH)),
         letters=tuple(np.append(words(1), answer).astype(np.int32) for answer in answers),
         answers=answers,
