@@ -13,6 +13,7 @@ from support.backbones import COLOURS, HIDDEN, LAYERS, THINGS, write_backbone, w
 from support.bundles import worker_bundle
 from support.checkpoints import write_adapter
 from support.masked_states import masked_state
+from support.small_l2rec import write_l2rec
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from models.contract import ulmrec
@@ -44,15 +45,17 @@ LAYOUT = HatLayout(("intra", "causal", "cross-pre", "cross"), instruction_tokens
 
 
 def write_parts(directory: Path) -> Bundle:
-    """A bundle with CoLLM, HatLLM and ULMRec on tiny backbones, and with nothing of the local models but their name."""
+    """A bundle with all further models on tiny backbones, and with nothing of the local models but their name."""
     _write_collm(directory / "collm")
     _write_hatllm(directory / "hatllm")
     prompts = _write_ulmrec(directory / "ulmrec")
+    l2rec = write_l2rec(directory / "l2rec", N_ITEMS)
     bundle = worker_bundle(directory, ModelSpec("title", 6, N_ITEMS, RANK, ("global",), "random"))
     parts = {
         "collm": CoLLMSpec("random", "mf", RANK, MAX_TOKENS, ANSWER, ANSWER_TOKEN),
         "hatllm": HatLLMSpec("random", 6, RANK, MAX_TOKENS),
         "ulmrec": ULMRecSpec("random", LETTERS, RANK, prompts.longest),
+        "l2rec": l2rec,
     }
     (directory / MANIFEST).unlink()
     return write_manifest(directory, msgspec.structs.replace(bundle.manifest, **parts))
