@@ -68,6 +68,16 @@ def load_network(checkpoint: Path, experts: Path) -> L2RecNetwork:
     return network.eval()
 
 
+def experts(root: Path, name: str) -> Path:
+    """Directory of the experts of a part that lies in ``root``."""
+    return root / name / "adapters/l2rec"
+
+
+def reference(root: Path, name: str) -> L2RecNetwork:
+    """Such a part's network."""
+    return load_network(root / name / "checkpoint", experts(root, name))
+
+
 @torch.no_grad()
 def vectors(network: L2RecNetwork, prompts: Sequence[Ints], users: Floats) -> Floats:
     """(prompts, size) by the network, one prompt a pass; ``users`` (prompts, user_size)."""

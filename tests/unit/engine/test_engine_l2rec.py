@@ -13,26 +13,21 @@ import numpy as np
 import pytest
 from support.engine import Client, Gate, completion, running, until
 from support.small_l2rec import (
-    CONFIG,
     MAX_TOKENS,
     base_vectors,
-    load_network,
+    experts,
     random_histories,
-    random_network,
     random_users,
+    reference,
     title_tokens,
     vectors,
-    write_l2rec,
 )
 
-from models.contract.errors import BundleError
-from models.contract.l2rec import CONFIG_KEY, EXPERTS_CONFIG, EXPERTS_WEIGHTS
+from models.contract.l2rec import EXPERTS_CONFIG, EXPERTS_WEIGHTS
 from models.contract.types import Floats, Ints
-from models.networks.l2rec import L2RecNetwork
-from models.networks.l2rec_files import save_experts
 from service.engine.app import EngineSettings
-from service.engine.l2rec import L2RecModel, parts_of
-from service.engine.model import ModelSettings, Query
+from service.engine.l2rec import L2RecModel
+from service.engine.model import ModelSettings
 
 pytestmark = pytest.mark.engine
 
@@ -42,27 +37,10 @@ SETTINGS = ModelSettings(lora_rank=4, device="cpu", dtype="float32")
 PROMPTS, USERS = random_histories(N_USERS, N_ITEMS), random_users(N_USERS)
 
 
-@pytest.fixture(scope="module")
-def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two bundles' parts ``a`` and ``b`` with one backbone. Read only."""
-    directory = tmp_path_factory.mktemp("l2rec")
-    for seed, name in enumerate("ab", start=1):
-        write_l2rec(directory / name, N_ITEMS, seed=seed)
-    return directory
-
-
-def experts(root: Path, name: str) -> Path:
-    return root / name / "adapters/l2rec"
-
-
-def reference(root: Path, name: str) -> L2RecNetwork:
-    return load_network(root / name / "checkpoint", experts(root, name))
-
-
 @pytest.fixture
-def model(root: Path) -> L2RecModel:
+def model(l2rec_root: Path) -> L2RecModel:
     """Without experts."""
-    return L2RecModel.load(root / "a/checkpoint", experts(root, "a"), SETTINGS)
+    return L2RecModel.load(l2rec_root / "a/checkpoint", experts(l2rec_root, "a"), SETTINGS)
 
 
 @pytest.fixture
@@ -74,8 +52,8 @@ def gate(model: L2RecModel, monkeypatch: pytest.MonkeyPatch) -> Gate:
 
 
 @pytest.fixture
-async def start(root: Path, model: L2RecModel) -> AsyncIterator[Any]:
-    settings = EngineSettings("base", root / "a/checkpoint", root, max_model_tokens=MAX_TOKENS + 1)
+async def start(l2rec_root: Path, model: L2RecModel) -> AsyncIterator[Any]:
+    settings = EngineSettings("base", l2rec_root / "a/checkpoint", l2rec_root, max_model_tokens=MAX_TOKENS + 1)
     async with AsyncExitStack() as stack:
 
         async def started(**changes: Any) -> Client:
@@ -84,8 +62,8 @@ async def start(root: Path, model: L2RecModel) -> AsyncIterator[Any]:
         yield started
 
 
-async def load(client: Client, root: Path, name: str) -> tuple[int, Any]:
-    return await client.post("/v1/load_lora_adapter", {"lora_name": name, "lora_path": str(experts(root, name))})
+async def load(client: Client, l2rec_root: Path, name: str) -> tuple[int, Any]:
+    return await client.post("/v1/load_lora_adapter", {"lora_name": name, "lora_path": str(experts(l2rec_root, name))})
 
 
 def body(model: str, prompt: Ints, user: Floats | None, **others: Any) -> dict[str, Any]:
@@ -106,62 +84,64 @@ async def all_vectors(client: Client, name: str) -> Floats:
     return np.stack(await asyncio.gather(*(vector(client, name, *pair) for pair in zip(PROMPTS, USERS, strict=True))))
 
 
-async def test_users_of_two_bundles_get_their_vectors_in_common_batches(root: Path, start: Any) -> None:
+async def test_users_of_two_bundles_get_their_vectors_in_common_batches(l2rec_root: Path, start: Any) -> None:
     client = await start()
     for name in "ab":
-        assert (await load(client, root, name))[0] == 200
+        assert (await load(client, l2rec_root, name))[0] == 200
     served = await asyncio.gather(*(all_vectors(client, name) for name in ("a", "b", "base")))
     for name, rows in zip("ab", served, strict=False):
-        np.testing.assert_allclose(rows, vectors(reference(root, name), PROMPTS, USERS), atol=TOLERANCE)
-    np.testing.assert_allclose(served[2], base_vectors(reference(root, "a"), PROMPTS), atol=TOLERANCE)
+        np.testing.assert_allclose(rows, vectors(reference(l2rec_root, name), PROMPTS, USERS), atol=TOLERANCE)
+    np.testing.assert_allclose(served[2], base_vectors(reference(l2rec_root, "a"), PROMPTS), atol=TOLERANCE)
     np.testing.assert_allclose(np.linalg.norm(np.concatenate(served), axis=1), 1, atol=TOLERANCE)
     assert min(np.abs(served[0] - served[1]).max(), np.abs(served[0] - served[2]).max()) > 0.01
 
 
-async def test_who_the_user_is_matters_and_nobody_is_zero(root: Path, start: Any) -> None:
+async def test_who_the_user_is_matters_and_nobody_is_zero(l2rec_root: Path, start: Any) -> None:
     client = await start()
-    await load(client, root, "a")
+    await load(client, l2rec_root, "a")
     first, other, nobody, zero = [
         await vector(client, "a", PROMPTS[3], user) for user in (USERS[0], USERS[1], None, np.zeros(16, np.float32))
     ]
     assert np.abs(first - other).max() > 1e-4
     np.testing.assert_array_equal(nobody, zero)
     np.testing.assert_allclose(
-        nobody, vectors(reference(root, "a"), PROMPTS[3:4], np.zeros((1, 16), np.float32))[0], atol=1e-5
+        nobody, vectors(reference(l2rec_root, "a"), PROMPTS[3:4], np.zeros((1, 16), np.float32))[0], atol=1e-5
     )
 
 
-async def test_activation_has_no_say(root: Path, start: Any) -> None:
+async def test_activation_has_no_say(l2rec_root: Path, start: Any) -> None:
     client = await start()
     plain = await vector(client, "base", PROMPTS[0], USERS[0])
     scaled = await vector(client, "base", PROMPTS[0], USERS[0], use_activation=True)
     np.testing.assert_allclose(scaled, plain, atol=1e-6)
 
 
-async def test_a_bundle_switch_keeps_the_base_model(root: Path, start: Any) -> None:
+async def test_a_bundle_switch_keeps_the_base_model(l2rec_root: Path, start: Any) -> None:
     client = await start()
-    await load(client, root, "a")
+    await load(client, l2rec_root, "a")
     before = await vector(client, "a", PROMPTS[0], USERS[0])
-    await load(client, root, "b")
+    await load(client, l2rec_root, "b")
     np.testing.assert_allclose(await vector(client, "a", PROMPTS[0], USERS[0]), before, atol=1e-6)
     assert (await client.post("/v1/unload_lora_adapter", {"lora_name": "a"}))[0] == 200
     assert (await client.post("/v1/embeddings", body("a", PROMPTS[0], USERS[0])))[0] == 404
-    expected = vectors(reference(root, "b"), PROMPTS[:1], USERS[:1])[0]
+    expected = vectors(reference(l2rec_root, "b"), PROMPTS[:1], USERS[:1])[0]
     np.testing.assert_allclose(await vector(client, "b", PROMPTS[0], USERS[0]), expected, atol=TOLERANCE)
     assert [card["id"] for card in (await client.get("/v1/models"))[1]["data"]] == ["base", "b"]
 
 
-async def test_a_request_keeps_the_experts_that_it_named(root: Path, start: Any, gate: Gate) -> None:
+async def test_a_request_keeps_the_experts_that_it_named(l2rec_root: Path, start: Any, gate: Gate) -> None:
     """Unloaded while its batch waits, and the slot is not given to the next."""
     client = await start()
-    await load(client, root, "a")
+    await load(client, l2rec_root, "a")
     asked = asyncio.create_task(vector(client, "a", PROMPTS[0], USERS[0]))
     await until(gate.entered.is_set)
     await client.post("/v1/unload_lora_adapter", {"lora_name": "a"})
-    loading = asyncio.create_task(load(client, root, "b"))
+    loading = asyncio.create_task(load(client, l2rec_root, "b"))
     gate.open.set()
     assert (await loading)[0] == 200
-    np.testing.assert_allclose(await asked, vectors(reference(root, "a"), PROMPTS[:1], USERS[:1])[0], atol=TOLERANCE)
+    np.testing.assert_allclose(
+        await asked, vectors(reference(l2rec_root, "a"), PROMPTS[:1], USERS[:1])[0], atol=TOLERANCE
+    )
 
 
 @pytest.mark.parametrize(
@@ -199,13 +179,6 @@ async def test_what_is_no_history_is_refused(start: Any, prompt: list[int], reas
     assert reason in answer["error"]["message"]
 
 
-async def test_a_history_may_end_inside_an_item(root: Path, model: L2RecModel) -> None:
-    whole = title_tokens(N_ITEMS).prompt([3, 4])
-    prompts = [whole[:length] for length in (4, 5, len(whole) - 1)]
-    served = [answer.state for answer in model.answer([Query(prompt) for prompt in prompts])]
-    np.testing.assert_allclose(served, base_vectors(reference(root, "a"), prompts), atol=TOLERANCE)
-
-
 async def test_other_questions_are_refused(start: Any) -> None:
     client = await start()
     prompt = PROMPTS[0].tolist()
@@ -229,24 +202,24 @@ async def test_a_full_queue_is_refused(start: Any, gate: Gate) -> None:
     await asyncio.gather(first, second)
 
 
-async def test_costs_are_told(root: Path, start: Any) -> None:
+async def test_costs_are_told(l2rec_root: Path, start: Any) -> None:
     client = await start()
-    await load(client, root, "a")
+    await load(client, l2rec_root, "a")
     prompt = title_tokens(N_ITEMS).prompt([1, 2])  # of 3 + 2 + 3 tokens
     await vector(client, "a", prompt, USERS[0])
     await client.metric_line("localrec_engine_tokens_in_prompts_total 8.0")
     await client.metric_line("localrec_engine_tokens_computed_total 10.0")  # and of two items
     await client.metric_line("localrec_engine_loaded_adapters 1.0")
-    size = sum(each.numel() * 4 for each in reference(root, "a").parameters())
+    size = sum(each.numel() * 4 for each in reference(l2rec_root, "a").parameters())
     await client.metric_line(f"localrec_engine_adapter_bytes {float(size)}")
 
 
-def changed(root: Path, directory: Path, **settings: Any) -> Path:
+def changed(l2rec_root: Path, directory: Path, **settings: Any) -> Path:
     """The experts of ``a`` with settings of their file changed."""
     directory.mkdir()
-    document = json.loads((experts(root, "a") / EXPERTS_CONFIG).read_text())
+    document = json.loads((experts(l2rec_root, "a") / EXPERTS_CONFIG).read_text())
     (directory / EXPERTS_CONFIG).write_text(json.dumps(document | settings))
-    (directory / EXPERTS_WEIGHTS).write_bytes((experts(root, "a") / EXPERTS_WEIGHTS).read_bytes())
+    (directory / EXPERTS_WEIGHTS).write_bytes((experts(l2rec_root, "a") / EXPERTS_WEIGHTS).read_bytes())
     return directory
 
 
@@ -263,10 +236,10 @@ def changed(root: Path, directory: Path, **settings: Any) -> Path:
     ],
 )
 async def test_experts_that_do_not_fit_are_refused(
-    root: Path, tmp_path: Path, start: Any, settings: dict[str, Any], reason: str
+    l2rec_root: Path, tmp_path: Path, start: Any, settings: dict[str, Any], reason: str
 ) -> None:
     client = await start(adapter_root=tmp_path)
-    path = changed(root, tmp_path / "x", **settings)
+    path = changed(l2rec_root, tmp_path / "x", **settings)
     status, answer = await client.post("/v1/load_lora_adapter", {"lora_name": "x", "lora_path": str(path)})
     assert status == 400
     assert reason in answer["error"]["message"]
@@ -274,68 +247,25 @@ async def test_experts_that_do_not_fit_are_refused(
     assert (await client.post("/v1/embeddings", body("x", PROMPTS[0], USERS[0])))[0] == 404
 
 
-async def test_names_and_paths_of_experts_are_checked(root: Path, tmp_path: Path, start: Any) -> None:
+async def test_names_and_paths_of_experts_are_checked(l2rec_root: Path, tmp_path: Path, start: Any) -> None:
     client = await start()
-    await load(client, root, "a")
-    assert (await load(client, root, "a"))[0] == 400
-    outside = changed(root, tmp_path / "outside")
-    for path, status in ((outside, 400), (root / "a/nothing", 404), (root / "a/checkpoint", 400)):
+    await load(client, l2rec_root, "a")
+    assert (await load(client, l2rec_root, "a"))[0] == 400
+    outside = changed(l2rec_root, tmp_path / "outside")
+    for path, status in ((outside, 400), (l2rec_root / "a/nothing", 404), (l2rec_root / "a/checkpoint", 400)):
         asked = {"lora_name": "c", "lora_path": str(path)}
         assert (await client.post("/v1/load_lora_adapter", asked))[0] == status, path
 
 
-async def test_experts_beyond_the_budget_are_refused_and_others_stay(root: Path) -> None:
-    one = sum(each.numel() * 4 for each in reference(root, "a").parameters())
+async def test_experts_beyond_the_budget_are_refused_and_others_stay(l2rec_root: Path) -> None:
+    one = sum(each.numel() * 4 for each in reference(l2rec_root, "a").parameters())
     small = replace(SETTINGS, adapter_budget_bytes=one)
-    model = L2RecModel.load(root / "a/checkpoint", experts(root, "a"), small)
-    settings = EngineSettings("base", root / "a/checkpoint", root, max_model_tokens=MAX_TOKENS + 1)
+    model = L2RecModel.load(l2rec_root / "a/checkpoint", experts(l2rec_root, "a"), small)
+    settings = EngineSettings("base", l2rec_root / "a/checkpoint", l2rec_root, max_model_tokens=MAX_TOKENS + 1)
     async with running(model, settings) as client:
-        await load(client, root, "a")
-        status, answer = await load(client, root, "b")
+        await load(client, l2rec_root, "a")
+        status, answer = await load(client, l2rec_root, "b")
         assert (status, "budget" in answer["error"]["message"]) == (400, True)
         await vector(client, "a", PROMPTS[0], USERS[0])
         await client.post("/v1/unload_lora_adapter", {"lora_name": "a"})
-        assert (await load(client, root, "b"))[0] == 200
-
-
-def test_experts_of_other_shapes_are_resident_beside(root: Path, tmp_path: Path, model: L2RecModel) -> None:
-    other = replace(CONFIG, rank=2, experts=2, top_k=1, targets=("q_proj", "v_proj"), personal=False)
-    save_experts(random_network(root / "a/checkpoint", other, seed=7), tmp_path)
-    model.store.prepare(1, experts(root, "a"))()
-    model.store.prepare(2, tmp_path)()
-    queries = [Query(prompt, slot, user=user) for prompt, user in zip(PROMPTS, USERS, strict=True) for slot in (2, 1)]
-    served = np.stack([answer.state for answer in model.answer(queries)])
-    networks = {0: load_network(root / "a/checkpoint", tmp_path), 1: reference(root, "a")}
-    for first, network in networks.items():
-        np.testing.assert_allclose(served[first::2], vectors(network, PROMPTS, USERS), atol=TOLERANCE)
-
-
-def test_parts_are_of_one_slot_and_of_like_lengths() -> None:
-    lengths, slots = [40, 4, 39, 38, 5, 40, 36, 4], [0, 0, 0, 1, 1, 1, 0, 0]
-    queries = [Query(np.ones(length, np.int32), slot) for length, slot in zip(lengths, slots, strict=True)]
-    assert [sorted(part) for part in parts_of(queries)] == [[0, 2, 6], [1, 7], [3, 5], [4]]
-
-
-@pytest.mark.parametrize("layout", [None, {"separator": 2}, {"instruction_tokens": -1, "separator": 2}])
-def test_a_checkpoint_that_does_not_say_how_prompts_are_read(root: Path, tmp_path: Path, layout: Any) -> None:
-    write_l2rec(tmp_path, N_ITEMS)
-    path = tmp_path / "checkpoint/config.json"
-    document = json.loads(path.read_text())
-    path.write_text(
-        json.dumps(
-            {key: value for key, value in document.items() if key != CONFIG_KEY}
-            | ({} if layout is None else {CONFIG_KEY: layout})
-        )
-    )
-    with pytest.raises(BundleError, match="l2rec"):
-        L2RecModel.load(tmp_path / "checkpoint", experts(root, "a"), SETTINGS)
-
-
-def test_half_precision_is_near(root: Path) -> None:
-    half = L2RecModel.load(root / "a/checkpoint", experts(root, "a"), replace(SETTINGS, dtype="bfloat16"))
-    half.store.prepare(1, experts(root, "a"))()
-    queries = [Query(prompt, 1, user=user) for prompt, user in zip(PROMPTS, USERS, strict=True)]
-    served = np.stack([answer.state for answer in half.answer(queries)])
-    cosines = (served * vectors(reference(root, "a"), PROMPTS, USERS)).sum(axis=1)
-    assert cosines.min() > 0.98
-    assert np.linalg.norm(served, axis=1) == pytest.approx(1, abs=1e-3)
+        assert (await load(client, l2rec_root, "b"))[0] == 200
