@@ -17,6 +17,7 @@ from transformers import AutoModel
 from models.contract.errors import BundleError, ConfigError
 from models.contract.l2rec import CONFIG_KEY, EXPERTS_CONFIG, L2RecLayout
 from models.contract.types import Floats, Ints, RankedList
+from models.networks.l2rec import Views
 from models.networks.l2rec_config import ExpertsConfig
 from models.networks.l2rec_files import read_experts_config
 from service.engine.architecture import check_architecture
@@ -137,7 +138,8 @@ class L2RecModel:
             return self.store.base.base(*given)
         nobody = np.zeros(self.user_size, np.float32)
         users = np.stack([nobody if query.user is None else query.user for query in queries])
-        return self.store.network(queries[0].slot)(*given, torch.from_numpy(users).to(self._device)).fused
+        views: Views = self.store.network(queries[0].slot)(*given, torch.from_numpy(users).to(self._device))
+        return views.fused
 
 
 def parts_of(queries: Sequence[Query]) -> Iterator[list[int]]:
