@@ -193,7 +193,9 @@ class StubWorker:
         refusal = await self._alone(request, asked["model"])
         if refusal is not None:
             return refusal
-        state = stub_state(self._answers_as(asked["model"]), tuple(asked["input"]))
+        name, prompt = self._answers_as(asked["model"]), tuple(asked["input"])
+        user = asked.get("user_embedding")
+        state = stub_state(name, prompt) if user is None else stub_user_vector(name, prompt, _floats(user))
         embedding = base64.b64encode(state.astype("<f4").tobytes()).decode("ascii")
         return json_response({"object": "list", "data": [{"index": 0, "embedding": embedding}]})
 
@@ -313,8 +315,19 @@ def stub_state(model: str, prompt: tuple[int, ...]) -> Floats:
     return _rng(model, prompt).standard_normal(STATE_SIZE, dtype=np.float32)
 
 
-def _rng(model: str, prompt: tuple[int, ...]) -> np.random.Generator:
-    seed = hashlib.blake2b(f"{model}:{prompt}".encode(), digest_size=8).digest()
+def stub_user_vector(model: str, prompt: tuple[int, ...], user: Floats) -> Floats:
+    """A vector (STATE_SIZE,) of length 1 for a prompt of a user (d,), a pure function of adapter, prompt and user."""
+    drawn = _rng(model, prompt, user).standard_normal(STATE_SIZE, dtype=np.float32)
+    return np.asarray(drawn / np.linalg.norm(drawn), np.float32)
+
+
+def _floats(encoded: str) -> Floats:
+    return np.frombuffer(base64.b64decode(encoded, validate=True), "<f4").astype(np.float32)
+
+
+def _rng(model: str, prompt: tuple[int, ...], user: Floats | None = None) -> np.random.Generator:
+    of_user = "" if user is None else f":{user.tolist()}"
+    seed = hashlib.blake2b(f"{model}:{prompt}{of_user}".encode(), digest_size=8).digest()
     return np.random.default_rng(int.from_bytes(seed, "little"))
 
 

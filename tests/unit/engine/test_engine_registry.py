@@ -29,7 +29,7 @@ class BusyThread:
 
 async def test_load_whose_caller_is_cancelled_ends_before_the_next(root: Path, model: LanguageModel) -> None:
     thread = BusyThread()
-    registry = AdapterRegistry("base", root, model.adapters, thread)
+    registry = AdapterRegistry("base", root, model.store, thread)
     first = asyncio.create_task(registry.load("a", str(root / "adapters" / "c00")))
     await thread.asked.wait()
     first.cancel()
