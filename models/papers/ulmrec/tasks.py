@@ -18,6 +18,7 @@ from models.llm.backbone import Backbone
 from models.llm.items import one_line
 from models.papers.ulmrec.config import Task, ULMRecConfig
 from models.papers.ulmrec.data import RankingData
+from models.papers.ulmrec.index import index_words
 from models.papers.ulmrec.negatives import Negatives
 from models.papers.ulmrec.prompts import check_length, token_ids
 
@@ -218,10 +219,8 @@ def _indices(
             return None
         case "personal":
             return tuple(prompts.index_tokens(index) for index in prompts.indices)
-        case "numerical":
-            return _tokens(backbone, [str(row + 1) for row in range(len(data.dataset.user_ids))])
-        case "original":
-            return _tokens(backbone, data.dataset.user_ids)
+        case words:
+            return _tokens(backbone, index_words(words, data.dataset.user_ids))
 
 
 def _tokens(backbone: Backbone, texts: Sequence[str], n: int | None = None) -> tuple[Ints, ...]:
