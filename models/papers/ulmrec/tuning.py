@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
 
-from models.contract.errors import ConfigError
+from models.contract.errors import ConfigError, DataError
 from models.contract.types import Floats, Ints
 from models.evaluation.metrics import ndcg
 from models.llm.backbone import Backbone, load_backbone
@@ -66,7 +66,7 @@ def fit_ulmrec(
 
     Raises:
         ConfigError: layers, letters or prompts do not fit the backbone.
-        DataError: there is nothing to train on.
+        DataError: there is nothing to train on, or to validate with.
         TrainingError: the loss is NaN or infinite.
     """
     backbone = backbone or load_backbone(config.backbone)
@@ -168,16 +168,16 @@ class ValidationSample:
 
     @classmethod
     def of(cls, data: RankingData, config: ULMRecConfig) -> "ValidationSample":
-        """At most ``valid_examples``, drawn, in their order."""
+        """At most ``valid_examples``, drawn, in their order. Raises DataError where there are none."""
+        if not len(data.valid):
+            raise DataError("ulmrec: the retriever finds no validation example's target; expected one at least")
         valid, n = data.valid, min(len(data.valid), config.valid_examples)
         chosen = np.sort(np.random.default_rng(config.seed).choice(len(valid), n, replace=False))
         examples = data.dataset.examples("valid").take(valid.rows[chosen])
         return cls(examples, valid.items[chosen, : config.candidates])
 
     def ndcg(self, model: ULMRec) -> float:
-        """NDCG@10 within the candidates; 0 without examples."""
-        if not len(self.examples):
-            return 0.0
+        """NDCG@10 within the candidates."""
         scores = model.letter_scores(self.examples.histories, self.candidates, self.examples.users)
         return float(ndcg(candidate_ranks(scores, self.candidates, self.examples.targets), CUTOFF).mean())
 
