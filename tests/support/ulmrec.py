@@ -61,9 +61,7 @@ def ranking_data(dataset: Dataset | None = None) -> RankingData:
     return RankingData(
         dataset=dataset,
         index=random_index(len(dataset.user_ids), len(dataset.catalogue)),
-        preferences=tuple(
-            "" if user == 3 else f"user prefers {_colour(user)}" for user in range(len(dataset.user_ids))
-        ),
+        preferences=tuple("" if user == 3 else f"user prefers {_colour(user)}" for user in users),
         valid=Candidates(np.arange(len(valid)), np.stack([_around(target) for target in valid.targets.tolist()])),
     )
 
