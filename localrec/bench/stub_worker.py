@@ -193,7 +193,8 @@ class StubWorker:
         refusal = await self._alone(request, asked["model"])
         if refusal is not None:
             return refusal
-        state = stub_state(self._answers_as(asked["model"]), tuple(asked["input"]))
+        name, user = self._answers_as(asked["model"]), asked.get("user_embedding", "")
+        state = stub_state(name, tuple(asked["input"]), user)
         embedding = base64.b64encode(state.astype("<f4").tobytes()).decode("ascii")
         return json_response({"object": "list", "data": [{"index": 0, "embedding": embedding}]})
 
@@ -308,9 +309,13 @@ def stub_logit(model: str, prompt: tuple[int, ...]) -> float:
     return float(_rng(model, prompt).integers(-8_000, 8_000)) / 1_000
 
 
-def stub_state(model: str, prompt: tuple[int, ...]) -> Floats:
-    """A state (STATE_SIZE,) after a prompt, a pure function of adapter and prompt."""
-    return _rng(model, prompt).standard_normal(STATE_SIZE, dtype=np.float32)
+def stub_state(model: str, prompt: tuple[int, ...], user: str = "") -> Floats:
+    """A state (STATE_SIZE,) after a prompt, a pure function of adapter, prompt and user's embedding, as it is sent.
+
+    Of a model that is told the embedding it has length 1.
+    """
+    state = _rng(f"{model}:{user}" if user else model, prompt).standard_normal(STATE_SIZE, dtype=np.float32)
+    return np.asarray(state / np.linalg.norm(state), np.float32) if user else state
 
 
 def _rng(model: str, prompt: tuple[int, ...]) -> np.random.Generator:
