@@ -193,8 +193,9 @@ class StubWorker:
         refusal = await self._alone(request, asked["model"])
         if refusal is not None:
             return refusal
-        name, user = self._answers_as(asked["model"]), asked.get("user_embedding", "")
-        state = stub_state(name, tuple(asked["input"]), user)
+        name, prompt = self._answers_as(asked["model"]), tuple(asked["input"])
+        user = asked.get("user_embedding")
+        state = stub_state(name, prompt) if user is None else stub_user_vector(name, prompt, _floats(user))
         embedding = base64.b64encode(state.astype("<f4").tobytes()).decode("ascii")
         return json_response({"object": "list", "data": [{"index": 0, "embedding": embedding}]})
 
@@ -309,17 +310,24 @@ def stub_logit(model: str, prompt: tuple[int, ...]) -> float:
     return float(_rng(model, prompt).integers(-8_000, 8_000)) / 1_000
 
 
-def stub_state(model: str, prompt: tuple[int, ...], user: str = "") -> Floats:
-    """A state (STATE_SIZE,) after a prompt, a pure function of adapter, prompt and user's embedding, as it is sent.
-
-    Of a model that is told the embedding it has length 1.
-    """
-    state = _rng(f"{model}:{user}" if user else model, prompt).standard_normal(STATE_SIZE, dtype=np.float32)
-    return np.asarray(state / np.linalg.norm(state), np.float32) if user else state
+def stub_state(model: str, prompt: tuple[int, ...]) -> Floats:
+    """A state (STATE_SIZE,) after a prompt, a pure function of adapter and prompt."""
+    return _rng(model, prompt).standard_normal(STATE_SIZE, dtype=np.float32)
 
 
-def _rng(model: str, prompt: tuple[int, ...]) -> np.random.Generator:
-    seed = hashlib.blake2b(f"{model}:{prompt}".encode(), digest_size=8).digest()
+def stub_user_vector(model: str, prompt: tuple[int, ...], user: Floats) -> Floats:
+    """A vector (STATE_SIZE,) of length 1 for a prompt of a user (d,), a pure function of adapter, prompt and user."""
+    drawn = _rng(model, prompt, user).standard_normal(STATE_SIZE, dtype=np.float32)
+    return np.asarray(drawn / np.linalg.norm(drawn), np.float32)
+
+
+def _floats(encoded: str) -> Floats:
+    return np.frombuffer(base64.b64decode(encoded, validate=True), "<f4").astype(np.float32)
+
+
+def _rng(model: str, prompt: tuple[int, ...], user: Floats | None = None) -> np.random.Generator:
+    of_user = "" if user is None else f":{user.tolist()}"
+    seed = hashlib.blake2b(f"{model}:{prompt}{of_user}".encode(), digest_size=8).digest()
     return np.random.default_rng(int.from_bytes(seed, "little"))
 
 

@@ -1,6 +1,5 @@
 """Bundles that have further models beside the local ones, all of them the stub worker's."""
 
-import base64
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -9,7 +8,8 @@ import msgspec
 import numpy as np
 from support.bundles import make_bundle
 
-from localrec.bench.stub_worker import STATE_SIZE, stub_logit, stub_scores, stub_state
+from localrec.bench.stub_worker import STATE_SIZE, stub_logit, stub_scores, stub_state, stub_user_vector
+from models.contract import l2rec, ulmrec
 from models.contract.bundle import (
     Bundle,
     CoLLMSpec,
@@ -28,20 +28,22 @@ from models.contract.probe import BASE, PROBED_ITEMS, Probe
 from models.contract.prompts import TitlePrompts, TitleTokens
 from models.contract.redis_schema import item_hash
 from models.contract.types import Floats, Ints, RankedList, item_numbers
-from models.contract.ulmrec import CODES, LEVELS, ULMRecPrompts, UserIndexer
-from models.contract.ulmrec import TEXTS as ULMREC_TEXTS
+from models.contract.ulmrec import ULMRecPrompts, UserIndexer
 
 N_WORDS = 500
 HISTORY_LENGTH = 10
-LETTERS = 20  # of ULMRec's prompts
 KNOWN_USERS = 30  # u0 … of those who are published
 UNKNOWN_ITEMS = 7  # every seventh item was not there at training
+LETTERS = 20
+LEVELS, CODES, LATENT = 4, 8, 3  # of the user index
+TEXT_SIZE = 6  # numbers of a text's vector
+USER_SIZE = 16  # of a user's embedding
 _PROBED = item_numbers(range(5))
 _SPECS = {
     "collm": CoLLMSpec("synthetic", "mf", 4, 400, "ĠYes", 3),
     "hatllm": HatLLMSpec("synthetic", HISTORY_LENGTH, 4, 100),
-    "ulmrec": ULMRecSpec("synthetic", LETTERS, 4, 400),
-    "l2rec": L2RecSpec("synthetic", HISTORY_LENGTH, STATE_SIZE, 4, 100),
+    "ulmrec": ULMRecSpec("synthetic", LETTERS, 4, 100),
+    "l2rec": L2RecSpec("synthetic", HISTORY_LENGTH, USER_SIZE, 4, 100),
 }
 
 
@@ -73,29 +75,6 @@ def title_tokens(n_items: int) -> TitleTokens:
     return TitleTokens((7, 8, 9), np.arange(n_items + 1, dtype=np.int64) * 2, ids, N_WORDS)
 
 
-def ulmrec_prompts(n_items: int) -> ULMRecPrompts:
-    """Prompts in which every title is one word; letters' tokens are among the stub's, which has one an item."""
-    pieces = {text: item_numbers([10 + at]) for at, text in enumerate((*ULMREC_TEXTS, "after_index"))}
-    numbers = tuple(item_numbers([300 + at]) for at in range(HISTORY_LENGTH))
-    letters = tuple(item_numbers([400 + at]) for at in range(LETTERS))
-    users = np.asarray([item_hash(f"u{row}") for row in range(KNOWN_USERS)], np.uint64)
-    indices = np.random.default_rng(1).integers(CODES, size=(KNOWN_USERS, LEVELS), dtype=np.int32)
-    offsets, ids = np.arange(n_items + 1, dtype=np.int64), np.arange(n_items, dtype=np.int32) + 50
-    answers = np.arange(60, 60 + LETTERS, dtype=np.int32)
-    return ULMRecPrompts(pieces, numbers, letters, answers, offsets, ids, N_WORDS, CODES, users, indices)
-
-
-def user_indexer(n_items: int) -> UserIndexer:
-    """One layer, and texts' vectors of eight numbers."""
-    rng = np.random.default_rng(2)
-
-    def normal(*shape: int) -> Floats:
-        return rng.standard_normal(shape, dtype=np.float32)
-
-    taken = ulmrec_prompts(n_items).indices
-    return UserIndexer(normal(n_items, 8), normal(8, 8), (normal(4, 8),), (normal(4),), normal(LEVELS, CODES, 4), taken)
-
-
 def item_rows(n_items: int) -> np.ndarray:
     """(n_items, STATE_SIZE) float32."""
     return np.random.default_rng(n_items).standard_normal((n_items, STATE_SIZE), dtype=np.float32)
@@ -115,20 +94,66 @@ def hatllm_ranking(name: str, history: Ints, n_items: int, n: int, excluded: Int
     return top_n(item_rows(n_items) @ stub_state(name, tuple(prompt)), n, excluded)
 
 
-def ulmrec_ranking(name: str, history: Ints, items: Ints, index: Ints, n_items: int) -> RankedList:
-    """What a stub's ULMRec makes of candidates."""
-    prompts = ulmrec_prompts(n_items)
-    scores = stub_scores(name, tuple(prompts.prompt(history, items, index).tolist()), n_items)
-    scores = scores[prompts.answers[: len(items)]]
-    order = np.lexsort((items, -scores))
-    return RankedList(items[order], scores[order])
+def ulmrec_prompts(n_items: int) -> ULMRecPrompts:
+    """Prompts in which every title is one word; the letters' tokens are 30 to 49."""
+    pieces = {text: item_numbers([10 + at, 20 + at]) for at, text in enumerate((*ulmrec.TEXTS, "after_index"))}
+    return ULMRecPrompts(
+        pieces=pieces,
+        numbers=tuple(item_numbers([400 + place]) for place in range(HISTORY_LENGTH)),
+        letters=tuple(item_numbers([420 + place]) for place in range(LETTERS)),
+        answers=item_numbers(range(30, 30 + LETTERS)),
+        offsets=np.arange(n_items + 1, dtype=np.int64),
+        ids=item_numbers(range(50, 50 + n_items)),
+        n_words=N_WORDS,
+        codes=CODES,
+        users=np.asarray([item_hash(f"u{row}") for row in range(KNOWN_USERS)], np.uint64),
+        indices=_indices(),
+    )
+
+
+def user_indexer(n_items: int) -> UserIndexer:
+    """Random texts and networks; the known users' indices are taken."""
+    rng = np.random.default_rng(n_items)
+
+    def drawn(*shape: int) -> Floats:
+        return rng.standard_normal(shape, dtype=np.float32)
+
+    return UserIndexer(
+        item_vectors=drawn(n_items, TEXT_SIZE),
+        attention=drawn(TEXT_SIZE, TEXT_SIZE),
+        weights=(drawn(5, TEXT_SIZE), drawn(LATENT, 5)),
+        biases=(drawn(5), drawn(LATENT)),
+        codebooks=drawn(LEVELS, CODES, LATENT),
+        taken=_indices(),
+    )
+
+
+def _indices() -> Ints:
+    """(KNOWN_USERS, LEVELS), all different."""
+    rows = np.arange(KNOWN_USERS)
+    return np.stack([rows % CODES, rows // CODES, (3 * rows) % CODES, (5 * rows) % CODES], axis=1).astype(np.int32)
+
+
+def ulmrec_ranking(
+    name: str, prompts: ULMRecPrompts, history: Ints, candidates: Ints, index: Ints | None
+) -> RankedList:
+    """What a stub's ULMRec makes of candidates, in the order in which they stand in the prompt."""
+    tokens = tuple(prompts.prompt(history, candidates, index).tolist())
+    scores = stub_scores(name, tokens, prompts.n_items)[prompts.answers[: len(candidates)]]
+    order = np.lexsort((candidates, -scores))
+    return RankedList(candidates[order], scores[order])
+
+
+def unit_rows(n_items: int) -> Floats:
+    """(n_items, STATE_SIZE) float32 of length 1: L2Rec's items."""
+    rows = item_rows(n_items)
+    return np.asarray(rows / np.linalg.norm(rows, axis=1, keepdims=True), np.float32)
 
 
 def l2rec_ranking(name: str, history: Ints, embedding: Floats, n_items: int, n: int, excluded: Ints) -> RankedList:
-    """What a stub's L2Rec ranks after a history."""
+    """What a stub's L2Rec ranks for a user with this embedding (USER_SIZE,)."""
     prompt = TitlePrompts(title_tokens(n_items), HISTORY_LENGTH).prompt(history)
-    user = base64.b64encode(embedding.astype("<f4").tobytes()).decode()
-    return top_n(item_rows(n_items) @ stub_state(name, tuple(prompt), user), n, excluded)
+    return top_n(unit_rows(n_items) @ stub_user_vector(name, tuple(prompt), embedding), n, excluded)
 
 
 def _write(model: ServedModel, n_items: int) -> None:
@@ -138,46 +163,43 @@ def _write(model: ServedModel, n_items: int) -> None:
     ):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(document))
-    names = {BASE: "", model.part: model.adapter_name(model.part)}
-    _WRITERS[model.part](model.directory, names, n_items)
+    _WRITERS[model.part](model, {BASE: "", model.part: model.adapter_name(model.part)}, n_items)
 
 
-def _write_collm(directory: Path, names: Mapping[str, str], n_items: int) -> None:
+def _write_collm(model: ServedModel, names: Mapping[str, str], n_items: int) -> None:
     prompts, items = collm_prompts(n_items), item_numbers(range(5, 25))
-    prompts.save(directory)
+    prompts.save(model.directory)
     lists = {key: collm_ranking(name, prompts, _PROBED, items, 1) for key, name in names.items()}
-    Probe(_PROBED, item_numbers([]), lists, user=1).save(directory)
+    Probe(_PROBED, item_numbers([]), lists, user=1).save(model.directory)
 
 
-def _write_hatllm(directory: Path, names: Mapping[str, str], n_items: int) -> None:
-    lists = {key: hatllm_ranking(name, _PROBED, n_items, PROBED_ITEMS, _PROBED) for key, name in names.items()}
-    Probe(_PROBED, _write_items(directory, n_items), lists).save(directory)
-
-
-def _write_ulmrec(directory: Path, names: Mapping[str, str], n_items: int) -> None:
-    prompts, items = ulmrec_prompts(n_items), item_numbers(range(5, 25))
-    prompts.save(directory)
-    user_indexer(n_items).save(directory)
-    index = prompts.indices[1]
-    lists = {key: ulmrec_ranking(name, _PROBED, items, index, n_items) for key, name in names.items()}
-    Probe(_PROBED, item_numbers([]), lists, user=1).save(directory)
-
-
-def _write_l2rec(directory: Path, names: Mapping[str, str], n_items: int) -> None:
-    user = item_rows(n_items)[0]
-    lists = {key: l2rec_ranking(name, _PROBED, user, n_items, PROBED_ITEMS, _PROBED) for key, name in names.items()}
-    Probe(_PROBED, _write_items(directory, n_items), lists, embedding=user).save(directory)
-
-
-def _write_items(directory: Path, n_items: int) -> Ints:
-    """Titles and rows; returns the probe's prompt."""
+def _write_hatllm(model: ServedModel, names: Mapping[str, str], n_items: int) -> None:
     titles = title_tokens(n_items)
-    titles.save(directory)
-    np.save(directory / ITEM_ROWS, item_rows(n_items))
-    return titles.prompt(_PROBED)
+    titles.save(model.directory)
+    np.save(model.directory / ITEM_ROWS, item_rows(n_items))
+    lists = {key: hatllm_ranking(name, _PROBED, n_items, PROBED_ITEMS, _PROBED) for key, name in names.items()}
+    Probe(_PROBED, titles.prompt(_PROBED), lists).save(model.directory)
 
 
-_WRITERS: Mapping[Part, Callable[[Path, Mapping[str, str], int], None]] = {
+def _write_ulmrec(model: ServedModel, names: Mapping[str, str], n_items: int) -> None:
+    prompts, items = ulmrec_prompts(n_items), item_numbers(range(5, 5 + LETTERS))
+    prompts.save(model.directory)
+    user_indexer(n_items).save(model.directory)
+    lists = {key: ulmrec_ranking(name, prompts, _PROBED, items, prompts.indices[1]) for key, name in names.items()}
+    Probe(_PROBED, item_numbers([]), lists, user=1).save(model.directory)
+
+
+def _write_l2rec(model: ServedModel, names: Mapping[str, str], n_items: int) -> None:
+    titles, embedding = title_tokens(n_items), np.linspace(-1, 1, USER_SIZE, dtype=np.float32)
+    titles.save(model.directory)
+    np.save(model.directory / l2rec.ITEM_ROWS, unit_rows(n_items))
+    lists = {
+        key: l2rec_ranking(name, _PROBED, embedding, n_items, PROBED_ITEMS, _PROBED) for key, name in names.items()
+    }
+    Probe(_PROBED, titles.prompt(_PROBED), lists, embedding=embedding).save(model.directory)
+
+
+_WRITERS: Mapping[Part, Callable[[ServedModel, Mapping[str, str], int], None]] = {
     "collm": _write_collm,
     "hatllm": _write_hatllm,
     "ulmrec": _write_ulmrec,
