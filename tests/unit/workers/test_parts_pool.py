@@ -16,6 +16,7 @@ from support.parts import (
     title_tokens,
     ulmrec_prompts,
     ulmrec_ranking,
+    unit_rows,
 )
 from support.pools import N_ITEMS, ask, make_ready, metric, pool_of, until, worker
 
@@ -39,7 +40,7 @@ INQUIRIES: dict[Part, Inquiry] = {
     "collm": Classification(collm_prompts(N_ITEMS).prompts(HISTORY, ITEMS, 2), ITEMS),
     "hatllm": Embedding(TITLES, 5, HISTORY, INDEX, 16),
     "ulmrec": Letters(ULMREC.prompt(HISTORY, ITEMS, ULMREC.indices[2]), ITEMS, ULMREC.answers[:3]),
-    "l2rec": Embedding(TITLES, 5, HISTORY, INDEX, 16, user=USER),
+    "l2rec": Embedding(TITLES, 5, HISTORY, build_index(unit_rows(N_ITEMS)), 16, user=USER),
 }
 parts = pytest.mark.parametrize("part", PARTS)
 
@@ -54,7 +55,7 @@ def expected(bundle: Bundle, part: Part) -> list[int]:
     if part == "collm":
         return collm_ranking(name, collm_prompts(N_ITEMS), HISTORY, ITEMS, 2).items.tolist()
     if part == "ulmrec":
-        return ulmrec_ranking(name, HISTORY, ITEMS, ULMREC.indices[2], N_ITEMS).items.tolist()
+        return ulmrec_ranking(name, ULMREC, HISTORY, ITEMS, ULMREC.indices[2]).items.tolist()
     if part == "l2rec":
         return l2rec_ranking(name, HISTORY, USER, N_ITEMS, 5, HISTORY).items.tolist()
     return hatllm_ranking(name, HISTORY, N_ITEMS, 5, HISTORY).items.tolist()

@@ -106,16 +106,16 @@ CASES: dict[str, tuple[Any, str]] = {
     ),
     "ULMRec's prompts of fewer items": (
         lambda bundle: wrong_prompts(bundle, n_items=199),
-        "ulmrec's prompts are of 199 items, 20 candidates and up to .* expected 200, 20 and up to 400",
+        "ulmrec's prompts are of 199 items, 20 candidates and up to .* expected 200, 20 and up to 100",
     ),
     "fewer letters": (lambda bundle: wrong_prompts(bundle, n_letters=19), "are of 200 items, 19 candidates"),
     "no indexer": (lambda bundle: (bundle.directory / "ulmrec/indexer.safetensors").unlink(), "indexer.safetensors"),
     "vectors of fewer items": (
         lambda bundle: user_indexer(199).save(bundle.served("ulmrec").directory),
-        r"ulmrec/indexer.safetensors is of \(items, levels, codes\) \(199, 4, 256\), expected \(200, 4, 256\)",
+        r"ulmrec/indexer.safetensors is of \(items, levels, codes\) \(199, 4, 8\), expected \(200, 4, 8\)",
     ),
-    "fewer levels": (lambda bundle: wrong_codebooks(bundle, 3, 256), r"\(200, 3, 256\)"),
-    "fewer codes": (lambda bundle: wrong_codebooks(bundle, 4, 255), r"\(200, 4, 255\)"),
+    "fewer levels": (lambda bundle: wrong_codebooks(bundle, 3, 8), r"\(200, 3, 8\)"),
+    "fewer codes": (lambda bundle: wrong_codebooks(bundle, 4, 7), r"\(200, 4, 7\)"),
     "no probe of ULMRec": (lambda bundle: (bundle.directory / "ulmrec/probe.safetensors").unlink(), "probe.safetensors"),
     "L2Rec's titles of fewer items": (
         lambda bundle: title_tokens(199).save(bundle.served("l2rec").directory),
