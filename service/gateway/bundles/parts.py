@@ -143,8 +143,16 @@ def _ulmrec(bundle: Bundle, spec: ULMRecSpec) -> ULMRec:
             f"expected {(n_items, prompts.levels, prompts.codes)}"
         )
     load_probe(model.directory, model.adapters)
-    indexer.index(None, [0])  # what all users' indices need is built now, not while a request waits
+    _try(indexer, bundle.id)
     return ULMRec(prompts, indexer)
+
+
+def _try(indexer: UserIndexer, bundle_id: str) -> None:
+    """Give somebody an index now, not while the first request waits. Raises BundleError where none is free."""
+    try:
+        indexer.index(None, [0])
+    except ValueError as exc:
+        raise BundleError(f"{bundle_id}: ulmrec/{INDEXER}: {exc}") from exc
 
 
 def _item_rows(path: Path, n_items: int) -> Floats:

@@ -79,8 +79,16 @@ def wrong_prompts(bundle: Bundle, n_items: int = 200, n_letters: int = 20) -> No
 
 def wrong_codebooks(bundle: Bundle, levels: int, codes: int) -> None:
     indexer = user_indexer(200)
-    codebooks, taken = indexer.codebooks[:levels, :codes], indexer.taken[:, :levels]
-    dataclasses.replace(indexer, codebooks=codebooks, taken=taken).save(bundle.served("ulmrec").directory)
+    codebooks = np.zeros((levels, codes, indexer.codebooks.shape[2]), np.float32)
+    wrong = dataclasses.replace(indexer, codebooks=codebooks, taken=indexer.taken[:, :levels])
+    wrong.save(bundle.served("ulmrec").directory)
+
+
+def take_all(bundle: Bundle) -> None:
+    indexer = user_indexer(200)
+    levels, codes, _ = indexer.codebooks.shape
+    every = np.indices((codes,) * levels, dtype=np.int32).reshape(levels, -1).T
+    dataclasses.replace(indexer, taken=every).save(bundle.served("ulmrec").directory)
 
 
 WITH_NAN = item_rows(200)
@@ -115,7 +123,8 @@ CASES: dict[str, tuple[Any, str]] = {
         r"ulmrec/indexer.safetensors is of \(items, levels, codes\) \(199, 4, 8\), expected \(200, 4, 8\)",
     ),
     "fewer levels": (lambda bundle: wrong_codebooks(bundle, 3, 8), r"\(200, 3, 8\)"),
-    "fewer codes": (lambda bundle: wrong_codebooks(bundle, 4, 7), r"\(200, 4, 7\)"),
+    "more codes": (lambda bundle: wrong_codebooks(bundle, 4, 9), r"\(200, 4, 9\)"),
+    "no index that is free": (take_all, "ulmrec/indexer.safetensors: all indices are taken"),
     "no probe of ULMRec": (lambda bundle: (bundle.directory / "ulmrec/probe.safetensors").unlink(), "probe.safetensors"),
     "L2Rec's titles of fewer items": (
         lambda bundle: title_tokens(199).save(bundle.served("l2rec").directory),
