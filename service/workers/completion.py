@@ -105,4 +105,3 @@ class Completion:
 
     def _allowed_tokens(self) -> list[int] | None:
         return None if self.allowed is None else (self.allowed + self.item_offset).tolist()
-

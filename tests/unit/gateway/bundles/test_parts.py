@@ -42,7 +42,12 @@ def bundle(tmp_path: Path) -> Bundle:
 
 def test_needed_models_are_loaded_and_no_others(bundle: Bundle):
     parts = load_snapshot(bundle.directory, NEEDS).parts
-    assert (parts.collm.n_items, parts.hatllm.size, parts.ulmrec.prompts.n_items, parts.l2rec.size) == (200, 16, 200, 16)
+    assert (parts.collm.n_items, parts.hatllm.size, parts.ulmrec.prompts.n_items, parts.l2rec.size) == (
+        200,
+        16,
+        200,
+        16,
+    )
     assert load_snapshot(bundle.directory, {"re": "collm"}).parts.hatllm is None
     assert load_snapshot(bundle.directory).parts == NO_PARTS
 
@@ -125,7 +130,10 @@ CASES: dict[str, tuple[Any, str]] = {
     "fewer levels": (lambda bundle: wrong_codebooks(bundle, 3, 8), r"\(200, 3, 8\)"),
     "more codes": (lambda bundle: wrong_codebooks(bundle, 4, 9), r"\(200, 4, 9\)"),
     "no index that is free": (take_all, "ulmrec/indexer.safetensors: all indices are taken"),
-    "no probe of ULMRec": (lambda bundle: (bundle.directory / "ulmrec/probe.safetensors").unlink(), "probe.safetensors"),
+    "no probe of ULMRec": (
+        lambda bundle: (bundle.directory / "ulmrec/probe.safetensors").unlink(),
+        "probe.safetensors",
+    ),
     "L2Rec's titles of fewer items": (
         lambda bundle: title_tokens(199).save(bundle.served("l2rec").directory),
         "l2rec's titles are of 199 items",

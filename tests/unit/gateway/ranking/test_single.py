@@ -137,7 +137,11 @@ def test_ulmrec_is_asked_about_as_many_as_it_has_letters_for(snapshot: Snapshot,
     for candidates, expected in ((26, 6), (4, 4)):
         pipeline = ULMREC.model_copy(update={"candidates": candidates})
         planned = plan(pipeline, user, small)
-        assert (len(planned.inquiry.candidates), len(planned.inquiry.answers), said(planned)) == (expected, expected, [])
+        assert (len(planned.inquiry.candidates), len(planned.inquiry.answers), said(planned)) == (
+            expected,
+            expected,
+            [],
+        )
     halved = plan(ULMREC, user, small, Effort(width=1.0, candidates=0.5))
     assert (len(halved.inquiry.candidates), said(halved)) == (3, ["fewer_candidates:3/6"])
 
