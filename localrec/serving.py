@@ -61,7 +61,7 @@ def gateway(config: Path | None, host: str, port: int) -> None:
     "--head-index-items", type=click.IntRange(1), help="Search larger vocabularies by index. Default: 200000."
 )
 def engine(bundle: Path, host: str, port: int, **flags: object) -> None:
-    """Our worker: a base model of the bundle with hot-swapped LoRA adapters, in vLLM's HTTP contract."""
+    """Our worker: one of the bundle's models with hot-swapped LoRA adapters or experts, in vLLM's HTTP contract."""
     try:
         from service.engine.serve import ServeOptions
         from service.engine.serve import serve as serve_engine

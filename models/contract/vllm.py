@@ -94,7 +94,7 @@ def _part_arguments(model: ServedModel, device: Device) -> tuple[str, ...]:
         case HatLLMSpec():
             return _state_arguments(model.checkpoint)
         case ULMRecSpec() as spec:
-            return (*_next_token_arguments(spec.candidates), "--enable-prefix-caching")
+            return (*_next_token_arguments(spec.candidates), *_shared_beginnings(device))
         case L2RecSpec():
             raise BundleError(
                 f"{model.id}: vLLM has no experts that a user's embedding routes; our engine serves l2rec"
@@ -118,9 +118,13 @@ def _answer_arguments(spec: CoLLMSpec, device: Device) -> tuple[str, ...]:
         *("--runner", "pooling"),
         *("--convert", "classify"),
         *("--hf-overrides", json.dumps(classifier)),
-        "--enable-prefix-caching",  # all candidates' prompts begin alike
-        *(("--block-size", str(CPU_BLOCK_TOKENS)) if device == "cpu" else ()),
+        *_shared_beginnings(device),  # all candidates' prompts begin alike
     )
+
+
+def _shared_beginnings(device: Device) -> tuple[str, ...]:
+    """What prompts begin with alike is computed once."""
+    return ("--enable-prefix-caching", *(("--block-size", str(CPU_BLOCK_TOKENS)) if device == "cpu" else ()))
 
 
 def _state_arguments(checkpoint: Path) -> tuple[str, ...]:

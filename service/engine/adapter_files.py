@@ -5,7 +5,9 @@ PEFT itself is not needed: the format is ``adapter_config.json`` and ``adapter_m
 
 import re
 import stat
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,7 +18,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from service.engine.errors import AdapterError, NotFoundError
-from service.engine.lora import AdapterWeights, LoraFactors, LoraTarget
+from service.engine.lora import AdapterStacks, AdapterWeights, LoraFactors, LoraTarget
 
 T = TypeVar("T")
 CONFIG = "adapter_config.json"
@@ -67,10 +69,29 @@ class AdapterConfig(msgspec.Struct, frozen=True):
         return number is not None and int(number[1]) in layers
 
 
-def resolve_adapter(path: str, root: Path) -> Path:
+@dataclass(frozen=True)
+class LoraStore:
+    """Adapters of a language model: a :class:`service.engine.types.AdapterStore`."""
+
+    stacks: AdapterStacks
+
+    files = (CONFIG, WEIGHTS)
+
+    @property
+    def size_bytes(self) -> int:
+        """See there."""
+        return self.stacks.size_bytes
+
+    def prepare(self, slot: int, directory: Path) -> Callable[[], None]:
+        """See there."""
+        prepared = self.stacks.prepare(slot, read_adapter(directory, self.stacks.targets()))
+        return partial(self.stacks.publish, prepared)
+
+
+def resolve_adapter(path: str, root: Path, files: Sequence[str] = (CONFIG, WEIGHTS)) -> Path:
     """The adapter's directory.
 
-    Raises AdapterError where the path is none, or it or one of the adapter's files is outside ``root`` (links
+    Raises AdapterError where the path is none, or it or one of the adapter's ``files`` is outside ``root`` (links
     followed), NotFoundError if it is absent.
     """
     try:
@@ -78,7 +99,7 @@ def resolve_adapter(path: str, root: Path) -> Path:
         _check_inside(directory, root, path)
         if not stat.S_ISDIR(directory.stat().st_mode):
             raise NotADirectoryError
-        for name in (CONFIG, WEIGHTS):
+        for name in files:
             _check_inside((directory / name).resolve(), root, f"{path}/{name}")
     except (FileNotFoundError, NotADirectoryError) as exc:
         raise NotFoundError(f"lora_path: no adapter at {path}", "lora_path") from exc

@@ -19,7 +19,7 @@ from starlette.routing import Route
 from service.engine.batcher import MAX_ROWS, Batcher
 from service.engine.errors import BadRequestError, NotFoundError, TooLargeError
 from service.engine.http import Handler, bug, counted, http_error, read_body, unless_gone
-from service.engine.model import Answer, LanguageModel, Query, rows
+from service.engine.model import Answer, Query, rows
 from service.engine.registry import AdapterRegistry, unknown_model
 from service.engine.responses import (
     classify_response,
@@ -42,9 +42,11 @@ from service.engine.schemas import (
     exclusions,
     prompts,
     token_ids,
+    user_embedding,
 )
 from service.engine.sequences import common_beginning
 from service.engine.telemetry import Telemetry
+from service.engine.types import ServedNetwork
 from service.json_response import json_response
 from service.wire import FanoutRequest, FanoutResponse, encode_ranking
 
@@ -74,7 +76,7 @@ class EngineSettings:
     max_queue: int = 1024
 
 
-def create_app(model: LanguageModel, settings: EngineSettings) -> Starlette:
+def create_app(model: ServedNetwork, settings: EngineSettings) -> Starlette:
     """The application for a loaded model."""
     engine = Engine(model, settings)
 
@@ -108,7 +110,7 @@ def create_app(model: LanguageModel, settings: EngineSettings) -> Starlette:
 class Engine:
     """Requests to queries, answers to responses."""
 
-    def __init__(self, model: LanguageModel, settings: EngineSettings) -> None:
+    def __init__(self, model: ServedNetwork, settings: EngineSettings) -> None:
         self.telemetry = Telemetry()
         self._model = model
         self.batcher: Batcher[Query, Answer] = Batcher(
@@ -116,15 +118,19 @@ class Engine:
         )
         self._settings = settings
         self._limits = Limits(
-            model.vocabulary_size, settings.max_model_tokens - 1, settings.max_logprobs, settings.max_queue
+            model.vocabulary_size,
+            settings.max_model_tokens - 1,
+            settings.max_logprobs,
+            settings.max_queue,
+            model.user_size,
         )
-        self._adapters = AdapterRegistry(settings.model_id, settings.adapter_root, model.adapters, self.batcher)
+        self._adapters = AdapterRegistry(settings.model_id, settings.adapter_root, model.store, self.batcher)
         model.watch(self.telemetry.batch_formed)
         self.telemetry.watch(
             queue_length=lambda: len(self.batcher),
             queue_calls=lambda: self.batcher.n_queries,
             loaded_adapters=lambda: len(self._adapters),
-            adapter_bytes=lambda: model.adapters.size_bytes,
+            adapter_bytes=lambda: model.store.size_bytes,
         )
 
     async def warm_up(self) -> None:
@@ -154,6 +160,7 @@ class Engine:
     async def completions(self, request: Request) -> Response:
         """``POST /v1/completions``: the next token, and with ``logprobs`` the ranked list of next tokens."""
         body = decode(await read_body(request), CompletionRequest)
+        self._check_ranks("model")
         body.check(self._limits)
         tokens = token_ids(body.prompt, "prompt", self._limits)
         biased_tokens, added = biases(body.logit_bias, self._limits)
@@ -164,11 +171,13 @@ class Engine:
         return json_response(completion_response(body.model, len(tokens), answer.ranking, body.logprobs))
 
     async def embeddings(self, request: Request) -> Response:
-        """``POST /v1/embeddings``: the state after the final norm at the last token."""
+        """``POST /v1/embeddings``: the state after the final norm at the last token, or L2Rec's vector of a user."""
         body = decode(await read_body(request), EmbeddingRequest)
         tokens = token_ids(body.input, "input", self._limits)
+        self._model.check(tokens)
+        user = user_embedding(body.user_embedding, self._limits)
         hold = self._adapters.hold(body.model)
-        query = Query(tokens, hold.slots[body.model])
+        query = Query(tokens, hold.slots[body.model], user=user)
         answer = await unless_gone(request, self.batcher.submit(query, left=hold.release))
         return json_response(embedding_response(body.model, len(tokens), answer.state, body))
 
@@ -190,6 +199,7 @@ class Engine:
         """``POST /v1/fanout``: one history under many adapters, a ranked list for each; see ``service.wire``."""
         arrived = monotonic()
         body = decode(await read_body(request), FanoutRequest)
+        self._check_ranks("models")
         check_fanout(body, self._limits)
         tokens = token_ids(body.prompt, "prompt", self._limits)
         excluded = exclusions(body.exclude, self._limits)
@@ -224,6 +234,10 @@ class Engine:
         body = decode(await read_body(request), UnloadAdapterRequest)
         self._adapters.unload(body.lora_name)
         return Response(f"Success: LoRA adapter '{body.lora_name}' removed successfully.")
+
+    def _check_ranks(self, field: str) -> None:
+        if not self._model.ranks:
+            raise BadRequestError("this model ranks no tokens: it answers /v1/embeddings", field)
 
 
 def _check_rows(n_rows: int) -> None:

@@ -7,7 +7,7 @@ they share is computed once, whoever asks for it.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -16,14 +16,14 @@ from transformers import AutoModelForCausalLM
 
 from models.contract.errors import BundleError
 from models.contract.types import Floats, Ints, RankedList
+from service.engine.adapter_files import LoraStore
 from service.engine.architecture import check_architecture, read_decoder
+from service.engine.device import DType, device_of, dtype_of
 from service.engine.head import LOGITS_AT_ONCE, Head, HeadParts, head_parts, rank
 from service.engine.head_index import HeadIndex
 from service.engine.lora import AdapterStacks, Groups
 from service.engine.packing import Batch
 from service.engine.telemetry import BatchCost
-
-DType = Literal["auto", "float32", "bfloat16"]
 
 
 def _ignore(_: BatchCost) -> None:
@@ -76,6 +76,7 @@ class Query:
         biases: (m,) what is added to them; minus infinity excludes a token.
         allowed: (k,) token ids that alone may be ranked; None: all.
         shared: tokens at the prompt's beginning that other queries' prompts begin with too, less than all of them.
+        user: (user_size,) float32, the user's embedding; None where the model reads none.
     """
 
     tokens: Ints
@@ -85,6 +86,7 @@ class Query:
     biases: Floats = field(default_factory=_no_floats)
     allowed: Ints | None = None
     shared: int = 0
+    user: Floats | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +95,7 @@ class Answer:
 
     Args:
         ranking: best next tokens with log-probabilities.
-        state: (hidden,) the last token's, after the norm.
+        state: (hidden,) the last token's, after the norm; or what else the model gives as a prompt's vector.
         logit: of the model's answer token; None where it has none.
     """
 
@@ -115,6 +117,9 @@ def rows(queries: Sequence[Query]) -> int:
 class LanguageModel:
     """A decoder-only checkpoint with batched adapters. One thread at a time may answer or publish adapters."""
 
+    ranks = True
+    user_size = 0
+
     def __init__(self, model: Any, settings: ModelSettings) -> None:
         weight = model.get_output_embeddings().weight
         self.vocabulary_size = len(weight)
@@ -124,11 +129,12 @@ class LanguageModel:
         self._head = Head.of(parts, self.vocabulary_size)
         self._index = _index(parts, settings)
         self._answer_row = _answer_row(weight, settings.answer_token)
-        dtype = _dtype(settings.dtype, self._device)
+        dtype = dtype_of(settings.dtype, self._device)
         self._decoder, stacks = read_decoder(model, settings.lora_rank, settings.table_rank, dtype)
         self._tables = next(stack for stack in stacks.values() if stack.level == len(self._decoder.layers))
         self._observe: Callable[[BatchCost], None] = _ignore
         self.adapters = AdapterStacks(stacks, settings.adapter_capacity, settings.adapter_budget_bytes)
+        self.store = LoraStore(self.adapters)
 
     @classmethod
     def load(cls, directory: Path, settings: ModelSettings) -> Self:
@@ -141,7 +147,7 @@ class LanguageModel:
         except BundleError as exc:
             raise BundleError(f"{directory}: {exc}") from exc
         with torch.inference_mode():
-            return cls(model.to(_device(settings.device)).eval(), settings)
+            return cls(model.to(device_of(settings.device)).eval(), settings)
 
     def answer(self, queries: Sequence[Query]) -> list[Answer]:
         """Answer a batch in one forward pass; ``answers[i]`` belongs to ``queries[i]``."""
@@ -154,6 +160,9 @@ class LanguageModel:
     def classifies(self) -> bool:
         """Whether there is a token whose logit scores a prompt."""
         return self._answer_row is not None
+
+    def check(self, tokens: Ints) -> None:
+        """Any token ids of the vocabulary are a prompt."""
 
     def watch(self, observe: Callable[[BatchCost], None]) -> None:
         """Tell ``observe``, in the model's thread, what each batch costs."""
@@ -252,15 +261,3 @@ def _index(head: HeadParts, settings: ModelSettings) -> HeadIndex | None:
     if rows is None or len(rows) < settings.head_index_items or settings.table_rank or rows.device.type != "cpu":
         return None
     return HeadIndex(rows.numpy())
-
-
-def _device(name: str) -> torch.device:
-    if name != "auto":
-        return torch.device(name)
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-
-def _dtype(name: DType, device: torch.device) -> torch.dtype:
-    if name == "auto":
-        return torch.float32 if device.type == "cpu" else torch.bfloat16
-    return {"float32": torch.float32, "bfloat16": torch.bfloat16}[name]

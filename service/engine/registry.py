@@ -11,9 +11,10 @@ from itertools import count
 from pathlib import Path
 from typing import Protocol, TypeVar
 
-from service.engine.adapter_files import read_adapter, resolve_adapter
+from service.engine.adapter_files import resolve_adapter
 from service.engine.errors import BadRequestError, NotFoundError
-from service.engine.lora import BASE_SLOT, AdapterStacks, PreparedAdapter
+from service.engine.lora import BASE_SLOT
+from service.engine.types import AdapterStore
 
 T = TypeVar("T")
 
@@ -59,14 +60,14 @@ class AdapterRegistry:
     Args:
         base_id: name of the base model.
         root: the directory that adapters must lie in.
-        stacks: where the weights go.
+        store: where the weights go.
         thread: the model's.
     """
 
-    def __init__(self, base_id: str, root: Path, stacks: AdapterStacks, thread: ModelThread) -> None:
+    def __init__(self, base_id: str, root: Path, store: AdapterStore, thread: ModelThread) -> None:
         self._base = Resident(base_id, root, BASE_SLOT)
         self._root = root
-        self._stacks = stacks
+        self._store = store
         self._thread = thread
         self._published: dict[str, Resident] = {}
         self._retired: list[Resident] = []
@@ -116,17 +117,13 @@ class AdapterRegistry:
                 raise BadRequestError(f"The lora adapter '{name}' conflicts with a served base model.", "lora_name")
             if name in self._published:
                 raise BadRequestError(f"The lora adapter '{name}' has already been loaded.", "lora_name")
-            directory = resolve_adapter(path, self._root)
-            prepared = await asyncio.to_thread(self._prepare, directory, self._free_slot())
-            await self._thread.between_batches(lambda: self._stacks.publish(prepared))
-            self._published[name] = Resident(name, directory, prepared.slot)
+            directory, slot = resolve_adapter(path, self._root, self._store.files), self._free_slot()
+            publish = await asyncio.to_thread(self._store.prepare, slot, directory)  # beside the batches that run
+            await self._thread.between_batches(publish)
+            self._published[name] = Resident(name, directory, slot)
 
     def _find(self, name: str) -> Resident | None:
         return self._base if name == self._base.name else self._published.get(name)
-
-    def _prepare(self, directory: Path, slot: int) -> PreparedAdapter:
-        """Beside the batches that run: the slot is nobody's."""
-        return self._stacks.prepare(slot, read_adapter(directory, self._stacks.targets()))
 
     def _free_slot(self) -> int:
         self._retired = [resident for resident in self._retired if resident.users]

@@ -53,7 +53,12 @@ def completion_response(model: str, n_prompt_tokens: int, ranking: RankedList, l
 
 
 def embedding_response(model: str, n_prompt_tokens: int, state: Floats, request: EmbeddingRequest) -> dict[str, Any]:
-    """OpenAI's answer with one embedding, as numbers or as base64 of little-endian float32."""
+    """OpenAI's answer with one embedding, as numbers or as base64 of little-endian float32.
+
+    Raises EngineError where one is no finite number: then the model's numbers are broken, not the request.
+    """
+    if not np.isfinite(state).all():
+        raise EngineError(f"{model} gives no vector: its numbers are not finite")
     if request.use_activation is not False:
         state = state / np.maximum(np.linalg.norm(state), np.float32(1e-12))
     as_base64 = request.encoding_format == "base64"

@@ -4,6 +4,7 @@ A field that vLLM knows and that cannot change a greedy one-token answer is acce
 Any other unknown field is refused: to ignore what a caller asked for is to answer another question.
 """
 
+import base64
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from service.engine.errors import BadRequestError
 from service.wire import FanoutRequest
 
 MAX_BIAS = 100.0  # OpenAI's bound; vLLM clamps to it too
+MAX_USER_NUMBER = float(np.finfo(np.float16).max)  # of a user's embedding, which is stored as float16
 
 R = TypeVar("R", bound=msgspec.Struct)
 
@@ -26,12 +28,21 @@ TokenIds = list[int | list[int]]
 
 @dataclass(frozen=True)
 class Limits:
-    """What a request must keep within: size of the vocabulary, tokens of a prompt, ``logprobs``, calls at once."""
+    """What a request must keep within.
+
+    Args:
+        vocabulary_size: token ids end there.
+        max_prompt_tokens: tokens of a prompt.
+        max_logprobs: upper bound of ``logprobs``.
+        max_calls: calls at once.
+        user_size: numbers of a user's embedding; 0: the model reads none.
+    """
 
     vocabulary_size: int
     max_prompt_tokens: int
     max_logprobs: int
     max_calls: int
+    user_size: int = 0
 
 
 class CompletionRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -80,10 +91,15 @@ class CompletionRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True)
 
 
 class EmbeddingRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Body of ``POST /v1/embeddings``. ``use_activation`` (default true, as in vLLM) scales the vector to length 1."""
+    """Body of ``POST /v1/embeddings``.
+
+    ``use_activation`` (default true, as in vLLM) scales the vector to length 1. ``user_embedding``, ours alone: base64
+    of little-endian float32, of the user whose history the prompt is; where it is absent, of nobody: zeros.
+    """
 
     model: str
     input: TokenIds
+    user_embedding: str | None = None
     encoding_format: Literal["float", "base64"] = "float"
     use_activation: bool | None = None
     # Ignored:
@@ -168,6 +184,26 @@ def prompts(given: Sequence[int | list[int]], name: str, limits: Limits) -> list
     if len(nested) > limits.max_calls:
         raise BadRequestError(f"{name}: {len(nested)} prompts, at most {limits.max_calls} are possible", name)
     return [token_ids(each, name, limits) for each in nested]
+
+
+def user_embedding(encoded: str | None, limits: Limits) -> Floats | None:
+    """(user_size,) float32 of a user; None where the model reads none. Raises BadRequestError."""
+    name, size = "user_embedding", limits.user_size
+    if not size:
+        if encoded is not None:
+            raise BadRequestError(f"{name}: this model reads none: a bundle's l2rec model does", name)
+        return None
+    if encoded is None:
+        return np.zeros(size, np.float32)
+    try:
+        given = np.frombuffer(base64.b64decode(encoded, validate=True), "<f4")
+    except ValueError as exc:
+        raise BadRequestError(f"{name}: expected base64 of float32 numbers: {exc}", name) from exc
+    if len(given) != size:
+        raise BadRequestError(f"{name}: {len(given)} numbers, expected {size}", name)
+    if not (np.abs(given) <= MAX_USER_NUMBER).all():
+        raise BadRequestError(f"{name}: expected finite numbers of at most {MAX_USER_NUMBER:.0f}", name)
+    return given.astype(np.float32)
 
 
 def biases(logit_bias: Mapping[int, float] | None, limits: Limits) -> tuple[Ints, Floats]:

@@ -8,10 +8,14 @@ from pathlib import Path
 import torch
 import uvicorn
 
+from models.contract import l2rec
 from models.contract.bundle import MANIFEST, CoLLMSpec, Part, verify_bundle
 from models.contract.errors import BundleError
 from service.engine.app import EngineSettings, create_app
-from service.engine.model import DType, LanguageModel, ModelSettings
+from service.engine.device import DType
+from service.engine.l2rec import L2RecModel
+from service.engine.model import LanguageModel, ModelSettings
+from service.engine.types import ServedNetwork
 
 DEFAULT_LORA_RANK = 16
 SHUTDOWN_TIMEOUT_SECONDS = 30
@@ -53,6 +57,7 @@ class _Source:
         table_rank: of adapters on the vocabulary.
         max_model_tokens: None where the checkpoint decides.
         answer_token: whose logit scores a prompt; None where the model is none that classifies.
+        experts: directory of L2Rec's experts; None where the model is another.
     """
 
     name: str
@@ -61,6 +66,7 @@ class _Source:
     table_rank: int
     max_model_tokens: int | None
     answer_token: int | None = None
+    experts: Path | None = None
 
 
 def serve(directory: Path, host: str, port: int, options: ServeOptions | None = None) -> None:
@@ -73,7 +79,7 @@ def serve(directory: Path, host: str, port: int, options: ServeOptions | None = 
     options = options or ServeOptions()
     torch.set_num_threads(options.threads or default_threads())
     source = _source(directory, options.model)
-    model = LanguageModel.load(source.checkpoint, _model_settings(source, options))
+    model = _load(source, options)
     app = create_app(model, _engine_settings(directory, source, model, options))
     config = uvicorn.Config(
         app, host, port, access_log=False, log_level="info", timeout_graceful_shutdown=SHUTDOWN_TIMEOUT_SECONDS
@@ -105,11 +111,12 @@ def _source(directory: Path, part: Part) -> _Source:
         served.table_rank,
         served.max_tokens,
         spec.answer_token if isinstance(spec, CoLLMSpec) else None,
+        served.adapter_path(part) if part == l2rec.PART else None,
     )
 
 
-def _model_settings(source: _Source, options: ServeOptions) -> ModelSettings:
-    return ModelSettings(
+def _load(source: _Source, options: ServeOptions) -> ServedNetwork:
+    settings = ModelSettings(
         lora_rank=source.lora_rank,
         table_rank=source.table_rank,
         adapter_budget_bytes=options.adapter_budget_mib << 20,
@@ -118,9 +125,12 @@ def _model_settings(source: _Source, options: ServeOptions) -> ModelSettings:
         head_index_items=options.head_index_items,
         answer_token=source.answer_token,
     )
+    if source.experts is not None:
+        return L2RecModel.load(source.checkpoint, source.experts, settings)
+    return LanguageModel.load(source.checkpoint, settings)
 
 
-def _engine_settings(directory: Path, source: _Source, model: LanguageModel, options: ServeOptions) -> EngineSettings:
+def _engine_settings(directory: Path, source: _Source, model: ServedNetwork, options: ServeOptions) -> EngineSettings:
     return EngineSettings(
         model_id=source.name,
         checkpoint=source.checkpoint,

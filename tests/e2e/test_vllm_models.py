@@ -1,6 +1,6 @@
-"""CoLLM on stock vLLM and HatLLM on vLLM with our plugin answer what transformers and PEFT answer.
+"""CoLLM and ULMRec on stock vLLM and HatLLM on vLLM with our plugin answer what transformers and PEFT answer.
 
-Runs two real servers, one after the other (about two minutes).
+Runs three real servers, one after the other (about three minutes).
 """
 
 import base64
@@ -17,11 +17,26 @@ import torch
 from numpy.typing import NDArray
 from support.processes import free_port
 from support.servers import ROOT, post, server
-from support.small_parts import N_FEATURES, answers, load, random_prompts, states, write_parts
+from support.small_parts import (
+    LETTERS,
+    N_FEATURES,
+    N_ITEMS,
+    RANK,
+    answers,
+    letters_scores,
+    load,
+    random_prompts,
+    states,
+    ulmrec_prompts,
+    write_parts,
+)
 
 from models.contract.bundle import Bundle, Part, ServedModel
-from models.contract.types import Ints
+from models.contract.probe import load_probe
+from models.contract.types import Ints, RankedList, item_numbers
 from models.contract.vllm import CPU_BLOCK_TOKENS
+from service.engine.adapter_files import read_adapter
+from service.engine.model import LanguageModel, ModelSettings, Query
 
 pytestmark = pytest.mark.vllm
 
@@ -29,6 +44,8 @@ TOLERANCE = 1e-4  # float32 on both sides: differences up to 1e-5 were seen
 N_WORDS = 15  # of the tiny backbone
 START_SECONDS = 240.0
 FIRST_WORD = 5
+ULMREC = ulmrec_prompts()
+CANDIDATES = item_numbers(range(N_ITEMS - LETTERS, N_ITEMS))
 
 
 @pytest.fixture(scope="module")
@@ -57,6 +74,12 @@ def collm(bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 @pytest.fixture(scope="module")
 def hatllm(bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with serving(bundle, "hatllm", tmp_path_factory.mktemp("hatllm") / "vllm.log") as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def ranker(bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with serving(bundle, "ulmrec", tmp_path_factory.mktemp("ulmrec") / "vllm.log") as url:
         yield url
 
 
@@ -148,3 +171,71 @@ def test_hatllm_is_not_the_unmasked_model(bundle: Bundle, hatllm: str) -> None:
     prompt = random_prompts(1, N_WORDS, seed=2)[0]
     plain = load(model, adapted=True).model(torch.from_numpy(prompt).long()[None]).last_hidden_state[0, -1]
     assert np.abs(embedded(hatllm, model.adapter_name("hatllm"), prompt) - plain.detach().numpy()).max() > 0.01
+
+
+def lettered(url: str, name: str, prompt: Ints, n: int = LETTERS) -> NDArray[np.float64]:
+    """Log-probabilities of the first ``n`` letters."""
+    letters = ULMREC.answers[:n].tolist()
+    body = {"model": name, "prompt": prompt.tolist(), "max_tokens": 1, "temperature": 0, "logprobs": n}
+    body |= {"allowed_token_ids": letters, "return_tokens_as_token_ids": True}
+    best = post(f"{url}/v1/completions", body)["choices"][0]["logprobs"]["top_logprobs"][0]
+    return np.asarray([best[f"token_id:{letter}"] for letter in letters])
+
+
+def users_prompts(n: int, user: int = 0) -> list[Ints]:
+    """Of users with 1 to 20 items, the last one's the longest that there can be."""
+    rng = np.random.default_rng(user)
+    histories = [rng.integers(N_ITEMS, size=1 + k % 20).astype(np.int32) for k in range(n - 1)]
+    longest = np.full(20, np.argmax(np.diff(ULMREC.offsets)), np.int32)
+    return [
+        ULMREC.prompt(history, CANDIDATES, ULMREC.indices[user + k]) for k, history in enumerate([*histories, longest])
+    ]
+
+
+@pytest.mark.parametrize("adapted", [True, False])
+def test_ulmrec_ranks_letters_as_transformers_and_our_engine_do(bundle: Bundle, ranker: str, adapted: bool) -> None:
+    model, prompts = bundle.served("ulmrec"), users_prompts(8)
+    served = [lettered(ranker, served_names(model)[adapted], prompt) for prompt in prompts]
+    reference = load(model, adapted)
+    expected = [letters_scores(reference, prompt, ULMREC.answers) for prompt in prompts]
+    np.testing.assert_allclose(served, expected, atol=TOLERANCE)
+    engine = LanguageModel.load(model.checkpoint, ModelSettings(RANK, device="cpu", dtype="float32"))
+    engine.adapters.write(1, read_adapter(model.adapter_path("ulmrec"), engine.adapters.targets()))
+    queries = [Query(prompt, int(adapted), LETTERS, allowed=ULMREC.answers) for prompt in prompts]
+    for scores, answer in zip(served, engine.answer(queries), strict=True):
+        assert ULMREC.answers[np.argsort(-scores)].tolist() == answer.ranking.items.tolist()
+
+
+def test_ulmrecs_probe_knows_the_adapter_from_the_base_model(bundle: Bundle, ranker: str) -> None:
+    model = bundle.served("ulmrec")
+    probe = load_probe(model.directory, model.adapters)
+    items = np.sort(probe.lists["ulmrec"].items)
+    prompt = ULMREC.prompt(probe.history, items, ULMREC.indices[probe.user or 0])
+    complaints = {
+        adapted: probe.complaint("ulmrec", RankedList(items, lettered(ranker, name, prompt).astype(np.float32)))
+        for adapted, name in served_names(model).items()
+    }
+    assert complaints[True] == ""
+    assert "answers like the base model" in complaints[False]
+
+
+def test_fewer_candidates_than_letters_are_ranked_among_themselves(bundle: Bundle, ranker: str) -> None:
+    prompt = ULMREC.prompt(CANDIDATES[:3], CANDIDATES[:3], None)
+    served = lettered(ranker, bundle.served("ulmrec").base_id, prompt, n=3)
+    expected = letters_scores(load(bundle.served("ulmrec"), False), prompt, ULMREC.answers[:3])
+    np.testing.assert_allclose(served, expected, atol=TOLERANCE)
+
+
+def test_ulmrecs_users_share_the_instruction_and_a_users_next_prompt_his_history(bundle: Bundle, ranker: str) -> None:
+    name = bundle.served("ulmrec").adapter_name("ulmrec")
+    lettered(ranker, name, users_prompts(2, user=10)[0])
+    before = cached_tokens(ranker)
+    lettered(ranker, name, users_prompts(2, user=11)[0])
+    assert cached_tokens(ranker) - before == CPU_BLOCK_TOKENS  # of an instruction of 40
+    history, index = item_numbers([1, 2, 3, 4, 5, 6]), ULMREC.indices[12]
+    lettered(ranker, name, ULMREC.prompt(history[:-1], CANDIDATES, index))
+    before = cached_tokens(ranker)
+    lettered(ranker, name, ULMREC.prompt(history, CANDIDATES, index))
+    read = len(ULMREC.prompt(history[:-1], CANDIDATES, index)) - len(ULMREC.prompt([], CANDIDATES, index))
+    shared = read + sum(len(ULMREC.pieces[each]) for each in ("opening", "user", "after_index", "history"))
+    assert cached_tokens(ranker) - before >= shared // CPU_BLOCK_TOKENS * CPU_BLOCK_TOKENS > CPU_BLOCK_TOKENS

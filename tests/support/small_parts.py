@@ -13,6 +13,7 @@ from support.backbones import COLOURS, HIDDEN, LAYERS, THINGS, write_backbone, w
 from support.bundles import worker_bundle
 from support.checkpoints import write_adapter
 from support.masked_states import masked_state
+from support.small_l2rec import write_l2rec
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from models.contract import ulmrec
@@ -44,15 +45,17 @@ LAYOUT = HatLayout(("intra", "causal", "cross-pre", "cross"), instruction_tokens
 
 
 def write_parts(directory: Path) -> Bundle:
-    """A bundle with CoLLM, HatLLM and ULMRec on tiny backbones, and with nothing of the local models but their name."""
+    """A bundle with all further models on tiny backbones, and with nothing of the local models but their name."""
     _write_collm(directory / "collm")
     _write_hatllm(directory / "hatllm")
     prompts = _write_ulmrec(directory / "ulmrec")
+    l2rec = write_l2rec(directory / "l2rec", N_ITEMS)
     bundle = worker_bundle(directory, ModelSpec("title", 6, N_ITEMS, RANK, ("global",), "random"))
     parts = {
         "collm": CoLLMSpec("random", "mf", RANK, MAX_TOKENS, ANSWER, ANSWER_TOKEN),
         "hatllm": HatLLMSpec("random", 6, RANK, MAX_TOKENS),
         "ulmrec": ULMRecSpec("random", LETTERS, RANK, prompts.longest),
+        "l2rec": l2rec,
     }
     (directory / MANIFEST).unlink()
     return write_manifest(directory, msgspec.structs.replace(bundle.manifest, **parts))
@@ -95,7 +98,7 @@ def _write_ulmrec(directory: Path) -> ULMRecPrompts:
 
 
 def ulmrec_prompts() -> ULMRecPrompts:
-    """Prompts of random words: an instruction of 12, titles of up to TITLE_TOKENS; all letters are words."""
+    """Prompts of random words: an instruction of 40, titles of up to TITLE_TOKENS; the letters are words, too."""
     rng = np.random.default_rng(5)
 
     def words(n: int) -> Ints:
@@ -106,7 +109,7 @@ def ulmrec_prompts() -> ULMRecPrompts:
     lengths[:2] = 1, TITLE_TOKENS
     indices = np.arange(N_USERS)[:, None] // CODES ** np.arange(LEVELS)[::-1] % CODES
     return ULMRecPrompts(
-        pieces={name: words(12 if name == "opening" else 2) for name in (*ulmrec.TEXTS, "after_index")},
+        pieces={name: words(40 if name == "opening" else 2) for name in (*ulmrec.TEXTS, "after_index")},
         numbers=tuple(words(2) for _ in range(HISTORY_LENGTH)),
         letters=tuple(np.append(words(1), answer).astype(np.int32) for answer in answers),
         answers=answers,

@@ -16,9 +16,11 @@ from models.contract.bundle import (
     Bundle,
     CoLLMSpec,
     HatLLMSpec,
+    L2RecSpec,
     Manifest,
     ModelSpec,
     ServingSpec,
+    ULMRecSpec,
     hash_files,
     write_manifest,
 )
@@ -40,7 +42,12 @@ def bundle_with_parts(directory: Path, architecture: str = "Qwen2ForCausalLM") -
     checkpoint.mkdir(parents=True)
     (checkpoint / "config.json").write_text(json.dumps({"architectures": [architecture]}))
     local = bundle(directory)
-    parts = {"collm": CoLLMSpec("random", "mf", 8, 900, "ĠYes", 7566), "hatllm": HatLLMSpec("random", 10, 8, 400)}
+    parts = {
+        "collm": CoLLMSpec("random", "mf", 8, 900, "ĠYes", 7566),
+        "hatllm": HatLLMSpec("random", 10, 8, 400),
+        "ulmrec": ULMRecSpec("random", 20, 8, 1300),
+        "l2rec": L2RecSpec("random", 20, 64, 8, 700),
+    }
     manifest = msgspec.structs.replace(local.manifest, files=hash_files(directory), **parts)
     return write_manifest(directory, manifest)
 
@@ -122,6 +129,22 @@ def test_hatllm_is_the_plugins_model(tmp_path: Path, device: Device) -> None:
     assert json.loads(flag(arguments, "--hf-overrides")) == {"architectures": ["HatQwen2ForEmbedding"]}
     assert (flag(arguments, "--runner"), flag(arguments, "--convert")) == ("pooling", "embed")
     assert {"--enforce-eager", "--no-enable-prefix-caching", "--no-enable-chunked-prefill"} <= set(arguments)
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_ulmrec_gives_its_letters_log_probabilities(tmp_path: Path, device: Device) -> None:
+    arguments = server_arguments(bundle_with_parts(tmp_path).served("ulmrec"), device=device, port=1)
+    assert flag(arguments, "--model") == str(tmp_path / "ulmrec/checkpoint")
+    assert (flag(arguments, "--max-model-len"), flag(arguments, "--max-logprobs")) == ("1301", "20")
+    assert flag(arguments, "--logprobs-mode") == "processed_logprobs"
+    assert {"--return-tokens-as-token-ids", "--enable-prefix-caching"} <= set(arguments)
+    assert ("--block-size" in arguments) == (device == "cpu")
+    assert "--runner" not in arguments
+
+
+def test_l2rec_is_no_model_of_vllms(tmp_path: Path) -> None:
+    with pytest.raises(BundleError, match="our engine serves l2rec"):
+        server_arguments(bundle_with_parts(tmp_path).served("l2rec"), device="cuda", port=1)
 
 
 @pytest.mark.parametrize("config", ['{"architectures": ["GPT2LMHeadModel"]}', "{}", "[", "[]"])

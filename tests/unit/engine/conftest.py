@@ -10,6 +10,7 @@ import pytest
 import torch
 from support.checkpoints import write_adapter, write_checkpoint
 from support.engine import ADAPTERS, MODEL_SETTINGS, N_ITEMS, RANK, Client, Gate, Start, running
+from support.small_l2rec import write_l2rec
 
 from service.engine.adapter_files import read_adapter
 from service.engine.app import EngineSettings
@@ -23,6 +24,15 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     checkpoint = write_checkpoint(directory / "checkpoint", N_ITEMS)
     for seed, name in enumerate(ADAPTERS, start=1):
         write_adapter(directory / "adapters" / name, checkpoint, seed, RANK)
+    return directory
+
+
+@pytest.fixture(scope="session")
+def l2rec_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two bundles' parts of L2Rec, ``a`` and ``b``, with one backbone. Read only."""
+    directory = tmp_path_factory.mktemp("l2rec")
+    for seed, name in enumerate("ab", start=1):
+        write_l2rec(directory / name, n_items=20, seed=seed)
     return directory
 
 

@@ -1,17 +1,26 @@
 """The engine as a process of its own, from a bundle."""
 
+import base64
 import signal
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import msgspec
+import numpy as np
 import pytest
+from support.bundles import worker_bundle
 from support.http import request
 from support.processes import free_port, wait_until
 from support.servers import post, server
+from support.small_l2rec import write_l2rec
 from support.tables import write_table_bundle
 
+from models.contract.bundle import MANIFEST, ModelSpec, write_manifest
 from models.contract.errors import BundleError
+from models.contract.index import top_n
+from models.contract.l2rec import ITEM_ROWS
+from models.contract.probe import load_probe
 from service.engine.serve import serve
 
 pytestmark = pytest.mark.engine
@@ -56,6 +65,31 @@ def test_process_serves_a_bundle_and_answers_what_is_in_flight_before_it_ends(tm
         (tmp_path / "open").touch()
         assert process.wait(30) == 0
         assert all(answer.result()["choices"] for answer in answers)
+
+
+def test_command_line_serves_l2rec_and_its_experts_pass_their_probe(tmp_path: Path) -> None:
+    spec = write_l2rec(tmp_path / "b-1/l2rec", n_items=20)
+    local = worker_bundle(tmp_path / "b-1", ModelSpec("title", 6, 20, 4, ("global",), "random"))
+    (local.directory / MANIFEST).unlink()
+    model = write_manifest(local.directory, msgspec.structs.replace(local.manifest, l2rec=spec)).served("l2rec")
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    command = [sys.executable, "-m", "localrec", "serve", "engine", "--bundle", str(local.directory)]
+    with server([*command, "--model", "l2rec", "--port", str(port)], url, tmp_path / "log", start_seconds=120):
+        card = request(port, "GET", "/v1/models").json["data"][0]
+        assert (card["id"], card["max_model_len"]) == (model.base_id, spec.max_tokens + 1)
+        name = model.adapter_name("l2rec")
+        post(f"{url}/v1/load_lora_adapter", {"lora_name": name, "lora_path": str(model.adapter_path("l2rec"))})
+        probe, rows = load_probe(model.directory, model.adapters), np.load(model.directory / ITEM_ROWS)
+        asked = {"input": probe.prompt.tolist(), "encoding_format": "base64"}
+        asked["user_embedding"] = base64.b64encode(probe.embedding.tobytes()).decode()
+        complaints = []
+        for served in (name, model.base_id):
+            answer = post(f"{url}/v1/embeddings", asked | {"model": served})["data"][0]["embedding"]
+            ranked = top_n(rows @ np.frombuffer(base64.b64decode(answer), "<f4"), probe.n, probe.history)
+            complaints.append(probe.complaint("l2rec", ranked))
+    assert complaints[0] == ""
+    assert "answers like the base model" in complaints[1]
 
 
 def waiting(port: int) -> int:
