@@ -135,16 +135,27 @@ class ULMRecPrompts:
         Raises:
             ValueError: there are more candidates than letters, or none.
         """
+        return self.prompt_of(history, candidates, None if index is None else self.index_tokens(index))
+
+    def prompt_of(self, history: Sequence[int] | Ints, candidates: Sequence[int] | Ints, user: Ints | None) -> Ints:
+        """The same where ``user`` is the token ids that stand in the place of the index."""
+        parts = [self.pieces["opening"]]
+        if user is not None:
+            parts += [self.pieces["user"], user, self.pieces["after_index"]]
+        parts += [*self.history(history), *self.candidate_pool(candidates), self.pieces["closing"]]
+        return np.concatenate(parts).astype(np.int32)
+
+    def history(self, history: Sequence[int] | Ints) -> list[Ints]:
+        """The prompt's piece that shows a history, in parts."""
+        shown = newest(history, self.history_length)
+        nothing = [] if len(shown) else [self.pieces["nothing"]]
+        return [self.pieces["history"], *self._titles(self.numbers, shown), *nothing]
+
+    def candidate_pool(self, candidates: Sequence[int] | Ints) -> list[Ints]:
+        """The prompt's piece that shows candidates, in parts. Raises ValueError, see :meth:`prompt`."""
         if not 0 < len(candidates) <= self.candidates:
             raise ValueError(f"{len(candidates)} candidates; expected 1 to {self.candidates}")
-        parts = [self.pieces["opening"]]
-        if index is not None:
-            parts += [self.pieces["user"], self.index_tokens(index), self.pieces["after_index"]]
-        parts += [self.pieces["history"], *self._titles(self.numbers, newest(history, self.history_length))]
-        if not len(history):
-            parts.append(self.pieces["nothing"])
-        parts += [self.pieces["candidates"], *self._titles(self.letters, candidates), self.pieces["closing"]]
-        return np.concatenate(parts).astype(np.int32)
+        return [self.pieces["candidates"], *self._titles(self.letters, candidates)]
 
     def title(self, item: int) -> Ints:
         """Token ids of an item's title."""
@@ -187,11 +198,13 @@ class ULMRecPrompts:
 
     def _fits_together(self) -> bool:
         spans = len(self.offsets) > 0 and self.offsets[0] == 0 and self.offsets[-1] == len(self.ids)
+        rising = bool((np.diff(self.offsets) >= 0).all())
         words = np.concatenate([self.ids, self.answers, *self.pieces.values(), *self.numbers, *self.letters])
         within = bool((words >= 0).all() and (words < self.n_words).all())
         indexed = self.indices.ndim == 2 and len(self.indices) == len(self.users)
         known = indexed and bool((self.indices >= 0).all() and (self.indices < self.codes).all())
-        return bool(spans and within and known and len(self.answers) == len(self.letters) > 0)
+        different = known and len(np.unique(self.indices, axis=0)) == len(self.indices)
+        return bool(spans and rising and within and different and len(self.answers) == len(self.letters) > 0)
 
 
 def _numbered(tensors: Mapping[str, Array], prefix: str) -> tuple[Array, ...]:
@@ -203,6 +216,7 @@ class UserIndexer:
     """Gives users an index by what they are like (section 4.1), without torch: RQ-VAE's encoder and codebooks.
 
     A known user's index is another's never: a code of the last level that is taken is passed over for the next nearest.
+    Two users whom training did not know may get the same one: nobody remembers them between requests.
 
     Args:
         item_vectors: (n_items, d) float16 or float32, the text encoder's vectors of the items' texts.
@@ -245,29 +259,19 @@ class UserIndexer:
         return np.asarray(last[0] @ pooled + last[1], np.float32)
 
     def nearest_free(self, latent: Floats) -> Ints:
-        """(levels,) the codes of equations 2 and 3, at the last level the nearest one that gives no known user's index.
+        """(levels,) the codes of equations 2 and 3, the nearest ones that are no known user's.
 
-        Where all are taken, that of the last level but one is the next nearest, and so on.
+        Raises:
+            ValueError: all are taken.
         """
-        codes = self._free([], latent)
+        codes = free_codes(self.codebooks, latent, self._taken)
         if codes is None:
             raise ValueError("all indices are taken")
         return np.asarray(codes, np.int32)
 
-    def _free(self, before: list[int], residual: Floats) -> list[int] | None:
-        level = len(before)
-        if level == len(self.codebooks):
-            return None if tuple(before) in self._taken else before
-        distances = ((self.codebooks[level] - residual) ** 2).sum(axis=1)
-        for code in np.argsort(distances, kind="stable").tolist():
-            found = self._free([*before, code], residual - self.codebooks[level][code])
-            if found is not None:
-                return found
-        return None
-
     @cached_property
-    def _taken(self) -> frozenset[tuple[int, ...]]:
-        return frozenset(map(tuple, self.taken.tolist()))
+    def _taken(self) -> set[tuple[int, ...]]:
+        return set(map(tuple, self.taken.tolist()))
 
     def save(self, directory: Path) -> None:
         """Write ``indexer.safetensors``."""
@@ -302,14 +306,48 @@ class UserIndexer:
             if weight.ndim != 2 or weight.shape != (len(bias), size):
                 return False
             size = len(bias)
-        return self.codebooks.shape[2] == size and self.taken.shape[1:] == (len(self.codebooks),)
+        levels, codes, latent = self.codebooks.shape
+        within = bool((self.taken >= 0).all() and (self.taken < codes).all())
+        return latent == size and self.taken.shape[1:] == (levels,) and within
+
+
+def free_codes(codebooks: Floats, latent: Floats, taken: set[tuple[int, ...]]) -> tuple[int, ...] | None:
+    """The codes of equations 2 and 3; at the last level the nearest one that makes an index which is not taken.
+
+    Where all are taken there, the last level but one has its next nearest code, and so on.
+
+    Args:
+        codebooks: (levels, codes, latent).
+        latent: z (latent,).
+        taken: indices; what begins only such ones is added, so that it need not be searched again.
+
+    Returns:
+        None where all indices are taken.
+    """
+
+    def search(before: tuple[int, ...], residual: Floats) -> tuple[int, ...] | None:
+        if before in taken or len(before) == len(codebooks):
+            return None if before in taken else before
+        codebook = codebooks[len(before)]
+        distances = ((codebook - residual) ** 2).sum(axis=1)
+        for code in np.argsort(distances, kind="stable").tolist():
+            found = search((*before, code), residual - codebook[code])
+            if found is not None:
+                return found
+        taken.add(before)
+        return None
+
+    return search((), latent)
 
 
 def id_vector(user_id: str, size: int) -> Floats:
     """(size,) float32 of length 1 that stands for a user's id (e_o in equation 1).
 
-    The paper encodes the id with the text encoder, which makes of a meaningless string a fingerprint. This is one, too,
-    and it needs no encoder, so that the gateway can have it of a user whom nobody has seen before.
+    The paper encodes the id with the text encoder. Of meaningless strings that makes fingerprints which have much in
+    common: MiniLM's of two of Amazon's ids have a cosine of 0.5 on average. So have these: half of each is the same for
+    everyone, so that A can learn which texts matter, and half its own, so that users with the same texts differ. They
+    need no encoder: the gateway has them of users whom nobody has seen before.
     """
     drawn = np.random.default_rng(item_hash(user_id)).standard_normal(size)
-    return np.asarray(drawn / np.linalg.norm(drawn), np.float32)
+    vector = drawn / np.linalg.norm(drawn) + np.ones(size) / np.sqrt(size)
+    return np.asarray(vector / np.linalg.norm(vector), np.float32)
