@@ -36,10 +36,7 @@ RUN = Path("runs/demo")
 DEFAULT_PORT = 8080
 NEW_USERS_FILMS = ("Toy Story", "Aladdin", "Lion King, The", "Beauty and the Beast", "Babe")
 DEADLINE_MS = 2_000  # the first calls of a cold worker; production's default is 200
-MEASURED: tuple[FurtherPart, ...] = (
-    "hatllm",
-    "l2rec",
-)  # the re-rankers read too much: localrec evaluate has their rows
+MEASURED: tuple[FurtherPart, ...] = ("hatllm", "l2rec")  # of the re-rankers localrec evaluate has rows
 
 
 @dataclass(frozen=True)
