@@ -17,14 +17,14 @@ import click
 from localrec.bench.report import provenance
 from localrec.evaluation import evaluate_run
 from localrec.processes import free_port, get, post
-from localrec.stack import CPU_DEADLINE_MS, Stack, WorkerKind, running_stack
+from localrec.stack import CPU_DEADLINE_MS, Stack, WorkerKind, running_stack, worker_kinds
 from models.contract.bundle import Bundle, FurtherPart, verify_bundle
 from models.contract.errors import LocalRecError
 from models.data.dataset import Dataset
 from models.evaluation.measure import EvaluateConfig
 from models.evaluation.tables import as_text
 from models.experiments.lists import QUICK
-from models.fetch import ML_100K, SMOLLM2_135M, fetch
+from models.fetch import MINILM, ML_100K, SMOLLM2_135M, fetch
 from models.further import wanted
 from models.pipeline import Pipeline
 from models.run import FURTHER, RunConfig, load_config, save_run, with_flags
@@ -36,7 +36,7 @@ RUN = Path("runs/demo")
 DEFAULT_PORT = 8080
 NEW_USERS_FILMS = ("Toy Story", "Aladdin", "Lion King, The", "Beauty and the Beast", "Babe")
 DEADLINE_MS = 2_000  # the first calls of a cold worker; production's default is 200
-MEASURED: tuple[FurtherPart, ...] = ("hatllm",)  # CoLLM reads 50 prompts a user: localrec evaluate has its row
+MEASURED: tuple[FurtherPart, ...] = ("hatllm", "l2rec")  # of the re-rankers localrec evaluate has rows
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,11 @@ class Example:
 )
 @click.option("--once", is_flag=True, help="Exit after the example requests instead of staying up.")
 @click.option(
-    "--workers", type=click.Choice(["engine", "vllm"]), default="engine", show_default=True, help="Our engine or vLLM."
+    "--workers",
+    type=click.Choice(["engine", "vllm"]),
+    default="engine",
+    show_default=True,
+    help="Our engine or vLLM; l2rec is our engine's.",
 )
 @click.option(
     "--port", type=click.IntRange(0), default=None, help="Gateway's port. Default: 8080; with --once a free one."
@@ -81,7 +85,7 @@ def demo(further: tuple[FurtherPart, ...], once: bool, workers: WorkerKind, port
         bundle,
         RUN,
         workers=workers,
-        further=dict.fromkeys(further, workers),
+        further=worker_kinds(further, workers),
         gateway_port=gateway_port,
         admin_port=admin_port,
         environment=_choice_of_models(further),
@@ -96,6 +100,8 @@ def _train(further: tuple[FurtherPart, ...]) -> tuple[Pipeline, Bundle]:
     source = RUN / "source"
     fetch(ML_100K, source, click.echo)
     fetch(SMOLLM2_135M, source, click.echo)
+    if "ulmrec" in further:
+        fetch(MINILM, source / "minilm-l6-v2", click.echo)
     config = _with_further(load_config(CONFIG), further)
     save_run(RUN, config)
     pipeline = Pipeline(RUN, config, click.echo)

@@ -3,7 +3,7 @@
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +26,12 @@ ADAPTERS_SECONDS = 180.0
 CPU_DEADLINE_MS = 10_000  # the longest that a gateway allows: 50 prompts take a CPU a second or two
 
 WorkerKind = Literal["engine", "vllm"]
+ENGINE_ALONE: frozenset[Part] = frozenset({"l2rec"})  # vLLM has no experts that a user's embedding routes
+
+
+def worker_kinds(parts: Iterable[Part], workers: WorkerKind) -> dict[Part, WorkerKind]:
+    """What serves each of a bundle's models where ``workers`` are wanted."""
+    return {part: "engine" if part in ENGINE_ALONE else workers for part in parts}
 
 
 @dataclass(frozen=True)

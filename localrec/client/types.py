@@ -19,7 +19,7 @@ class Vote(msgspec.Struct, frozen=True):
 
 
 class Item(msgspec.Struct, frozen=True):
-    """One recommended item: ``rank`` from 1, ``source`` is what brought it, such as ``local`` or ``collm``."""
+    """One recommended item: ``rank`` from 1, ``source`` is what brought it, such as ``local`` or ``ulmrec``."""
 
     item_id: str
     rank: int

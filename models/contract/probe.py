@@ -40,7 +40,8 @@ class Probe:
 
     Args:
         history: (h,) item numbers, oldest first. None of them is in a list.
-        prompt: (t,) token ids of that history; of a model that ranks candidates, empty.
+        prompt: (t,) token ids of that history; of a model that ranks candidates, empty: these are the items of all
+            lists, in the order of their numbers.
         lists: best items by adapter name, and the base model's under ``BASE``.
         user: row of the user whose history it is, where a model knows users by row; None: nobody's in particular.
         embedding: (d,) of the user, where a model is told it.

@@ -7,14 +7,15 @@ from typing import Any
 
 from safetensors.numpy import load_file, save_file
 
-from models.contract.bundle import Bundle, CoLLMSpec, FurtherPart, HatLLMSpec, Part, ULMRecSpec
+from models.contract.bundle import Bundle, CoLLMSpec, FurtherPart, HatLLMSpec, L2RecSpec, Part, ULMRecSpec
 from models.contract.types import Ints
 from models.data.dataset import Dataset
 from models.evaluation.metrics import evaluate_scorer
 from models.export import ExportedModel, bundled
-from models.further import exported, part_directory
+from models.further import MODELS, exported, part_directory
 from models.papers.collm.export import CoLLMScorer
 from models.papers.hatllm.scoring import HatScorer
+from models.papers.l2rec.scoring import L2RecScorer
 from models.papers.ulmrec.export import ULMRecScorer
 from models.pipeline import Pipeline
 from models.ranking.rerank import RERANKED, Reranker
@@ -58,8 +59,9 @@ def _run_list(pipeline: Pipeline, part: FurtherPart, n: int, allowed: Ints | Non
     stage = f"lists/{part}" if allowed is None else f"lists/{part}-sampled"
     read = {"data": pipeline.directory / "data", "part": part_directory(pipeline.directory, part)}
     settings: dict[str, Any] = {"n": n, "candidates": RERANKED}
-    if part in RERANKERS:
+    if "cf" in MODELS[part].stages or part in RERANKERS:
         read["cf"] = pipeline.directory / "cf"
+    if part in RERANKERS:
         settings["popularity"] = pipeline.config.popularity  # what a list without a history is
     pipeline.stage(stage, 1, settings, read, work)
     lists: Ints = load_file(pipeline.directory / stage / _LISTS)["items"]
@@ -87,14 +89,12 @@ def _ranked(
     """``users`` are ids that the model may have met; None: strangers."""
     if isinstance(model.spec, HatLLMSpec):
         return evaluate_scorer(by_history(HatScorer.load(model.directory)), examples, n, allowed)
-    return _reranker(model, system).lists(examples.histories, users or [None] * len(examples), n, allowed)
+    if isinstance(model.spec, L2RecSpec):
+        return evaluate_scorer(by_history(L2RecScorer.load(model.directory, system.cf)), examples, n, allowed)
+    return _reranker(model.spec, model, system).lists(examples.histories, users or [None] * len(examples), n, allowed)
 
 
-def _reranker(model: ExportedModel, system: LocalSystem) -> Reranker:
-    match model.spec:
-        case CoLLMSpec() as spec:
-            return Reranker(system, CoLLMScorer(model.directory, spec.answer_token).rate)
-        case ULMRecSpec() as spec:
-            return Reranker(system, ULMRecScorer(model.directory).rate, spec.candidates)
-        case _:
-            raise NotImplementedError(f"{model.part} has no row yet")
+def _reranker(spec: CoLLMSpec | ULMRecSpec, model: ExportedModel, system: LocalSystem) -> Reranker:
+    if isinstance(spec, CoLLMSpec):
+        return Reranker(system, CoLLMScorer(model.directory, spec.answer_token).rate)
+    return Reranker(system, ULMRecScorer(model.directory).rate, spec.candidates)

@@ -10,28 +10,12 @@ import orjson
 
 from models.contract.numbers import among
 from models.contract.prompts import start_token
-from models.contract.types import Array, Ints, RankedList, item_numbers
+from models.contract.types import Array, Ints, RankedList
 from service.wire import FanoutRequest
+from service.workers.logprobs import check_logprobs, read_logprobs
 from service.workers.types import for_model
 
 EXCLUDING_BIAS = -100.0  # the lowest the API allows: the item's probability becomes zero for every purpose
-MAX_LOGPROB = 1e30  # beyond it is no log-probability; false for NaN too
-_TOKEN_PREFIX = "token_id:"  # noqa: S105 - a token of a vocabulary
-
-
-class _Logprobs(msgspec.Struct):
-    top_logprobs: list[dict[str, float] | None]
-
-
-class _Choice(msgspec.Struct):
-    logprobs: _Logprobs
-
-
-class _Answer(msgspec.Struct):
-    choices: list[_Choice]
-
-
-_decoder = msgspec.json.Decoder(_Answer)
 
 
 @dataclass(frozen=True)
@@ -84,20 +68,12 @@ class Completion:
 
         Raises ValueError on anything but one position with finite log-probabilities of distinct token ids.
         """
-        choices = _decoder.decode(answer).choices  # raises ValueError
-        if len(choices) != 1 or len(choices[0].logprobs.top_logprobs) != 1:
-            raise ValueError("expected one choice with one position")
-        logprobs = choices[0].logprobs.top_logprobs[0]
-        if not logprobs:
-            raise ValueError("no log-probabilities")
-        tokens = item_numbers([_token_id(token) for token in logprobs])
-        return self.ranked(tokens, np.fromiter(logprobs.values(), np.float64, len(logprobs)))
+        return self.ranked(*read_logprobs(answer))
 
     def ranked(self, tokens: Ints, scores: Array) -> RankedList:
         """Tokens with their log-probabilities as ranked items. Raises ValueError on what cannot be either."""
+        check_logprobs(tokens, scores)
         items = tokens - self.item_offset
-        if not (np.abs(scores) < MAX_LOGPROB).all() or len(set(items.tolist())) != len(items):
-            raise ValueError("expected finite log-probabilities of distinct tokens")
         known = (items >= 0) & (items < self.n_items)
         items, best = items[known], np.asarray(scores[known], dtype=np.float32)
         keep = ~among(items, self.excluded)
@@ -129,10 +105,3 @@ class Completion:
 
     def _allowed_tokens(self) -> list[int] | None:
         return None if self.allowed is None else (self.allowed + self.item_offset).tolist()
-
-
-def _token_id(token: str) -> int:
-    digits = token.removeprefix(_TOKEN_PREFIX)
-    if len(digits) == len(token) or not (digits.isascii() and digits.isdigit() and len(digits) < 10):
-        raise ValueError(f"expected {_TOKEN_PREFIX}<number>, got {token[:40]!r}")
-    return int(digits)

@@ -1,4 +1,4 @@
-"""What HatLLM is asked: the state after a history. Which items it is nearest to, is found here."""
+"""What HatLLM and L2Rec are asked: the state after a history. Which items it is nearest to, is found here."""
 
 import base64
 from dataclasses import dataclass
@@ -36,6 +36,7 @@ class Embedding:
         index: finds items by the inner product of their rows with a state.
         size: numbers of a state.
         allowed: (n_items,) bool, the items that alone may be ranked; None: all.
+        user: (d,) float32, the embedding by which L2Rec routes; None: the model knows no users.
     """
 
     prompt: list[int]
@@ -44,6 +45,7 @@ class Embedding:
     index: ItemIndex
     size: int
     allowed: Array | None = None
+    user: Floats | None = None
 
     path = "/v1/embeddings"
     reads_long = True  # milliseconds for some ten thousand items
@@ -54,8 +56,10 @@ class Embedding:
         return str(self.prompt)
 
     def body(self, model: str) -> bytes:
-        """JSON body of ``POST /v1/embeddings``. The state is wanted as it is, not of unit length."""
+        """JSON body of ``POST /v1/embeddings``. The state is wanted as it is, not brought to unit length."""
         fields = {"input": self.prompt, "encoding_format": "base64", "use_activation": False}
+        if self.user is not None:
+            fields["user_embedding"] = base64.b64encode(self.user.astype("<f4").tobytes()).decode()
         return for_model(model, orjson.dumps(fields))
 
     def read(self, answer: bytes) -> RankedList:

@@ -1,11 +1,13 @@
 """Whether an adapter that a worker has loaded is the one that was meant: it is asked its bundle's probe."""
 
 import asyncio
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import numpy as np
 
-from models.contract.bundle import ServedModel
+from models.contract.bundle import Part, ServedModel
 from models.contract.collm import CoLLMPrompts
 from models.contract.errors import BundleError
 from models.contract.hatllm import ITEM_ROWS
@@ -13,9 +15,11 @@ from models.contract.index import top_n
 from models.contract.probe import Probe, load_probe
 from models.contract.prompts import load_prompts
 from models.contract.types import Array, Floats, Ints, RankedList, item_numbers
+from models.contract.ulmrec import ULMRecPrompts
 from service.workers.classification import Classification
 from service.workers.completion import Completion
 from service.workers.embedding import Embedding
+from service.workers.letters import Letters
 from service.workers.types import Inquiry, Outcome
 
 
@@ -52,8 +56,7 @@ class Examiner:
 def read_exam(model: ServedModel) -> Exam:
     """The exam of a bundle's model, from its files. Raises BundleError."""
     probe = load_probe(model.directory, model.adapters)
-    inquire = {"local": _completion, "collm": _classification, "hatllm": _embedding}[model.part]
-    return Exam(probe, inquire(model, probe))
+    return Exam(probe, _INQUIRE[model.part](model, probe))
 
 
 def _completion(model: ServedModel, probe: Probe) -> Inquiry:
@@ -71,13 +74,24 @@ def _classification(model: ServedModel, probe: Probe) -> Inquiry:
     return Classification(CoLLMPrompts.load(model.directory).prompts(probe.history, items, probe.user), items)
 
 
+def _letters(model: ServedModel, probe: Probe) -> Inquiry:
+    items, prompts = _probed(model, probe), ULMRecPrompts.load(model.directory)
+    try:
+        index = None if probe.user is None else prompts.indices[probe.user]
+        prompt = prompts.prompt(probe.history, items, index)
+    except (IndexError, ValueError) as exc:
+        raise BundleError(f"{model.id}: {model.part}: its probe does not fit its prompts: {exc}") from exc
+    return Letters(prompt, items, prompts.answers[: len(items)])
+
+
 def _embedding(model: ServedModel, probe: Probe) -> Inquiry:
     items, path = _probed(model, probe), model.directory / ITEM_ROWS
     try:
         rows = np.asarray(np.load(path, mmap_mode="r", allow_pickle=False)[items])
     except (OSError, ValueError, IndexError) as exc:
         raise BundleError(f"{path}: {exc}") from exc
-    return Embedding(probe.prompt.tolist(), len(items), item_numbers([]), _FewItems(items, rows), rows.shape[-1])
+    nothing, index = item_numbers([]), _FewItems(items, rows)
+    return Embedding(probe.prompt.tolist(), len(items), nothing, index, rows.shape[-1], user=probe.embedding)
 
 
 def _probed(model: ServedModel, probe: Probe) -> Ints:
@@ -86,6 +100,17 @@ def _probed(model: ServedModel, probe: Probe) -> Ints:
     if items[0] < 0 or items[-1] >= model.bundle.manifest.model.n_items:
         raise BundleError(f"{model.id}: {model.part}: the probe has items that the catalogue lacks")
     return items
+
+
+_INQUIRE: Mapping[Part, Callable[[ServedModel, Probe], Inquiry]] = MappingProxyType(
+    {
+        "local": _completion,
+        "collm": _classification,
+        "hatllm": _embedding,
+        "ulmrec": _letters,
+        "l2rec": _embedding,
+    }
+)
 
 
 @dataclass(frozen=True)

@@ -1,34 +1,23 @@
-"""Pipelines collm and hatllm over HTTP: their lists, what is said of them, what comes where something is missing."""
+"""Pipelines of one model over HTTP: their lists, what is said of them, what comes where something is missing."""
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from redis import Redis
 from support.bundles import activate, make_bundle, publish, users_of
-from support.gateway import RunningGateway, running_gateway
+from support.gateway import running_gateway
 from support.http import request
-from support.parts import KNOWN_USERS, collm_prompts, collm_ranking, hatllm_ranking, make_bundle_with
+from support.parts import make_bundle_with
 from support.processes import wait_until
-from support.stub_worker import StubProcess, stub_process
+from support.served_parts import N_ITEMS, PARTS, PIPELINES, expected, listed
+from support.stub_worker import StubProcess
 
 from models.contract.bundle import Bundle
 from models.contract.records import Exposure, decode_exposures
 from models.contract.redis_schema import EXPOSURES
-from service.gateway.bundles.snapshot import load_snapshot
 
-N_ITEMS = 200
-N = 10  # items that a request asks for by default
-CANDIDATES = 50  # of CoLLM by default
-PIPELINES = {
-    "cf": {"kind": "cf"},
-    "collm": {"kind": "collm", "pool": "collm"},
-    "hatllm": {"kind": "hatllm", "pool": "hatllm"},
-}
 EXPERIMENT = """
 [[layers]]
 name = "l"
@@ -55,67 +44,7 @@ name = "beside"
 share = 1.0
 pipeline = "hatllm"
 """
-pipelines = pytest.mark.parametrize("pipeline", ["collm", "hatllm"])
-
-
-@pytest.fixture(scope="session")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    return make_bundle_with(tmp_path_factory.mktemp("parts"), "collm", "hatllm", n_items=N_ITEMS)
-
-
-@pytest.fixture(scope="session")
-def _workers(whole: Bundle) -> Iterator[dict[str, StubProcess]]:
-    with (
-        stub_process(whole.served("collm").base_id, N_ITEMS) as collm,
-        stub_process(whole.served("hatllm").base_id, N_ITEMS) as hatllm,
-    ):
-        yield {"collm": collm, "hatllm": hatllm}
-
-
-@pytest.fixture
-def workers(_workers: dict[str, StubProcess]) -> dict[str, StubProcess]:
-    """One for each part, which do their duty and have no adapters yet."""
-    for stub in _workers.values():
-        stub.order(forget_adapters=True)
-    return _workers
-
-
-@pytest.fixture
-def serve(configure: Any, whole: Bundle, workers: dict[str, StubProcess], redis_url: str) -> Any:
-    """Starts a gateway by the name of its default pipeline."""
-    publish(redis_url, whole, users_of(whole))
-
-    @contextmanager
-    def start(pipeline: str, ready: bool = True, **changes: Any) -> Iterator[RunningGateway]:
-        pools = [
-            {"name": part, "urls": [stub.url], "model": part, "probe_interval_ms": 50, "cooldown_ms": 50}
-            for part, stub in workers.items()
-        ]
-        keys = {"bundle_root": whole.directory.parent, "pools": pools, "pipelines": PIPELINES} | changes
-        with running_gateway(configure("", default_pipeline=pipeline, **keys)) as gateway:
-            if ready:
-                gateway.wait_ready()
-            yield gateway
-
-    return start
-
-
-def listed(body: Any, source: str) -> list[int]:
-    """Item numbers of what a source brought."""
-    return [int(item["item_id"][1:]) for item in body["items"] if item["source"] == source]
-
-
-def expected(bundle: Bundle, pipeline: str, row: int, stored: bool = True) -> list[int]:
-    """What a pipeline must bring for a published user; without ``stored``, for somebody who sends that history."""
-    users, name = users_of(bundle), bundle.adapter_name(pipeline)
-    history = users.histories[row]
-    if pipeline == "hatllm":
-        return hatllm_ranking(name, history, N_ITEMS, N, history).items.tolist()
-    snapshot = load_snapshot(bundle.directory)
-    embedding = users.embeddings[row].astype(np.float16).astype(np.float32) if stored else snapshot.cf.fold_in(history)
-    items = snapshot.cf.recommend(embedding, CANDIDATES, history).items
-    user = row if stored and row < KNOWN_USERS else None
-    return collm_ranking(name, collm_prompts(N_ITEMS), history, items, user).items[:N].tolist()
+pipelines = pytest.mark.parametrize("pipeline", PARTS)
 
 
 @pipelines
@@ -248,8 +177,8 @@ def test_adapter_that_is_not_the_one_is_not_used(serve: Any, workers: dict[str, 
 def test_bundle_that_lacks_the_model_is_refused_and_the_old_one_stays(
     serve: Any, whole: Bundle, redis_url: str, pipeline: str
 ):
-    other = "hatllm" if pipeline == "collm" else "collm"
-    lacking = make_bundle_with(whole.directory.parent, other, name="lacks", n_items=N_ITEMS, seed=1)
+    others = [part for part in PARTS if part != pipeline]
+    lacking = make_bundle_with(whole.directory.parent, *others, name="lacks", n_items=N_ITEMS, seed=1)
     with serve(pipeline) as gateway, Redis.from_url(redis_url) as redis:
         activate(redis, lacking.id)
         wait_until(lambda: gateway.metric('localrec_bundle_events_total{outcome="refused"}') == 1)

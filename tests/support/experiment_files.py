@@ -4,11 +4,12 @@ from typing import Any
 
 from service.gateway.experiments.assignment import Experiments
 from service.gateway.experiments.settings import ExperimentFile
-from service.gateway.ranking.settings import CoLLMPipeline, GlobalPipeline, LocalPipeline, Pipeline
+from service.gateway.ranking.settings import CoLLMPipeline, GlobalPipeline, LocalPipeline, Pipeline, ULMRecPipeline
 
 PIPELINES: dict[str, Pipeline] = {
     "local": LocalPipeline(kind="local", pool="w", max_communities=9),
     "collm": CoLLMPipeline(kind="collm", pool="c"),
+    "ulmrec": ULMRecPipeline(kind="ulmrec", pool="u"),
     "cf": GlobalPipeline(kind="cf"),
     "popular": GlobalPipeline(kind="popular"),
 }

@@ -149,7 +149,8 @@ class VoteBody(BaseModel):
 
 
 class ItemBody(BaseModel):
-    """One recommended item. ``source`` is ``local``, ``collm``, ``hatllm``, ``cf`` or ``popular``.
+    """One recommended item. ``source`` is ``local``, ``collm``, ``hatllm``, ``ulmrec``, ``l2rec``, ``cf`` or
+    ``popular``.
 
     ``score`` is the item's there.
 

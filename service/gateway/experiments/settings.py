@@ -7,7 +7,7 @@ from itertools import accumulate, combinations
 from math import ceil
 from typing import Annotated, Self
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from service.gateway.ranking.settings import FusionOverrides, Pipeline
 from service.gateway.tables import MAX_DEADLINE_MS, BundleId, Name, Table, check_distinct, check_known
@@ -46,7 +46,7 @@ class Parameters(Table):
     deadline_ms: int | None = Field(default=None, ge=1, le=MAX_DEADLINE_MS)
     max_communities: int | None = Field(default=None, ge=1, le=100)
     fusion: FusionOverrides | None = None
-    candidates: int | None = Field(default=None, ge=20, le=200)
+    candidates: int | None = Field(default=None, ge=2, le=200)
     diversity: float | None = Field(default=None, ge=0, le=1)
     max_per: dict[str, Annotated[int, Field(ge=1, le=100)]] | None = Field(default=None, max_length=20)
 
@@ -225,3 +225,14 @@ def _check_tuned(where: str, name: str | None, parameters: Parameters, pipelines
     absent = parameters.named() - {"deadline_ms"} - type(pipelines[name]).model_fields.keys()
     if absent:
         raise ValueError(f"{where}.parameters: pipeline {name!r} has no {', '.join(sorted(absent))}")
+    _check_candidates(f"{where}.parameters.candidates", parameters.candidates, pipelines[name])
+
+
+def _check_candidates(where: str, candidates: int | None, pipeline: Pipeline) -> None:
+    """Raise ValueError where a pipeline does not allow for so many candidates."""
+    if candidates is None:
+        return
+    try:
+        type(pipeline).model_validate(pipeline.model_dump() | {"candidates": candidates})
+    except ValidationError as exc:
+        raise ValueError(f"{where}: {exc.errors()[0]['msg']}") from exc

@@ -8,8 +8,8 @@ from models.contract.types import Membership
 from service.gateway.bundles.snapshot import Snapshot
 from service.gateway.ranking.effort import fewer, nearest, savings
 from service.gateway.ranking.narrowing import narrowed
-from service.gateway.ranking.settings import CoLLMPipeline, HatLLMPipeline, LocalPipeline, Pipeline
-from service.gateway.ranking.single import Asked, ask_collm, ask_hatllm
+from service.gateway.ranking.settings import GlobalPipeline, LocalPipeline, Pipeline, SinglePipeline
+from service.gateway.ranking.single import ask
 from service.gateway.ranking.user import User
 from service.gateway.types import FULL_EFFORT, Effort, Reason
 from service.workers.completion import Completion
@@ -58,15 +58,14 @@ def plan(pipeline: Pipeline, user: User, snapshot: Snapshot, effort: Effort = FU
     match pipeline:
         case LocalPipeline():
             return _of_communities(pipeline, user, snapshot, effort)
-        case CoLLMPipeline():
-            return _of_one(pipeline, ask_collm(pipeline, user, snapshot, effort), snapshot)
-        case HatLLMPipeline():
-            return _of_one(pipeline, ask_hatllm(pipeline, user, snapshot, effort), snapshot)
-        case _:
+        case GlobalPipeline():
             return None
+        case _:
+            return _of_one(pipeline, user, snapshot, effort)
 
 
-def _of_one(pipeline: CoLLMPipeline | HatLLMPipeline, asked: Asked | None, snapshot: Snapshot) -> Plan | None:
+def _of_one(pipeline: SinglePipeline, user: User, snapshot: Snapshot, effort: Effort) -> Plan | None:
+    asked = ask(pipeline, user, snapshot, effort)
     if asked is None:
         return None
     call = Call(None, pipeline.kind)  # its adapter has the model's name

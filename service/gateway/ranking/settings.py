@@ -68,6 +68,24 @@ class HatLLMPipeline(ArrangedPipeline):
     fallbacks: tuple[FallbackName, ...] = ("cf", "popular")
 
 
+class ULMRecPipeline(ArrangedPipeline):
+    """One worker call: ULMRec ranks the best candidates of the global CF model anew, all in one prompt."""
+
+    kind: Literal["ulmrec"]
+    pool: Name
+    candidates: int = Field(default=20, ge=2, le=26)
+    fallbacks: tuple[FallbackName, ...] = ("cf", "popular")
+
+
+class L2RecPipeline(ArrangedPipeline):
+    """One worker call: L2Rec reads the history for this user, and all items are ranked by its state."""
+
+    kind: Literal["l2rec"]
+    pool: Name
+    candidates: int = Field(default=100, ge=20, le=200)
+    fallbacks: tuple[FallbackName, ...] = ("cf", "popular")
+
+
 class GlobalPipeline(ArrangedPipeline):
     """No worker call: the global CF model, or popularity."""
 
@@ -75,7 +93,10 @@ class GlobalPipeline(ArrangedPipeline):
     fallbacks: tuple[FallbackName, ...] = ("popular",)
 
 
-AskingPipeline = LocalPipeline | CoLLMPipeline | HatLLMPipeline
+SinglePipeline = CoLLMPipeline | HatLLMPipeline | ULMRecPipeline | L2RecPipeline
+"""Those that ask one adapter, whose list is served as it is."""
+
+AskingPipeline = LocalPipeline | SinglePipeline
 """Those that ask workers: a pool that serves the model of the pipeline's kind."""
 
 Pipeline = AskingPipeline | GlobalPipeline

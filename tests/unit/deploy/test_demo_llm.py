@@ -4,6 +4,7 @@ import pytest
 
 from localrec.demo import CONFIG, FURTHER_CONFIG, _with_further
 from localrec.stack import ROOT
+from models.papers.ulmrec.export import check_served
 from models.run import FURTHER, load_config
 
 
@@ -14,9 +15,9 @@ def _at_the_root(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_demo_has_settings_of_each_further_model() -> None:
     config = _with_further(load_config(CONFIG), FURTHER)
-    assert config.collm is not None
-    assert config.hatllm is not None
-    assert config.collm.backbone == config.hatllm.backbone == config.local.backbone
+    assert {getattr(config, part).backbone for part in FURTHER} == {config.local.backbone}
+    assert config.ulmrec is not None
+    check_served(config.ulmrec)
 
 
 def test_the_demo_is_what_it_was_without_them() -> None:

@@ -9,7 +9,15 @@ import pytest
 
 from models.contract.errors import ConfigError
 from models.contract.fusion import FusionMethod
-from service.gateway.ranking.settings import CoLLMPipeline, HatLLMPipeline, LocalPipeline, RotationSettings
+from service.gateway.experiments.file import ExperimentsLoader
+from service.gateway.ranking.settings import (
+    CoLLMPipeline,
+    HatLLMPipeline,
+    L2RecPipeline,
+    LocalPipeline,
+    RotationSettings,
+    ULMRecPipeline,
+)
 from service.gateway.security.keys import KeySettings
 from service.gateway.security.settings import AdminSettings, HttpSettings, SecuritySettings
 from service.gateway.settings import CONFIG_VARIABLE, PoolSettings, Settings, load_settings
@@ -44,6 +52,8 @@ def test_manual_is_valid_and_names_every_key():
         LocalPipeline,
         CoLLMPipeline,
         HatLLMPipeline,
+        ULMRecPipeline,
+        L2RecPipeline,
         RotationSettings,
         SecuritySettings,
         AdminSettings,
@@ -51,6 +61,23 @@ def test_manual_is_valid_and_names_every_key():
         KeySettings,
     ):
         assert [key for key in model.model_fields if not re.search(rf"^(#\s+)?\[*(.*\.)?{key}\b", text, re.M)] == []
+
+
+def test_manual_has_pools_and_pipelines_of_all_kinds_to_uncomment():
+    commented = re.compile(r"^# (?:\[\[pools\]\]|\[pipelines\.\w+\])\n(?:# .+\n)*", re.M)
+    text = commented.sub(lambda block: re.sub(r"^# ", "", block[0], flags=re.M), MANUAL.read_text())
+    settings = Settings(**tomllib.loads(text))
+    kinds = {name: pipeline.kind for name, pipeline in settings.pipelines.items()}
+    assert kinds == {name: name for name in ("local", "collm", "hatllm", "ulmrec", "l2rec", "cf", "popular")}
+    assert {pool.name: (pool.model, pool.kind) for pool in settings.pools} == {
+        part: (part, "engine") for part in ("local", "collm", "hatllm", "ulmrec", "l2rec")
+    }
+    everywhere = ExperimentsLoader(MANUAL.parent / "experiments-all.toml", settings.pipelines, "cf").load()
+    [experiment] = everywhere.file.experiments()
+    assert {variant.pipeline: variant.name for variant in experiment.variants} == kinds
+    for name in ("collm", "hatllm", "ulmrec", "l2rec"):
+        defaults = type(settings.pipelines[name]).model_fields
+        assert settings.pipelines[name].candidates == defaults["candidates"].default
 
 
 def test_manual_states_the_defaults():
@@ -118,6 +145,17 @@ def test_secrets_are_in_no_representation_and_in_no_error(tmp_path: Path):
         (
             POOL.format("c") + 'model = "collm"\n[pipelines.c]\nkind = "collm"\npool = "w"\ncandidates = 19',
             "pipelines.c.collm.candid",
+        ),
+        *(
+            (
+                POOL.format("u") + f'model = "ulmrec"\n[pipelines.u]\nkind = "ulmrec"\npool = "w"\ncandidates = {n}',
+                "pipelines.u.ulmrec.candid",
+            )
+            for n in (1, 27)
+        ),
+        (
+            POOL.format("l") + 'model = "hatllm"\n[pipelines.l]\nkind = "l2rec"\npool = "w"',
+            "pipelines.l.pool: pool w serves the model hatllm, expected l2rec",
         ),
         ('[pipelines.cf]\nkind = "magic"', "pipelines.cf"),
         ('[pipelines.cf]\nkind = "cf"\nmax_communities = 3', "pipelines.cf"),

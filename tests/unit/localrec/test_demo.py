@@ -6,6 +6,8 @@ import pytest
 from support.backbones import walk_dataset
 
 from localrec.demo import Example, _as_text, _choice_of_models, _examples
+from localrec.stack import worker_kinds
+from models.run import FURTHER
 from service.gateway.experiments.file import ExperimentsLoader
 from service.gateway.settings import Settings
 
@@ -29,14 +31,15 @@ def test_users_are_split_among_the_models_and_a_header_names_one(
     monkeypatch.setattr("localrec.demo.RUN", tmp_path)
     assert _choice_of_models(()) == {}
 
-    file = Path(_choice_of_models(("collm", "hatllm"))["LOCALREC_EXPERIMENTS_FILE"])
+    file = Path(_choice_of_models(FURTHER)["LOCALREC_EXPERIMENTS_FILE"])
 
-    pools = [{"name": name, "urls": ["http://127.0.0.1:1"], "model": name} for name in ("local", "collm", "hatllm")]
-    pipelines = {name: {"kind": name, "pool": name} for name in ("local", "collm", "hatllm")}
+    models = ("local", *FURTHER)
+    pools = [{"name": name, "urls": ["http://127.0.0.1:1"], "model": name} for name in models]
+    pipelines = {name: {"kind": name, "pool": name} for name in models}
     settings = Settings(pools=pools, pipelines=pipelines, default_pipeline="local")
     experiments = ExperimentsLoader(file, settings.pipelines, settings.default_pipeline).load()
     assert experiments.assign("somebody", 0.0, "model=collm").pipeline == "collm"
-    assert {experiments.assign(f"user {n}", 0.0).pipeline for n in range(50)} == {"local", "collm", "hatllm"}
+    assert {experiments.assign(f"user {n}", 0.0).pipeline for n in range(99)} == set(models)
 
 
 def test_every_further_model_is_asked_for_the_first_user() -> None:
@@ -44,3 +47,8 @@ def test_every_further_model_is_asked_for_the_first_user() -> None:
     assert [example.model for example in (first, stranger, *others)] == ["local", "local", "hatllm"]
     assert others[0].body == first.body
     assert {example.model for example in _examples(walk_dataset(), ())} == {""}
+
+
+def test_vllm_serves_what_it_can_and_our_engine_the_rest() -> None:
+    assert worker_kinds(("collm", "l2rec"), "vllm") == {"collm": "vllm", "l2rec": "engine"}
+    assert worker_kinds(("ulmrec", "l2rec"), "engine") == {"ulmrec": "engine", "l2rec": "engine"}

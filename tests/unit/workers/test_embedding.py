@@ -1,6 +1,7 @@
-"""HatLLM's question: what is sent, what is found by the answer, and which answers are none."""
+"""HatLLM's and L2Rec's question: what is sent, what is found by the answer, and which answers are none."""
 
 import base64
+import dataclasses
 import json
 
 import numpy as np
@@ -29,6 +30,13 @@ def test_body_asks_for_the_state_as_it_is():
         "encoding_format": "base64",
         "use_activation": False,
     }
+
+
+def test_body_tells_the_users_embedding_as_float32():
+    asked = dataclasses.replace(ASKED, user=np.asarray([0.5, -2.0], np.float16))
+    body = json.loads(asked.body("b-l2rec"))
+    assert np.frombuffer(base64.b64decode(body.pop("user_embedding")), "<f4").tolist() == [0.5, -2.0]
+    assert body == json.loads(ASKED.body("b-l2rec"))
 
 
 def test_items_are_found_by_their_rows():

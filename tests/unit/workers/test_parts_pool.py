@@ -1,4 +1,4 @@
-"""Pools that serve CoLLM or HatLLM: their adapters are loaded, prove themselves, and are asked."""
+"""Pools that serve a further model: their adapters are loaded, prove themselves, and are asked."""
 
 import dataclasses
 from pathlib import Path
@@ -6,7 +6,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 from support.bundles import make_bundle
-from support.parts import collm_prompts, collm_ranking, hatllm_ranking, item_rows, make_bundle_with, title_tokens
+from support.parts import (
+    collm_prompts,
+    collm_ranking,
+    hatllm_ranking,
+    item_rows,
+    l2rec_ranking,
+    make_bundle_with,
+    title_tokens,
+    ulmrec_prompts,
+    ulmrec_ranking,
+    unit_rows,
+)
 from support.pools import N_ITEMS, ask, make_ready, metric, pool_of, until, worker
 
 from models.contract.bundle import Bundle, Part
@@ -17,28 +28,36 @@ from models.contract.types import item_numbers
 from service.gateway.telemetry import Telemetry
 from service.workers.classification import Classification
 from service.workers.embedding import Embedding
+from service.workers.letters import Letters
 from service.workers.trust import read_exam
 from service.workers.types import Inquiry, OutcomeKind
 
 HISTORY, ITEMS, NOTHING = item_numbers([3, 1, 4]), item_numbers([9, 2, 60]), item_numbers([])
+TITLES, INDEX = title_tokens(N_ITEMS).prompt(HISTORY).tolist(), build_index(item_rows(N_ITEMS))
+ULMREC, USER = ulmrec_prompts(N_ITEMS), np.linspace(-1, 1, 16, dtype=np.float32)
+PARTS: tuple[Part, ...] = ("collm", "hatllm", "ulmrec", "l2rec")
 INQUIRIES: dict[Part, Inquiry] = {
     "collm": Classification(collm_prompts(N_ITEMS).prompts(HISTORY, ITEMS, 2), ITEMS),
-    "hatllm": Embedding(
-        title_tokens(N_ITEMS).prompt(HISTORY).tolist(), 5, HISTORY, build_index(item_rows(N_ITEMS)), 16
-    ),
+    "hatllm": Embedding(TITLES, 5, HISTORY, INDEX, 16),
+    "ulmrec": Letters(ULMREC.prompt(HISTORY, ITEMS, ULMREC.indices[2]), ITEMS, ULMREC.answers[:3]),
+    "l2rec": Embedding(TITLES, 5, HISTORY, build_index(unit_rows(N_ITEMS)), 16, user=USER),
 }
-parts = pytest.mark.parametrize("part", ["collm", "hatllm"])
+parts = pytest.mark.parametrize("part", PARTS)
 
 
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    return make_bundle_with(tmp_path_factory.mktemp("bundles"), "collm", "hatllm")
+    return make_bundle_with(tmp_path_factory.mktemp("bundles"), *PARTS)
 
 
 def expected(bundle: Bundle, part: Part) -> list[int]:
     name = bundle.adapter_name(part)
     if part == "collm":
         return collm_ranking(name, collm_prompts(N_ITEMS), HISTORY, ITEMS, 2).items.tolist()
+    if part == "ulmrec":
+        return ulmrec_ranking(name, ULMREC, HISTORY, ITEMS, ULMREC.indices[2]).items.tolist()
+    if part == "l2rec":
+        return l2rec_ranking(name, HISTORY, USER, N_ITEMS, 5, HISTORY).items.tolist()
     return hatllm_ranking(name, HISTORY, N_ITEMS, 5, HISTORY).items.tolist()
 
 
@@ -116,3 +135,32 @@ def test_exam_without_the_items_rows(tmp_path: Path, rows: np.ndarray | None):
         np.save(model.directory / ITEM_ROWS, rows)
     with pytest.raises(BundleError, match=ITEM_ROWS):
         read_exam(model)
+
+
+def test_exam_of_ulmrec_asks_for_the_probes_user_and_items(bundle: Bundle):
+    asked = read_exam(bundle.served("ulmrec")).inquiry
+    assert isinstance(asked, Letters)
+    assert asked.candidates.tolist() == list(range(5, 25))
+    assert asked.prompt.tolist() == ULMREC.prompt(range(5), range(5, 25), ULMREC.indices[1]).tolist()
+    assert asked.answers.tolist() == ULMREC.answers.tolist()
+
+
+@pytest.mark.parametrize(("n_letters", "n_users"), [(19, 30), (20, 1)])
+def test_exam_of_ulmrec_that_its_prompts_cannot_ask(tmp_path: Path, n_letters: int, n_users: int):
+    model = make_bundle_with(tmp_path, "ulmrec").served("ulmrec")
+    fewer = dataclasses.replace(
+        ULMREC,
+        letters=ULMREC.letters[:n_letters],
+        answers=ULMREC.answers[:n_letters],
+        users=ULMREC.users[:n_users],
+        indices=ULMREC.indices[:n_users],
+    )
+    fewer.save(model.directory)
+    with pytest.raises(BundleError, match="ulmrec: its probe does not fit its prompts"):
+        read_exam(model)
+
+
+def test_exam_of_l2rec_tells_the_users_embedding(bundle: Bundle):
+    exam = read_exam(bundle.served("l2rec"))
+    assert isinstance(exam.inquiry, Embedding)
+    assert exam.inquiry.user.tolist() == exam.probe.embedding.tolist()

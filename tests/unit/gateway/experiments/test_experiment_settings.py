@@ -144,8 +144,25 @@ def test_experiments_that_never_meet_may_share_users_and_settings():
             file_of(layer("l", experiment("e", variant("a", pipeline="local", candidates=20)))),
             "e.a.parameters: pipeline 'local' has no candidates",
         ),
+        (
+            file_of(layer("l", experiment("e", variant("a", pipeline="collm", candidates=19)))),
+            "e.a.parameters.candidates: Input should be greater than or equal to 20",
+        ),
+        (
+            file_of(shadows=[{"name": "s", "share": 0.1, "pipeline": "ulmrec", "parameters": {"candidates": 27}}]),
+            "shadows.s.parameters.candidates: Input should be less than or equal to 26",
+        ),
     ],
-    ids=["variant", "holdout", "shadow", "parameter", "fusion of one", "candidates of many"],
+    ids=[
+        "variant",
+        "holdout",
+        "shadow",
+        "parameter",
+        "fusion of one",
+        "candidates of many",
+        "too few candidates",
+        "too many candidates",
+    ],
 )
 def test_pipelines_are_those_of_the_gateway(file: ExperimentFile, named: str):
     with pytest.raises(ValueError, match=re.escape(named)):
