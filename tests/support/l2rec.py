@@ -1,13 +1,26 @@
 """L2Rec on the walks of ``support.backbones``: tiny settings, and the collaborative model of their users."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from models.contract.cf import CFModel
 from models.papers.l2rec.config import L2RecConfig
+from models.papers.l2rec.data import L2RecData
+from models.papers.l2rec.training import L2RecModel
 
 USER_SIZE = 6
+
+
+@dataclass(frozen=True)
+class TrainedL2Rec:
+    """A training that is over, and where its files are."""
+
+    config: L2RecConfig
+    data: L2RecData
+    directory: Path
+    model: L2RecModel
 
 
 def small_l2rec(backbone: Path) -> L2RecConfig:

@@ -163,9 +163,10 @@ class TestFurtherModels:
         with pytest.raises(ConfigError, match=re.escape(message)):
             make_run({"name": "a", section: values}, "test")
 
-    def test_hatllm_reads_sequences(self) -> None:
-        with pytest.raises(ConfigError, match="hatllm: does not go with task 'top-n'; expected 'sequential'"):
-            make_run({"name": "a", "task": "top-n", "hatllm": {}}, "test")
+    @pytest.mark.parametrize("part", ["hatllm", "l2rec"])
+    def test_some_models_read_sequences(self, part: str) -> None:
+        with pytest.raises(ConfigError, match=f"{part}: does not go with task 'top-n'; expected 'sequential'"):
+            make_run({"name": "a", "task": "top-n", part: {}}, "test")
 
     def test_flags_begin_a_section_and_change_it_afterwards(self) -> None:
         begun = with_flags(RunConfig("a"), "collm", {"lora_rank": "4"})

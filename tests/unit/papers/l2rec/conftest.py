@@ -1,23 +1,9 @@
-from dataclasses import dataclass
-from pathlib import Path
-
 import pytest
 from support.backbones import walk_dataset, write_backbone
-from support.l2rec import random_cf, silent, small_l2rec
+from support.l2rec import TrainedL2Rec, random_cf, silent, small_l2rec
 
-from models.papers.l2rec.config import L2RecConfig
 from models.papers.l2rec.data import L2RecData
-from models.papers.l2rec.training import L2RecModel, fit_l2rec
-
-
-@dataclass(frozen=True)
-class TrainedL2Rec:
-    """A training that is over, and where its files are."""
-
-    config: L2RecConfig
-    data: L2RecData
-    directory: Path
-    model: L2RecModel
+from models.papers.l2rec.training import fit_l2rec
 
 
 @pytest.fixture(scope="session")

@@ -5,9 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from l2rec.conftest import TrainedL2Rec
 from support.backbones import write_backbone
-from support.l2rec import USER_SIZE, random_cf
+from support.l2rec import USER_SIZE, TrainedL2Rec, random_cf
 
 from models.contract.bundle import L2RecSpec
 from models.contract.errors import BundleError

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from l2rec.conftest import TrainedL2Rec
 from support.backbones import write_backbone
-from support.l2rec import USER_SIZE, random_cf, silent
+from support.l2rec import USER_SIZE, TrainedL2Rec, random_cf, silent
+from transformers import AutoModelForCausalLM
 
 from models.contract.cf import CFModel
 from models.contract.errors import ConfigError, DataError
@@ -182,8 +182,6 @@ def test_another_network_does_not_begin_with_it(
 
 def write_other(directory: Path) -> Path:
     """The same backbone, trained a little differently."""
-    from transformers import AutoModelForCausalLM
-
     model = AutoModelForCausalLM.from_pretrained(write_backbone(directory))
     with torch.no_grad():
         model.model.layers[0].self_attn.q_proj.weight.mul_(1.01)
