@@ -1,13 +1,27 @@
 """How ULMRec is built and trained: user index, alignment tasks, ranker."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 from models.config import option
+from models.contract.errors import ConfigError
+from models.llm.backbone import layer_count
+
+Task = Literal["next-item", "index-preference", "preference-index", "history-index", "rating", "intent"]
+TASKS: tuple[Task, ...] = ("next-item", "index-preference", "preference-index", "history-index", "rating", "intent")
+"""The tasks of section 4.2, in its order."""
+ADAPTED = ("q_proj", "v_proj")  # of every layer, as LlamaRec has it
 
 
 @dataclass(frozen=True)
 class ULMRecConfig:
-    """How ULMRec is built and trained; defaults as in the paper's section 5.1.4 and in LlamaRec, its base."""
+    """How ULMRec is built and trained; defaults as in the paper's section 5.1.4 and in LlamaRec, its base.
+
+    LlamaRec itself is ``index = "none"`` with weights of 0 for all tasks but the first.
+
+    Raises:
+        ConfigError: there is not one weight for each task, or none above zero.
+    """
 
     backbone: str = option("HuggingFaceTB/SmolLM2-135M", "Hub id, checkpoint directory or .gguf file.")
     layers: int | None = option(None, "Layers of the backbone that are used, the first ones; unset: all.", low=1)
@@ -19,7 +33,61 @@ class ULMRecConfig:
         "Table (parquet or CSV) with columns user_id and text: reviews, or summaries of them. Empty: users are known"
         " by the titles of their items.",
     )
-    history_length: int = option(20, "Items of a history that are read, at most, the newest.", low=1)
+    history_length: int = option(20, "Items of a history that are read, at most, the newest.", low=0)
     title_tokens: int = option(32, "Tokens of a title that are read, at most.", low=1)
     candidates: int = option(20, "Candidates in a prompt, at most, each with a letter.", low=2, high=26)
     seed: int = option(0, "Seed of everything random.", low=0)
+
+    # Prompts and tasks (section 4.2).
+    index: Literal["personal", "numerical", "original", "none"] = option(
+        "personal",
+        "What stands for the user in a prompt: tokens of the index; the number of the user's row, or the id, as words"
+        " (figure 9); nothing.",
+    )
+    preference_tokens: int = option(64, "Tokens of a preference text that are read and predicted, at most.", low=1)
+    task_weights: tuple[float, ...] = option(
+        (1.0, 0.1, 0.1, 0.1, 0.1, 0.2), f"Shares of the prompts of the tasks {', '.join(TASKS)}.", low=0
+    )
+    negatives: Literal["random", "retrieved"] = option(
+        "random",
+        "Where candidates beside the target come from in training: all items that the user has not met, or those of"
+        " them that the retriever finds for the user.",
+    )
+    hidden_histories: float = option(
+        0.0, "Share of the next-item prompts that show no history, so that the index alone must tell.", low=0, high=1
+    )
+
+    # Tuning (section 4.3).
+    lora_rank: int = option(8, "Rank of the adapter.", low=1)
+    lora_alpha: float = option(32.0, "Scale of the adapter, over the rank.", low=0)
+    lora_dropout: float = option(0.05, "Dropout before the adapter.", low=0, high=0.9)
+    learning_rate: float = option(1e-4, "Step size of the adapter.", low=0)
+    index_learning_rate: float = option(1e-3, "Step size of the index tokens, which nobody has trained before.", low=0)
+    weight_decay: float = option(0.01, "Of the adapter.", low=0)
+    batch_size: int = option(16, "Prompts in an update.", low=1)
+    steps: int = option(1600, "Updates, at most.", low=1)
+    evaluate_every: int = option(100, "Updates between two looks at validation.", low=1)
+    patience: int = option(20, "Looks without a better validation NDCG@10 after which training stops.", low=1)
+    valid_examples: int = option(1000, "Validation examples that are looked at, at most.", low=1)
+
+    def __post_init__(self) -> None:
+        if len(self.task_weights) != len(TASKS):
+            raise ConfigError(
+                f"task_weights: {len(self.task_weights)} numbers; expected {len(TASKS)}, of {', '.join(TASKS)}"
+            )
+        if sum(self.task_weights) <= 0:
+            raise ConfigError("task_weights: all are 0; expected at least one above")
+
+
+def check_backbone(config: ULMRecConfig) -> None:
+    """Check that the backbone is there and has the layers that are asked for, without reading its weights.
+
+    Raises:
+        ConfigError: it is not, or has fewer.
+    """
+    n_layers = layer_count(config.backbone)
+    if config.layers is not None and config.layers > n_layers:
+        raise ConfigError(
+            f"ulmrec.layers: {config.layers} is out of range; expected at most {n_layers}, which is what the backbone"
+            " has"
+        )
