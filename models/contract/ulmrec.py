@@ -135,16 +135,27 @@ class ULMRecPrompts:
         Raises:
             ValueError: there are more candidates than letters, or none.
         """
+        return self.prompt_of(history, candidates, None if index is None else self.index_tokens(index))
+
+    def prompt_of(self, history: Sequence[int] | Ints, candidates: Sequence[int] | Ints, user: Ints | None) -> Ints:
+        """The same where ``user`` is the token ids that stand in the place of the index."""
+        parts = [self.pieces["opening"]]
+        if user is not None:
+            parts += [self.pieces["user"], user, self.pieces["after_index"]]
+        parts += [*self.history(history), *self.candidate_pool(candidates), self.pieces["closing"]]
+        return np.concatenate(parts).astype(np.int32)
+
+    def history(self, history: Sequence[int] | Ints) -> list[Ints]:
+        """The prompt's piece that shows a history, in parts."""
+        shown = newest(history, self.history_length)
+        nothing = [] if len(shown) else [self.pieces["nothing"]]
+        return [self.pieces["history"], *self._titles(self.numbers, shown), *nothing]
+
+    def candidate_pool(self, candidates: Sequence[int] | Ints) -> list[Ints]:
+        """The prompt's piece that shows candidates, in parts. Raises ValueError, see :meth:`prompt`."""
         if not 0 < len(candidates) <= self.candidates:
             raise ValueError(f"{len(candidates)} candidates; expected 1 to {self.candidates}")
-        parts = [self.pieces["opening"]]
-        if index is not None:
-            parts += [self.pieces["user"], self.index_tokens(index), self.pieces["after_index"]]
-        parts += [self.pieces["history"], *self._titles(self.numbers, newest(history, self.history_length))]
-        if not len(history):
-            parts.append(self.pieces["nothing"])
-        parts += [self.pieces["candidates"], *self._titles(self.letters, candidates), self.pieces["closing"]]
-        return np.concatenate(parts).astype(np.int32)
+        return [self.pieces["candidates"], *self._titles(self.letters, candidates)]
 
     def title(self, item: int) -> Ints:
         """Token ids of an item's title."""

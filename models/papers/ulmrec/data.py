@@ -38,8 +38,8 @@ class RankingData:
         index: of its users, by row; None where a configuration asks for no personal index.
         preferences: (n_users) a text of each user, empty where there is none; empty altogether: no preferences.
         valid: candidates of validation examples.
-        retrieved: (n_users, r) items that a retriever found for each user's train part, for ``negatives = "retrieved"``;
-            ``NO_ITEM`` fills up a row.
+        retrieved: (n_users, r) items that a retriever found for each user's train part, ``NO_ITEM`` filling up a row,
+            for ``negatives = "retrieved"``.
         ratings: (n_train,) aligned with ``dataset.train.items``, NaN where unknown; None: there are none.
     """
 
