@@ -5,6 +5,7 @@ from typing import Literal
 
 from models.config import option
 from models.contract.errors import ConfigError
+from models.contract.ulmrec import CODES, LEVELS
 from models.llm.backbone import layer_count
 
 Task = Literal["next-item", "index-preference", "preference-index", "history-index", "rating", "intent"]
@@ -20,7 +21,8 @@ class ULMRecConfig:
     LlamaRec itself is ``index = "none"`` with weights of 0 for all tasks but the first.
 
     Raises:
-        ConfigError: there is not one weight for each task, or none above zero.
+        ConfigError: there is not one weight for each task, or none above zero; or preferences are to be asked of an
+            endpoint, and its model or the file of its answers is not told.
     """
 
     backbone: str = option("HuggingFaceTB/SmolLM2-135M", "Hub id, checkpoint directory or .gguf file.")
@@ -30,13 +32,32 @@ class ULMRecConfig:
     )
     user_texts: str = option(
         "",
-        "Table (parquet or CSV) with columns user_id and text: reviews, or summaries of them. Empty: users are known"
-        " by the titles of their items.",
+        "Table (parquet, CSV or TSV) with a column user_id, and text (reviews), preference (summaries of them) or both."
+        " Empty: users are known by the titles of their items.",
     )
     history_length: int = option(20, "Items of a history that are read, at most, the newest.", low=0)
     title_tokens: int = option(32, "Tokens of a title that are read, at most.", low=1)
     candidates: int = option(20, "Candidates in a prompt, at most, each with a letter.", low=2, high=26)
     seed: int = option(0, "Seed of everything random.", low=0)
+
+    # User index (section 4.1) and preferences.
+    text_tokens: int = option(128, "Tokens of a user's text that are read, at most; titles: title_tokens.", low=1)
+    index_levels: int = option(LEVELS, "Codes of an index.", low=1, high=8)
+    index_codes: int = option(CODES, "Codes that there are at a level.", low=2, high=4096)
+    index_size: int = option(32, "Width of the codebooks.", low=1)
+    index_hidden: tuple[int, ...] = option((256, 128), "Widths of RQ-VAE's inner layers, from the texts' side.", low=1)
+    index_id: bool = option(True, "Whether a user's id asks for the texts (equation 1); else all count the same.")
+    index_epochs: int = option(60, "Passes over the users in which RQ-VAE is trained.", low=1)
+    index_batch: int = option(1024, "Users in an update of RQ-VAE.", low=1)
+    index_step: float = option(1e-3, "Step size of RQ-VAE.", low=0)
+    commitment: float = option(0.25, "Weight of the second term of equation 5, β.", low=0)
+    preference_endpoint: str = option(
+        "", "Base URL of an OpenAI-compatible server that extracts preferences from users' texts, such as …/v1."
+    )
+    preference_model: str = option("", "Name of the model that it is asked for.")
+    preference_answers: str = option("", "File (JSON lines) in which its answers are kept; it is asked for no other.")
+    preference_key: str = option("OPENAI_API_KEY", "Environment variable with the endpoint's key, if it wants one.")
+    preference_calls: int = option(8, "Calls to the endpoint at a time.", low=1)
 
     # Prompts and tasks (section 4.2).
     index: Literal["personal", "numerical", "original", "none"] = option(
@@ -77,6 +98,9 @@ class ULMRecConfig:
             )
         if sum(self.task_weights) <= 0:
             raise ConfigError("task_weights: all are 0; expected at least one above")
+        for name in ("preference_model", "preference_answers"):
+            if self.preference_endpoint and not getattr(self, name):
+                raise ConfigError(f"{name}: is empty; expected a value, for preference_endpoint is set")
 
 
 def check_backbone(config: ULMRecConfig) -> None:

@@ -6,6 +6,9 @@ import msgspec
 import numpy as np
 
 from models.contract.types import Ints
+from models.evaluation.metrics import NO_ITEM
+from models.papers.ulmrec.model import ULMRec
+from models.papers.ulmrec.reranking import Asked
 
 BLOCK_TOKENS = 16  # of vLLM's prefix cache, which shares whole blocks
 
@@ -31,6 +34,16 @@ class PromptTokens(msgspec.Struct, frozen=True):
     def cached_share(self) -> float:
         """Of all tokens, those that are read once."""
         return self.cached / self.mean
+
+
+def prompts_of(model: ULMRec, asked: Asked) -> list[Ints]:
+    """The prompts that a model reads for what it is asked."""
+    examples = asked.examples
+    indices = [None if model.users is None else model.users[user] for user in examples.users.tolist()]
+    return [
+        model.prompts.prompt_of(examples.histories[row], items[items != NO_ITEM], index)
+        for row, (items, index) in enumerate(zip(asked.items, indices, strict=True))
+    ]
 
 
 def prompt_tokens(prompts: Sequence[Ints]) -> PromptTokens:

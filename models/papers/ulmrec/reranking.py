@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from models.contract.types import Floats, Ints
 from models.evaluation.metrics import Ranks, hit_rate, mrr, ndcg
 from models.papers.ulmrec.data import Candidates
+from models.papers.ulmrec.tuning import candidate_ranks
 from models.types import Examples, Sequences
 
 CUTOFFS = (5, 10)
@@ -61,8 +62,8 @@ class Asked:
         return type(self)(self.examples.take(rows), self.items[rows])
 
     def ranks(self, scores: Floats) -> Ranks:
-        """(k,) ranks of the targets by (k, m) scores."""
-        return ranks_in_candidates(scores, self.items, self.examples.targets)
+        """(k,) ranks of the targets by (k, m) scores, equal scores in the retriever's order."""
+        return candidate_ranks(scores, self.items, self.examples.targets)
 
 
 def sampled(candidates: Candidates, n: int, seed: int) -> Candidates:
@@ -71,23 +72,6 @@ def sampled(candidates: Candidates, n: int, seed: int) -> Candidates:
         return candidates
     kept = np.sort(np.random.default_rng(seed).choice(len(candidates), n, replace=False))
     return Candidates(candidates.rows[kept], candidates.items[kept])
-
-
-def ranks_in_candidates(scores: Floats, items: Ints, targets: Ints) -> Ranks:
-    """(k,) rank of each target among its candidates; candidates of equal score count half.
-
-    Args:
-        scores: (k, m) of the candidates, higher is better; NaN is below everything.
-        items: (k, m) the candidates, the target among them.
-        targets: (k,) item numbers.
-    """
-    ranked = np.where(np.isnan(scores), -np.inf, scores)
-    column = (items == targets[:, None]).argmax(axis=1)
-    wanted = ranked[np.arange(len(targets)), column][:, None]
-    there = items >= 0
-    above = ((ranked > wanted) & there).sum(axis=1)
-    equal = ((ranked == wanted) & there).sum(axis=1) - 1
-    return np.asarray(1.0 + above + equal / 2.0, np.float64)
 
 
 def everybodys(values: Ranks, rows: NDArray[np.int64], n: int, missed: float) -> Ranks:

@@ -26,7 +26,7 @@ from models.papers.ulmrec.config import Task, ULMRecConfig, check_backbone
 from models.papers.ulmrec.data import RankingData
 from models.papers.ulmrec.index import UserIndex, build_index, published_indices
 from models.papers.ulmrec.model import ULMRec
-from models.papers.ulmrec.prompt_tokens import PromptTokens, prompt_tokens
+from models.papers.ulmrec.prompt_tokens import PromptTokens, prompt_tokens, prompts_of
 from models.papers.ulmrec.reranking import (
     best_weight,
     by_chance,
@@ -168,7 +168,7 @@ class ULMStudy:
         if row.index == "published":
             inputs["users"] = Path(study.users)
         negatives = study.retrieved_negatives if model.negatives == "retrieved" else None
-        settings = [seed, study.test_examples, study.timed_examples, negatives, replace(model, seed=0)]
+        settings = [seed, study.test_examples, study.counted_examples, negatives, replace(model, seed=0)]
         return {"name": slug(row), "version": VERSION, "config": settings, "inputs": inputs}
 
     def _work(self, row: RowSpec, seed: int, directory: Path) -> None:
@@ -180,9 +180,8 @@ class ULMStudy:
         save_file(self._scored(row, model), directory / _SCORES)
         seconds = {"training_seconds": tuned - started, "scoring_seconds": time.perf_counter() - tuned}
         (directory / COST).write_bytes(msgspec.json.encode(seconds))
-        counted = self.data.asked.first(self.config.study.timed_examples)
-        prompts = model.prompts(counted.examples.histories, counted.items, counted.examples.users)
-        (directory / _TOKENS).write_bytes(msgspec.json.encode(prompt_tokens(prompts)))
+        counted = self.data.asked.first(self.config.study.counted_examples)
+        (directory / _TOKENS).write_bytes(msgspec.json.encode(prompt_tokens(prompts_of(model, counted))))
 
     def _scored(self, row: RowSpec, model: ULMRec) -> dict[str, Floats]:
         """Scores of validation and test candidates; with an index of tokens and all tasks, without histories, too."""

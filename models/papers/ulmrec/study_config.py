@@ -51,7 +51,7 @@ class ProtocolConfig:
         low=1,
         high=LISTED,
     )
-    timed_examples: int = option(200, "Test prompts whose tokens are counted, at most.", low=1)
+    counted_examples: int = option(200, "Test prompts whose tokens are counted, at most.", low=1)
 
 
 @dataclass(frozen=True)
