@@ -1,5 +1,7 @@
 """Ratings of a data set's train part, which a prepared data set does not keep; for the rating task (section 4.2.5)."""
 
+from typing import Literal
+
 import numpy as np
 import polars as pl
 
@@ -22,7 +24,7 @@ def ratings_of(config: DataConfig, dataset: Dataset) -> Floats | None:
     interactions = prepare.read(config).interactions
     if interactions[RATING].null_count() == interactions.height:
         return None
-    keep = "last" if config.duplicates == "last" else "first"
+    keep: Literal["first", "last"] = "last" if config.duplicates == "last" else "first"
     rated = chronological(interactions).unique([USER, ITEM], keep=keep).select(USER, ITEM, RATING)
     found = _train_pairs(dataset).join(rated, on=(USER, ITEM), how="left", maintain_order="left")
     return found[RATING].cast(pl.Float32).fill_null(np.nan).to_numpy()

@@ -75,6 +75,7 @@ class ULMStudy:
         self._report = report
         self.data = StudyData(directory, config, report)
         self._indices: dict[Path, UserIndex] = {}
+        self._read: dict[Path, dict[str, Floats]] = {}
 
     @cached_property
     def rows(self) -> list[RowSpec]:
@@ -105,7 +106,7 @@ class ULMStudy:
         if row.model is None:
             return True
         directory = self.model_directory(row, seed)
-        return (directory / RECORD).exists() and holds(directory, **self._stage(row, seed))
+        return directory in self._read or ((directory / RECORD).exists() and holds(directory, **self._stage(row, seed)))
 
     def model_directory(self, row: RowSpec, seed: int) -> Path:
         """The stage of the language model that a row is read from."""
@@ -146,15 +147,13 @@ class ULMStudy:
         return kept[_SHOWN.get(row.name, "test")]
 
     def _kept(self, row: RowSpec, seed: int) -> dict[str, Floats]:
-        """All scores of a row's language model, which is tuned where it is not there."""
-        run_stage(
-            self.model_directory(row, seed),
-            **self._stage(row, seed),
-            work=lambda directory: self._work(row, seed, directory),
-            resumable=True,
-        )
-        scores: dict[str, Floats] = load_file(self.model_directory(row, seed) / _SCORES)
-        return scores
+        """All scores of a row's language model, which is tuned where it is not there; looked for once."""
+        directory = self.model_directory(row, seed)
+        if directory not in self._read:
+            stage = self._stage(row, seed)
+            run_stage(directory, **stage, work=lambda target: self._work(row, seed, target), resumable=True)
+            self._read[directory] = load_file(directory / _SCORES)
+        return self._read[directory]
 
     def _stage(self, row: RowSpec, seed: int) -> dict[str, Any]:
         """What a language model is known by, see :func:`models.stage.run_stage`."""

@@ -170,9 +170,12 @@ def _ablations(ulmrec: ULMRecConfig, missing: frozenset[Task]) -> Iterator[RowSp
 
 def _indices(config: ULMStudyConfig, ulmrec: ULMRecConfig) -> Iterator[RowSpec]:
     """Figure 9, and two more sources of the index: codes that came with the data, and the items' titles alone."""
-    for name, kind in (("N-ID", "numerical"), ("O-ID", "original"), ("P-ID", "personal")):
-        model = replace(ulmrec, index=kind)
-        index: Index = "built" if kind == "personal" else "none"
+    variants: tuple[tuple[str, ULMRecConfig, Index], ...] = (
+        ("N-ID", replace(ulmrec, index="numerical"), "none"),
+        ("O-ID", replace(ulmrec, index="original"), "none"),
+        ("P-ID", ulmrec, "built"),
+    )
+    for name, model, index in variants:
         yield RowSpec(f"{name} w/o align", "index", unaligned(model), index)
         yield RowSpec(f"{name} w/ align", "index", model, index)
     if config.study.users:
