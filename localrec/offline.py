@@ -19,6 +19,7 @@ from models.llm.training_cost import costs_table, devices, training_report
 from models.papers.collm.config import CoLLMConfig
 from models.papers.hatllm.config import HatLLMConfig
 from models.papers.l3rec.config import L3RecConfig
+from models.papers.ulmrec.config import ULMRecConfig
 from models.pipeline import Pipeline
 from models.ranking.fusion_search import ServingConfig
 from models.run import Task, check_data_set, load_config, load_run, make_run, save_run, with_flags
@@ -50,9 +51,9 @@ def run(config: Path, directory: Path, bundles: Path | None, ray: str | None, gp
     """All stages from the data to the bundle, as the TOML file CONFIG says.
 
     CONFIG has a name, a task and the sections data, cf, communities, local and serving, whose keys are the flags of the
-    stages' own commands, with underscores; a section collm or hatllm where the run has that model, too; and a section
-    for each baseline, such as item_knn or sasrec_text, with the settings that localrec tune finds. What is unchanged
-    since the last time is reused.
+    stages' own commands, with underscores; a section collm, hatllm or ulmrec where the run has that model, too; and a
+    section for each baseline, such as item_knn or sasrec_text, with the settings that localrec tune finds. What is
+    unchanged since the last time is reused.
     """
     settings = load_config(config)
     check_data_set(directory, settings)
@@ -130,6 +131,17 @@ def hatllm(directory: Path, **flags: Any) -> None:
     The first time adds the section to the run's settings; from then on the run has the model, and so have its bundles.
     """
     pipeline_of(directory, "hatllm", flags).further("hatllm")
+
+
+@train.command()
+@RUN
+@config_flags(ULMRecConfig)
+def ulmrec(directory: Path, **flags: Any) -> None:
+    """ULMRec: a language model that ranks the CF model's best by their titles, and knows users by a semantic index.
+
+    The first time adds the section to the run's settings; from then on the run has the model, and so have its bundles.
+    """
+    pipeline_of(directory, "ulmrec", flags).further("ulmrec")
 
 
 @train.command("report")

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from models.contract.bundle import CoLLMSpec, FurtherPart, FurtherSpec, HatLLMSpec
+from models.contract.bundle import CoLLMSpec, FurtherPart, FurtherSpec, HatLLMSpec, ULMRecSpec
 from models.data.labelled import labelled_of
 from models.export import ExportedModel
 from models.llm.items import check_encoder
@@ -26,6 +26,11 @@ from models.papers.hatllm.config import HatLLMConfig, check_layers
 from models.papers.hatllm.data import WindowedData
 from models.papers.hatllm.export import export_part as export_hatllm
 from models.papers.hatllm.training import train_hatllm
+from models.papers.ulmrec.config import ULMRecConfig
+from models.papers.ulmrec.config import check_backbone as check_ulmrec_backbone
+from models.papers.ulmrec.export import check_served as check_ulmrec_served
+from models.papers.ulmrec.export import export_part as export_ulmrec
+from models.papers.ulmrec.export import train_ulmrec
 from models.results import Results
 from models.run import FURTHER, RunConfig
 from models.types import Report
@@ -96,11 +101,26 @@ def _train_hatllm(config: HatLLMConfig, results: Results, directory: Path, repor
     train_hatllm(config, WindowedData.of(results.dataset()), directory, report)
 
 
+def _check_ulmrec(config: ULMRecConfig) -> None:
+    check_ulmrec_served(config)
+    check_ulmrec_backbone(config)
+    check_encoder(config.text_encoder)
+
+
 MODELS: Mapping[FurtherPart, FurtherModel] = MappingProxyType(
     {
         "collm": FurtherModel(2, _check_collm, _train_collm, export_collm, CoLLMSpec, ("backbone",)),
         "hatllm": FurtherModel(
             1, _check_hatllm, _train_hatllm, export_hatllm, HatLLMSpec, ("backbone", "text_encoder")
+        ),
+        "ulmrec": FurtherModel(
+            1,
+            _check_ulmrec,
+            train_ulmrec,
+            export_ulmrec,
+            ULMRecSpec,
+            ("backbone", "text_encoder", "user_texts"),
+            ("data", "cf"),
         ),
     }
 )

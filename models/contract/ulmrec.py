@@ -198,11 +198,13 @@ class ULMRecPrompts:
 
     def _fits_together(self) -> bool:
         spans = len(self.offsets) > 0 and self.offsets[0] == 0 and self.offsets[-1] == len(self.ids)
+        rising = bool((np.diff(self.offsets) >= 0).all())
         words = np.concatenate([self.ids, self.answers, *self.pieces.values(), *self.numbers, *self.letters])
         within = bool((words >= 0).all() and (words < self.n_words).all())
         indexed = self.indices.ndim == 2 and len(self.indices) == len(self.users)
         known = indexed and bool((self.indices >= 0).all() and (self.indices < self.codes).all())
-        return bool(spans and within and known and len(self.answers) == len(self.letters) > 0)
+        different = known and len(np.unique(self.indices, axis=0)) == len(self.indices)
+        return bool(spans and rising and within and different and len(self.answers) == len(self.letters) > 0)
 
 
 def _numbered(tensors: Mapping[str, Array], prefix: str) -> tuple[Array, ...]:
@@ -304,7 +306,9 @@ class UserIndexer:
             if weight.ndim != 2 or weight.shape != (len(bias), size):
                 return False
             size = len(bias)
-        return self.codebooks.shape[2] == size and self.taken.shape[1:] == (len(self.codebooks),)
+        levels, codes, latent = self.codebooks.shape
+        within = bool((self.taken >= 0).all() and (self.taken < codes).all())
+        return latent == size and self.taken.shape[1:] == (levels,) and within
 
 
 def free_codes(codebooks: Floats, latent: Floats, taken: set[tuple[int, ...]]) -> tuple[int, ...] | None:

@@ -1,4 +1,4 @@
-"""The ranked lists of a run's or a bundle's further models: HatLLM over all items, CoLLM over the CF model's best."""
+"""The ranked lists of a run's or a bundle's further models: of all items, or of the CF model's best, ranked anew."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -7,7 +7,7 @@ from typing import Any
 
 from safetensors.numpy import load_file, save_file
 
-from models.contract.bundle import Bundle, CoLLMSpec, FurtherPart, HatLLMSpec, Part
+from models.contract.bundle import Bundle, CoLLMSpec, FurtherPart, HatLLMSpec, Part, ULMRecSpec
 from models.contract.types import Ints
 from models.data.dataset import Dataset
 from models.evaluation.metrics import evaluate_scorer
@@ -15,6 +15,7 @@ from models.export import ExportedModel, bundled
 from models.further import exported, part_directory
 from models.papers.collm.export import CoLLMScorer
 from models.papers.hatllm.scoring import HatScorer
+from models.papers.ulmrec.export import ULMRecScorer
 from models.pipeline import Pipeline
 from models.ranking.rerank import RERANKED, Reranker
 from models.ranking.system import LocalSystem, open_system
@@ -24,6 +25,7 @@ from models.types import Examples, by_history
 NAMES: Mapping[FurtherPart, str] = MappingProxyType(
     {"collm": "CoLLM", "hatllm": "HatLLM", "ulmrec": "ULMRec", "l2rec": "L2Rec"}
 )
+RERANKERS: tuple[FurtherPart, ...] = ("collm", "ulmrec")
 _LISTS = "lists.safetensors"
 
 
@@ -56,7 +58,7 @@ def _run_list(pipeline: Pipeline, part: FurtherPart, n: int, allowed: Ints | Non
     stage = f"lists/{part}" if allowed is None else f"lists/{part}-sampled"
     read = {"data": pipeline.directory / "data", "part": part_directory(pipeline.directory, part)}
     settings: dict[str, Any] = {"n": n, "candidates": RERANKED}
-    if part == "collm":
+    if part in RERANKERS:
         read["cf"] = pipeline.directory / "cf"
         settings["popularity"] = pipeline.config.popularity  # what a list without a history is
     pipeline.stage(stage, 1, settings, read, work)
@@ -85,7 +87,14 @@ def _ranked(
     """``users`` are ids that the model may have met; None: strangers."""
     if isinstance(model.spec, HatLLMSpec):
         return evaluate_scorer(by_history(HatScorer.load(model.directory)), examples, n, allowed)
-    if not isinstance(model.spec, CoLLMSpec):
-        raise NotImplementedError(f"{model.part} has no row yet")
-    scorer = CoLLMScorer(model.directory, model.spec.answer_token)
-    return Reranker(system, scorer.rate).lists(examples.histories, users or [None] * len(examples), n, allowed)
+    return _reranker(model, system).lists(examples.histories, users or [None] * len(examples), n, allowed)
+
+
+def _reranker(model: ExportedModel, system: LocalSystem) -> Reranker:
+    match model.spec:
+        case CoLLMSpec() as spec:
+            return Reranker(system, CoLLMScorer(model.directory, spec.answer_token).rate)
+        case ULMRecSpec() as spec:
+            return Reranker(system, ULMRecScorer(model.directory).rate, spec.candidates)
+        case _:
+            raise NotImplementedError(f"{model.part} has no row yet")

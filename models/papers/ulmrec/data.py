@@ -1,16 +1,13 @@
 """What ULMRec is tuned on: users, their indices and texts, and the candidates that a retriever found."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from models.contract.types import Floats, Ints
 from models.data.dataset import Dataset
-
-if TYPE_CHECKING:
-    from models.papers.ulmrec.index import UserIndex
+from models.papers.ulmrec.index import UserIndex
 
 
 @dataclass(frozen=True)
@@ -44,7 +41,7 @@ class RankingData:
     """
 
     dataset: Dataset
-    index: "UserIndex | None"
+    index: UserIndex | None
     preferences: tuple[str, ...]
     valid: Candidates
     retrieved: Ints | None = None

@@ -105,7 +105,8 @@ def build_index(config: ULMRecConfig, dataset: Dataset, directory: Path, report:
         DataError: the table of users' texts cannot be used.
         TrainingError: the loss is NaN or infinite.
     """
-    settings = {name: getattr(config, name) for name in config.__dataclass_fields__ if name.startswith("index_")}
+    named = [name for name in config.__dataclass_fields__ if name.startswith("index_")]
+    settings = {name: getattr(config, name) for name in named if name != "index_learning_rate"}  # which is tuning's
     settings |= {name: getattr(config, name) for name in _SETTINGS} | {"data": _digest(dataset)}
     inputs = local_files("text_encoder", config.text_encoder) | local_files("user_texts", config.user_texts)
 

@@ -35,11 +35,14 @@ class ULMRec(nn.Module):
         users: token ids that stand for each user of the data set, by row; None: prompts have no index.
     """
 
+    answers: Tensor
+
     def __init__(self, language_model: PeftModel, prompts: ULMRecPrompts, users: Sequence[Ints] | None) -> None:
         super().__init__()
         self.language_model, self.prompts, self.users = language_model, prompts, users
         words = language_model.get_base_model().get_input_embeddings().weight
         rows = words.std() * torch.randn(prompts.vocabulary_size - prompts.n_words, words.shape[1])
+        self.register_buffer("answers", torch.from_numpy(prompts.answers).long(), persistent=False)
         self.index_rows = nn.Parameter(rows + words.mean(dim=0), requires_grad=len(rows) > 0)
 
     @property
@@ -63,7 +66,7 @@ class ULMRec(nn.Module):
     def letters(self, states: Tensor) -> Tensor:
         """Logits (m, n_letters) float32 of the letters (the verbalizer of section 4.3)."""
         base: Any = self.language_model.get_base_model()
-        rows = base.get_output_embeddings().weight[torch.from_numpy(self.prompts.answers).long()]
+        rows = base.get_output_embeddings().weight[self.answers]
         with full_precision(states.device):
             logits: Tensor = states.float() @ rows.float().T
         return logits

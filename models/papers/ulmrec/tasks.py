@@ -18,6 +18,7 @@ from models.llm.backbone import Backbone
 from models.llm.items import one_line
 from models.papers.ulmrec.config import Task, ULMRecConfig
 from models.papers.ulmrec.data import RankingData
+from models.papers.ulmrec.index import index_words
 from models.papers.ulmrec.negatives import Negatives
 from models.papers.ulmrec.prompts import check_length, token_ids
 
@@ -41,10 +42,17 @@ RATING, RATED = "{:.1f}", " (Rating: {})"
 
 @dataclass(frozen=True)
 class Prompted:
-    """A prompt with its response: token ids (int32), of which the last ``n_response`` are what is predicted."""
+    """A prompt with its response.
+
+    Args:
+        tokens: ids (int32), of which the last ``n_response`` are what is predicted.
+        n_response: see ``tokens``.
+        n_letters: candidates, where the response is the letter of one; 0: it is words, or an index.
+    """
 
     tokens: Ints
     n_response: int
+    n_letters: int = 0
 
 
 @dataclass(frozen=True)
@@ -129,13 +137,13 @@ class TaskPrompts:
             history = history[:0]
         candidates, letter = self._negatives.candidates(user, target, rng)
         prompt = self._prompts.prompt_of(history, candidates, self._index(user))
-        return _prompted([prompt], self._prompts.answers[letter : letter + 1])
+        return _prompted([prompt], self._prompts.answers[letter : letter + 1], len(candidates))
 
     def _intent(self, place: int, rng: np.random.Generator) -> Prompted:
         user, _, target = self._at(place)
         candidates, letter = self._negatives.candidates(user, target, rng)
         parts = [*self._preference(user), self._words(END), *self._prompts.candidate_pool(candidates)]
-        return self._answered("intent", parts, self._prompts.answers[letter : letter + 1])
+        return self._answered("intent", parts, self._prompts.answers[letter : letter + 1], len(candidates))
 
     def _index_preference(self, user: int, _: np.random.Generator) -> Prompted:
         preference = np.concatenate([self._texts.preferences[user], self._texts.ending])
@@ -156,9 +164,9 @@ class TaskPrompts:
             parts += [mark, self._prompts.title(int(item)), self._words(RATED.format(rating) if rating else "")]
         return self._answered("rating", parts, np.concatenate([self._words(ratings[-1]), self._texts.ending]))
 
-    def _answered(self, task: Task, parts: list[Ints], response: Ints) -> Prompted:
+    def _answered(self, task: Task, parts: list[Ints], response: Ints, n_letters: int = 0) -> Prompted:
         opening = self._words(OPENING.format(INSTRUCTIONS[task]))
-        return _prompted([opening, *parts, self._prompts.pieces["closing"]], response)
+        return _prompted([opening, *parts, self._prompts.pieces["closing"]], response, n_letters)
 
     def _at(self, place: int) -> tuple[int, Ints, int]:
         """Whose target stands at a place of the train part, what came before it, and the target."""
@@ -206,8 +214,8 @@ class _Words:
         return self._known[text]
 
 
-def _prompted(parts: list[Ints], response: Ints) -> Prompted:
-    return Prompted(np.concatenate([*parts, response]).astype(np.int32), len(response))
+def _prompted(parts: list[Ints], response: Ints, n_letters: int = 0) -> Prompted:
+    return Prompted(np.concatenate([*parts, response]).astype(np.int32), len(response), n_letters)
 
 
 def _indices(
@@ -218,10 +226,8 @@ def _indices(
             return None
         case "personal":
             return tuple(prompts.index_tokens(index) for index in prompts.indices)
-        case "numerical":
-            return _tokens(backbone, [str(row + 1) for row in range(len(data.dataset.user_ids))])
-        case "original":
-            return _tokens(backbone, data.dataset.user_ids)
+        case words:
+            return _tokens(backbone, index_words(words, data.dataset.user_ids))
 
 
 def _tokens(backbone: Backbone, texts: Sequence[str], n: int | None = None) -> tuple[Ints, ...]:

@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
 
-from models.contract.errors import ConfigError
+from models.contract.errors import ConfigError, DataError
 from models.contract.types import Floats, Ints
 from models.evaluation.metrics import ndcg
 from models.llm.backbone import Backbone, load_backbone
@@ -66,7 +66,7 @@ def fit_ulmrec(
 
     Raises:
         ConfigError: layers, letters or prompts do not fit the backbone.
-        DataError: there is nothing to train on.
+        DataError: there is nothing to train on, or to validate with.
         TrainingError: the loss is NaN or infinite.
     """
     backbone = backbone or load_backbone(config.backbone)
@@ -126,15 +126,29 @@ class RankingTask:
     def loss(self, batch: Batch) -> Tensor:
         """Equation 7 on the responses alone: the mean over a prompt's response, then over prompts.
 
-        So a text of many tokens counts as much as a letter.
+        So a text of many tokens counts as much as a letter. Where the response is a letter, the softmax is the
+        verbalizer's, over the prompt's letters. Over the vocabulary, as equation 7 has it, a backbone that is cut to
+        its first layers begins 25 nats away from any letter, and would spend its updates on that.
         """
-        targets = batch[TARGETS]
+        targets, n_letters = batch[TARGETS], batch["letters"]
         where = targets != IGNORED
         with mixed_precision(targets.device), differentiated_attention(targets.device):
-            logits = self._model.logits(self._model.states(batch["tokens"], where))
-        losses = F.cross_entropy(logits.float(), targets[where], reduction="none")
-        shares = (where / where.sum(dim=1, keepdim=True))[where]
-        return (losses * shares).sum() / len(targets)
+            states = self._model.states(batch["tokens"], where)
+            rows = where.nonzero()[:, 0]
+            is_letter = n_letters[rows] > 0
+            words = self._model.logits(states[~is_letter])
+            letters = self._model.letters(states[is_letter])
+        wanted = targets[where]
+        losses = letters.new_empty(len(wanted))
+        losses[~is_letter] = F.cross_entropy(words.float(), wanted[~is_letter], reduction="none")
+        losses[is_letter] = self._letter_losses(letters, wanted[is_letter], n_letters[rows][is_letter])
+        return (losses / where.sum(dim=1)[rows]).sum() / len(targets)
+
+    def _letter_losses(self, logits: Tensor, wanted: Tensor, n_letters: Tensor) -> Tensor:
+        """(m,) of letters' logits (m, n), wanted tokens (m,), and how many letters each prompt has (m,)."""
+        absent = torch.arange(logits.shape[1], device=logits.device) >= n_letters[:, None]
+        letter = (self._model.answers == wanted[:, None]).float().argmax(dim=1)
+        return F.cross_entropy(logits.masked_fill(absent, -torch.inf), letter, reduction="none")
 
     def validate(self) -> float:
         """NDCG@10 of the validation examples within their candidates."""
@@ -154,16 +168,16 @@ class ValidationSample:
 
     @classmethod
     def of(cls, data: RankingData, config: ULMRecConfig) -> "ValidationSample":
-        """At most ``valid_examples``, drawn, in their order."""
+        """At most ``valid_examples``, drawn, in their order. Raises DataError where there are none."""
+        if not len(data.valid):
+            raise DataError("ulmrec: the retriever finds no validation example's target; expected one at least")
         valid, n = data.valid, min(len(data.valid), config.valid_examples)
         chosen = np.sort(np.random.default_rng(config.seed).choice(len(valid), n, replace=False))
         examples = data.dataset.examples("valid").take(valid.rows[chosen])
         return cls(examples, valid.items[chosen, : config.candidates])
 
     def ndcg(self, model: ULMRec) -> float:
-        """NDCG@10 within the candidates; 0 without examples."""
-        if not len(self.examples):
-            return 0.0
+        """NDCG@10 within the candidates."""
         scores = model.letter_scores(self.examples.histories, self.candidates, self.examples.users)
         return float(ndcg(candidate_ranks(scores, self.candidates, self.examples.targets), CUTOFF).mean())
 
@@ -185,7 +199,7 @@ def indexed_users(config: ULMRecConfig, data: RankingData) -> IndexedUsers:
 
 
 def as_batch(prompts: list[Prompted]) -> Batch:
-    """Prompts as ``tokens`` (b, t) and, at the tokens that predict the response, ``TARGETS`` (b, t)."""
+    """Prompts as ``tokens`` (b, t); at those that predict the response, ``TARGETS`` (b, t); ``letters`` (b,)."""
     tokens = [torch.from_numpy(prompt.tokens[:-1]).long() for prompt in prompts]
     targets = [torch.full((len(ids),), IGNORED) for ids in tokens]
     for prompt, target in zip(prompts, targets, strict=True):
@@ -193,6 +207,7 @@ def as_batch(prompts: list[Prompted]) -> Batch:
     return {
         "tokens": pad_sequence(tokens, batch_first=True),
         TARGETS: pad_sequence(targets, batch_first=True, padding_value=IGNORED),
+        "letters": torch.tensor([prompt.n_letters for prompt in prompts]),
     }
 
 
