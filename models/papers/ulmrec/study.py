@@ -21,6 +21,7 @@ from safetensors.numpy import load_file, save_file
 
 from models.contract.types import Floats
 from models.evaluation.metrics import Ranks
+from models.llm.backbone import Backbone, load_backbone
 from models.llm.source import local_files
 from models.papers.ulmrec.config import Task, ULMRecConfig, check_backbone
 from models.papers.ulmrec.data import RankingData
@@ -174,7 +175,7 @@ class ULMStudy:
         self._report(f"{self.config.name}: {row.name}, seed {seed}")
         started = time.perf_counter()
         config = replace(_model(row), seed=seed)
-        model = fit_ulmrec(config, self._ranking_data(row), directory, self._report)
+        model = fit_ulmrec(config, self._ranking_data(row), directory, self._report, self._backbone)
         tuned = time.perf_counter()
         save_file(self._scored(row, model), directory / _SCORES)
         seconds = {"training_seconds": tuned - started, "scoring_seconds": time.perf_counter() - tuned}
@@ -222,6 +223,11 @@ class ULMStudy:
             config = replace(model, seed=self.config.ulmrec.seed)
             self._indices[directory] = build_index(config, self.data.dataset, directory, self._report)
         return self._indices[directory]
+
+    @cached_property
+    def _backbone(self) -> Backbone:
+        """Read once for all rows, each of which copies its layers."""
+        return load_backbone(self.config.ulmrec.backbone)
 
     def _index_directory(self, model: ULMRecConfig) -> Path:
         return self.directory / "index" / ("texts" if model.user_texts else "titles")
