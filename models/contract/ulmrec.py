@@ -308,7 +308,9 @@ class UserIndexer:
             size = len(bias)
         levels, codes, latent = self.codebooks.shape
         within = bool((self.taken >= 0).all() and (self.taken < codes).all())
-        return latent == size and self.taken.shape[1:] == (levels,) and within
+        if latent != size or self.taken.shape[1:] != (levels,) or not within:
+            return False
+        return len(self._taken) == len(self.taken)  # which is made here, not in a request
 
 
 def free_codes(codebooks: Floats, latent: Floats, taken: set[tuple[int, ...]]) -> tuple[int, ...] | None:

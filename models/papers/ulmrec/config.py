@@ -47,7 +47,7 @@ class ULMRecConfig:
     index_size: int = option(32, "Width of the codebooks.", low=1)
     index_hidden: tuple[int, ...] = option((256, 128), "Widths of RQ-VAE's inner layers, from the texts' side.", low=1)
     index_id: bool = option(True, "Whether a user's id asks for the texts (equation 1); else all count the same.")
-    index_epochs: int = option(60, "Passes over the users in which RQ-VAE is trained.", low=1)
+    index_epochs: int = option(40, "Passes over the users in which RQ-VAE is trained.", low=1)
     index_batch: int = option(1024, "Users in an update of RQ-VAE.", low=1)
     index_step: float = option(1e-3, "Step size of RQ-VAE.", low=0)
     commitment: float = option(0.25, "Weight of the second term of equation 5, β.", low=0)

@@ -4,6 +4,7 @@ Left in the directory: ``vectors.safetensors`` (of titles and further texts), ``
 ``indexer.safetensors``, ``index.json`` (what was made), and the stage's record.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
@@ -136,11 +137,11 @@ def published_indices(path: Path, dataset: Dataset, codes: int) -> Ints:
     table = read_users(path, dataset.user_ids)
     if USER_INDEX not in table.columns:
         raise DataError(f"{path}: column {USER_INDEX!r} not found; the file has {', '.join(table.columns)}")
-    numbers = table[USER_INDEX].str.extract_all(r"\d+")
-    levels = int(numbers.list.len().max() or 0)  # type: ignore[arg-type]
+    numbers = [[int(part) for part in re.findall(r"\d+", text or "")] for text in table[USER_INDEX]]
+    levels = max(map(len, numbers))
     found = np.full((len(dataset.user_ids), levels), -1, np.int32)
     for user, parts in zip(table[USER_NUMBER], numbers, strict=True):
-        found[user, : len(parts)] = [int(part) for part in parts]
+        found[user, : len(parts)] = parts
     if levels == 0 or found.min() < 0 or found.max() >= codes:
         raise DataError(f"{path}: column {USER_INDEX!r}: not every user has {levels} codes from 0 to {codes - 1}")
     if len(np.unique(found, axis=0)) < len(found):

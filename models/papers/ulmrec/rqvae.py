@@ -177,7 +177,7 @@ def latents(model: RQVAE, texts: TextsOfUsers) -> Floats:
     """z (n_users, size) float32 of all users, by all of their texts."""
     device = model.attention.device
     found = []
-    for rows in torch.arange(len(texts.of_users)).split(model.config.batch):
+    for rows in torch.split(torch.arange(len(texts.of_users)), model.config.batch):
         numbers, owners = texts.batch(rows)
         pooled = model.pooled(texts.vectors[numbers].to(device), owners.to(device), texts.ids[rows].to(device))
         found.append(model.encoder(pooled).cpu())
@@ -197,7 +197,7 @@ def _train_epoch(
     """Mean loss, and how many codes nobody had; these are replaced, unless the epoch is the last one."""
     device = means.device
     counts = torch.zeros(model.config.levels, model.config.codes, device=device)
-    batches = torch.randperm(len(means)).split(model.config.batch)
+    batches = torch.split(torch.randperm(len(means)), model.config.batch)
     total = 0.0
     for number, rows in enumerate(batches):
         numbers, owners = _shown(*texts.batch(rows))
@@ -264,7 +264,7 @@ def _means(texts: TextsOfUsers) -> Tensor:
     numbers, owners = (part.to(texts.vectors.device) for part in texts.batch(torch.arange(len(texts.of_users))))
     counts = torch.bincount(owners, minlength=len(texts.of_users))
     total = torch.zeros_like(texts.ids)
-    for part, owner in zip(numbers.split(65_536), owners.split(65_536), strict=True):
+    for part, owner in zip(torch.split(numbers, 65_536), torch.split(owners, 65_536), strict=True):
         total.index_add_(0, owner, texts.vectors[part])
     return total / counts[:, None]
 

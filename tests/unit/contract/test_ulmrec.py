@@ -230,6 +230,7 @@ def test_an_indexer_comes_back_from_its_file(tmp_path: Path) -> None:
         {"codebooks": np.zeros((3, 8, 5), np.float32)},
         {"taken": np.zeros((5, 2), np.int32)},
         {"taken": np.full((5, 3), 8, np.int32)},
+        {"taken": np.full((5, 3), 7, np.int32)},
         {"item_vectors": np.zeros(6, np.float16)},
     ],
 )
