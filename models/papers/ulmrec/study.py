@@ -10,6 +10,7 @@ Rows of the same language model share its directory: "ULMRec" is "P-ID w/ align"
 """
 
 import time
+from collections.abc import Iterable
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -19,7 +20,7 @@ import msgspec
 import numpy as np
 from safetensors.numpy import load_file, save_file
 
-from models.contract.types import Floats
+from models.contract.types import Array, Floats
 from models.evaluation.metrics import Ranks
 from models.llm.backbone import Backbone, load_backbone
 from models.llm.source import local_files
@@ -38,12 +39,14 @@ from models.papers.ulmrec.reranking import (
     without_history,
 )
 from models.papers.ulmrec.retriever import RETRIEVERS, places
+from models.papers.ulmrec.similarity import PrefixSimilarity, prefix_similarity
 from models.papers.ulmrec.study_config import (
     CHANCE,
     INDEX_ONLY,
     LLAMAREC_VOTED,
     OTHERS_INDEX,
     ULMREC_VOTED,
+    Index,
     RowSpec,
     ULMStudyConfig,
     rows_of,
@@ -53,7 +56,7 @@ from models.papers.ulmrec.study_data import SAMPLE_SEED, StudyData
 from models.papers.ulmrec.texts import preferences
 from models.papers.ulmrec.tuning import fit_ulmrec
 from models.stage import COST, RECORD, holds, run_stage
-from models.types import Report
+from models.types import Report, Sequences
 
 VERSION = 1  # raise when a row computes something else from the same inputs
 _SCORES, _TOKENS = "scores.safetensors", "tokens.json"
@@ -140,6 +143,22 @@ class ULMStudy:
             "index": str(self._index(ulmrec).description),
         }
 
+    def similarities(self, rows: Iterable[RowSpec]) -> dict[str, tuple[PrefixSimilarity, ...]]:
+        """How alike users are whose indices begin alike, by row, of the rows whose users have an index of tokens.
+
+        What users are like is the mean of the vectors of the titles that they have met, whatever the index is made of.
+        """
+        first: dict[tuple[Index, str], RowSpec] = {}
+        for row in rows:
+            if row.index != "none":
+                first.setdefault((row.index, _model(row).user_texts), row)
+        found = {}
+        for row in first.values():
+            index = self._index_of(row)
+            vectors = mean_vectors(index.indexer.item_vectors, self.data.dataset.train)
+            found[row.name] = prefix_similarity(index.indices, vectors, self.data.dataset.train, SAMPLE_SEED)
+        return found
+
     def _scores(self, row: RowSpec, seed: int) -> Floats:
         """(k, m) of the test users' candidates."""
         kept = self._kept(row, seed)
@@ -200,16 +219,14 @@ class ULMStudy:
         model = _model(row)
         return RankingData(
             dataset=self.data.dataset,
-            index=self._index_of(row),
+            index=None if row.index == "none" else self._index_of(row),
             preferences=preferences(model, self.data.dataset).texts,
             valid=self.data.valid,
             retrieved=self.data.negatives if model.negatives == "retrieved" else None,
             ratings=self.data.ratings,
         )
 
-    def _index_of(self, row: RowSpec) -> UserIndex | None:
-        if row.index == "none":
-            return None
+    def _index_of(self, row: RowSpec) -> UserIndex:
         index = self._index(_model(row))
         if row.index == "built":
             return index
@@ -231,6 +248,14 @@ class ULMStudy:
 
     def _index_directory(self, model: ULMRecConfig) -> Path:
         return self.directory / "index" / ("texts" if model.user_texts else "titles")
+
+
+def mean_vectors(item_vectors: Array, histories: Sequences) -> Floats:
+    """(n, d) mean of the vectors (n_items, d) of each history's items, zero for an empty one."""
+    table = item_vectors.astype(np.float32)
+    nothing = np.zeros((1, table.shape[1]), np.float32)
+    rows = [table[histories[row]] if len(histories[row]) else nothing for row in range(len(histories))]
+    return np.stack([row.mean(axis=0) for row in rows])
 
 
 def _model(row: RowSpec) -> ULMRecConfig:

@@ -137,7 +137,10 @@ def unaligned(config: ULMRecConfig) -> ULMRecConfig:
 
 
 def llamarec(config: ULMRecConfig) -> ULMRecConfig:
-    """LlamaRec (Yue et al., 2023) on the same backbone: no index, so every prompt shows its history."""
+    """LlamaRec (Yue et al., 2023) on the same backbone: no index, so every prompt shows its history.
+
+    It has as many updates as ULMRec, so more of the task that is measured.
+    """
     return replace(unaligned(config), index="none", hidden_histories=0.0)
 
 

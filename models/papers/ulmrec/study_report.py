@@ -4,6 +4,7 @@ The document, JSON (an interval is ``{"mean", "low", "high"}``: over users, 95 %
 
     dataset, retriever, n_candidates, n_test, n_found, n_items, seeds
     facts            what users are known by, tasks that are left out, and how it was measured: text
+    similarity       {row: [{"shared", "pairs", "cosine", "jaccard", "met"}]}, see ``models.papers.ulmrec.similarity``
     groups           {"main", "ablation", "index", "index-only"}: {"against", "rows"}, a row being
       name
       rank, overall  {"M@5", "N@5", "R@5", "M@10" …: interval}, of users whose target was retrieved, and of all
@@ -28,6 +29,7 @@ import numpy as np
 from models.evaluation.metrics import Difference, Interval, Ranks, bootstrap, paired_bootstrap
 from models.papers.ulmrec.prompt_tokens import PromptTokens
 from models.papers.ulmrec.reranking import NAMES
+from models.papers.ulmrec.similarity import PrefixSimilarity
 from models.papers.ulmrec.study import ULMStudy
 from models.papers.ulmrec.study_config import AGAINST, GROUPS, LLAMAREC_VOTED, ULMREC_VOTED, Group, RowSpec
 
@@ -68,6 +70,7 @@ class StudyReport(msgspec.Struct, frozen=True):
     n_items: int
     seeds: tuple[int, ...]
     facts: dict[str, str]
+    similarity: dict[str, tuple[PrefixSimilarity, ...]]
     groups: dict[Group, MeasuredGroup]
 
 
@@ -100,6 +103,7 @@ def measure_study(
         n_items=len(data.dataset.catalogue),
         seeds=tuple(seeds),
         facts=_facts(study) | dict(provenance),
+        similarity=study.similarities(chosen),
         groups={group: found for group, found in groups.items() if found.rows},
     )
 

@@ -1,6 +1,7 @@
 """The tables and figures of a study of ULMRec: the paper's Tables 2 and 4, and Figures 8 and 9."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ from models.evaluation.metrics import SIGNIFICANT, Difference
 from models.evaluation.plots import bars, panels, save, style
 from models.evaluation.tables import Table, half, mean_and_half, page
 from models.papers.ulmrec.reranking import NAMES
+from models.papers.ulmrec.similarity import similarity_table
 from models.papers.ulmrec.study_config import Group
 from models.papers.ulmrec.study_report import MAIN_METRIC, Measured, MeasuredGroup, StudyReport
 
@@ -49,7 +51,8 @@ def as_markdown(report: StudyReport) -> str:
     )
     tables = [table for name, group in report.groups.items() for table in group_tables(name, group)]
     rows = [row for group in report.groups.values() for row in group.rows]
-    return page(f"ULMRec on {report.dataset}", protocol, report.facts, [*tables, *_of_models(rows)])
+    alike = [replace(table, title=f"{table.title}: {name}") for name, table in _similarities(report)]
+    return page(f"ULMRec on {report.dataset}", protocol, report.facts, [*tables, *_of_models(rows), *alike])
 
 
 def group_tables(name: Group, group: MeasuredGroup) -> list[Table]:
@@ -70,6 +73,10 @@ def group_tables(name: Group, group: MeasuredGroup) -> list[Table]:
         tuple((row.name, *_gain_cells(row)) for row in compared),
     )
     return [*tables, gains] if compared else tables
+
+
+def _similarities(report: StudyReport) -> Iterator[tuple[str, Table]]:
+    return ((name, similarity_table(found)) for name, found in report.similarity.items())
 
 
 def _cells(row: Measured, part: str) -> list[str]:

@@ -129,6 +129,9 @@ def test_tables_and_figures_of_all_rows(config_file: Path) -> None:
     assert "Retriever and rankers (Table 2): overall" in text
     assert "gain over LlamaRec, paired" in text
     assert "Tokens of test prompts" in text
+    assert list(found["similarity"]) == [ULMREC, PUBLISHED, TITLES]
+    assert [shared["shared"] for shared in found["similarity"][ULMREC]] == [0, 1]
+    assert f"Users whose indices begin alike: {PUBLISHED}" in text
     for picture in ("main", "ablation", "index", "index-only"):
         assert (out / "walks" / f"{picture}.png").exists()
         assert (out / "walks" / f"{picture}.svg").exists()
