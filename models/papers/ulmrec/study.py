@@ -135,13 +135,14 @@ class ULMStudy:
         found: dict[str, float] = msgspec.json.decode((self.model_directory(row, seed) / COST).read_bytes())
         return found
 
-    def sources(self) -> dict[str, str]:
-        """In words: what users are known by."""
-        ulmrec = self.config.ulmrec
-        return {
-            "preferences": preferences(ulmrec, self.data.dataset).source,
-            "index": str(self._index(ulmrec).description),
-        }
+    def sources(self, rows: Iterable[RowSpec]) -> dict[str, str]:
+        """In words: what the users of some rows are known by; nothing where none of them has an index of tokens."""
+        indexed = [row for row in rows if row.index == "built"]
+        if not indexed:
+            return {}
+        model = _model(indexed[0])
+        source = preferences(model, self.data.dataset).source
+        return {"preferences": source, "index": str(self._index(model).description)}
 
     def similarities(self, rows: Iterable[RowSpec]) -> dict[str, tuple[PrefixSimilarity, ...]]:
         """How alike users are whose indices begin alike, by row, of the rows whose users have an index of tokens.

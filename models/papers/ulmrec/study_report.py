@@ -102,13 +102,13 @@ def measure_study(
         n_found=len(data.found),
         n_items=len(data.dataset.catalogue),
         seeds=tuple(seeds),
-        facts=_facts(study) | dict(provenance),
+        facts=_facts(study, chosen) | dict(provenance),
         similarity=study.similarities(chosen),
         groups={group: found for group, found in groups.items() if found.rows},
     )
 
 
-def _facts(study: ULMStudy) -> dict[str, str]:
+def _facts(study: ULMStudy, chosen: Sequence[RowSpec]) -> dict[str, str]:
     config = study.config
     whole = len(study.data.dataset.examples("test"))
     drawn = "all" if len(study.data.test) == whole else f"drawn from {whole:,}"
@@ -117,7 +117,7 @@ def _facts(study: ULMStudy) -> dict[str, str]:
         "retriever": f"{config.retriever.model}, in the place of the paper's LRURec; seen items are not retrieved",
         "test users": f"{len(study.data.test):,}, {drawn}",
         "backbone": f"{config.ulmrec.backbone}, layers: {config.ulmrec.layers or 'all'}",
-        **study.sources(),
+        **study.sources(chosen),
         "tasks without data": missing or "none",
     }
 

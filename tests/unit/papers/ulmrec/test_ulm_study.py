@@ -168,7 +168,8 @@ def test_without_what_a_row_is_compared_with_there_are_no_gains(config_file: Pat
     report = measure_study(study, [0], ["SASRec"], {"command": "none"})
     (row,) = report.groups["main"].rows
     assert row.gains == {}
-    assert not (tmp_path / "rows").exists()
+    assert "index" not in report.facts
+    assert not {"rows", "index"} & {path.name for path in tmp_path.iterdir()}
 
 
 def test_a_row_that_was_stopped_while_it_scored_is_not_tuned_again(
