@@ -16,7 +16,8 @@ from models.papers.ulmrec.retriever import LISTED, RETRIEVERS, RetrieverConfig
 LLAMAREC, ULMREC = "LlamaRec", "ULMRec"
 LLAMAREC_VOTED, ULMREC_VOTED = "LlamaRec + retriever", "ULMRec + retriever"
 INDEX_ONLY, OTHERS_INDEX, CHANCE = "ULMRec-uid", "ULMRec-uid, another user's index", "chance"
-ALIGNED, PUBLISHED, TITLES = "P-ID w/ align", "P-ID w/ align, published index", "P-ID w/ align, titles alone"
+ALIGNED, PUBLISHED = "P-ID w/ align", "P-ID w/ align, published index"
+SUMMARIES, TITLES = "P-ID w/ align, summaries", "P-ID w/ align, titles alone"  # where the others have not the same
 ABLATIONS: dict[str, Task] = {
     "w/o pref": "index-preference",
     "w/o intention": "intent",
@@ -42,7 +43,9 @@ class ProtocolConfig:
         None, "Test users, drawn once for all rows; those whose target was retrieved are re-ranked. Unset: all.", low=1
     )
     users: str = option(
-        "", "Table (parquet) with columns user_id and user_index, codes that somebody else made. Empty: no such row."
+        "",
+        "Table with columns user_id, user_index (codes that somebody else made) and preference (summaries of reviews),"
+        " each of which makes a row of its own. Empty: no such rows.",
     )
     retrieved_negatives: int = option(
         50,
@@ -172,7 +175,7 @@ def _ablations(ulmrec: ULMRecConfig, missing: frozenset[Task]) -> Iterator[RowSp
 
 
 def _indices(config: ULMStudyConfig, ulmrec: ULMRecConfig) -> Iterator[RowSpec]:
-    """Figure 9, and two more sources of the index: codes that came with the data, and the items' titles alone."""
+    """Figure 9, and two more sources of the index: codes that came with the data, and summaries or titles alone."""
     variants: tuple[tuple[str, ULMRecConfig, Index], ...] = (
         ("N-ID", replace(ulmrec, index="numerical"), "none"),
         ("O-ID", replace(ulmrec, index="original"), "none"),
@@ -185,6 +188,8 @@ def _indices(config: ULMStudyConfig, ulmrec: ULMRecConfig) -> Iterator[RowSpec]:
         yield RowSpec(PUBLISHED, "index", ulmrec, "published")
     if ulmrec.user_texts:
         yield RowSpec(TITLES, "index", replace(ulmrec, user_texts=""), "built")
+    elif config.study.users:
+        yield RowSpec(SUMMARIES, "index", replace(ulmrec, user_texts=config.study.users), "built")
 
 
 def _index_only(ulmrec: ULMRecConfig) -> Iterator[RowSpec]:

@@ -25,6 +25,7 @@ from models.papers.ulmrec.study_config import (
     LLAMAREC_VOTED,
     OTHERS_INDEX,
     PUBLISHED,
+    SUMMARIES,
     TITLES,
     ULMREC,
     ULMREC_VOTED,
@@ -256,5 +257,6 @@ def test_an_unknown_row_is_refused(config_file: Path) -> None:
 def test_settings_that_come_with_the_project_have_all_rows(name: str) -> None:
     config = load_study(ROOT / "deploy" / f"{name}.toml")
     rows = rows_of(config, frozenset(("rating",)))
-    assert {PUBLISHED, TITLES, ULMREC} <= {row.name for row in rows}
+    assert {PUBLISHED, SUMMARIES, ULMREC} <= {row.name for row in rows}
+    assert config.ulmrec.user_texts == ""  # summaries may tell of what is to be predicted
     assert all(len(row.model.task_weights) == len(TASKS) for row in rows if row.model is not None)
