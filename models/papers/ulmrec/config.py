@@ -21,8 +21,9 @@ class ULMRecConfig:
     LlamaRec itself is ``index = "none"`` with weights of 0 for all tasks but the first.
 
     Raises:
-        ConfigError: there is not one weight for each task, or none above zero; or preferences are to be asked of an
-            endpoint, and its model or the file of its answers is not told.
+        ConfigError: the retriever's order is asked for and not its items; there is not one weight for each task, or
+            none above zero; or preferences are to be asked of an endpoint, and its model or the file of its answers is
+            not told.
     """
 
     backbone: str = option("HuggingFaceTB/SmolLM2-135M", "Hub id, checkpoint directory or .gguf file.")
@@ -74,6 +75,11 @@ class ULMRecConfig:
         "Where candidates beside the target come from in training: all items that the user has not met, or those of"
         " them that the retriever finds for the user.",
     )
+    order: Literal["shuffled", "retrieved"] = option(
+        "shuffled",
+        "Order of candidates in training: at random (LlamaRec's); or the retriever's, with the target where the"
+        " retriever puts the targets of validation, so that its order is learned from. It needs retrieved negatives.",
+    )
     hidden_histories: float = option(
         0.0, "Share of the next-item prompts that show no history, so that the index alone must tell.", low=0, high=1
     )
@@ -92,6 +98,8 @@ class ULMRecConfig:
     valid_examples: int = option(1000, "Validation examples that are looked at, at most.", low=1)
 
     def __post_init__(self) -> None:
+        if self.order == "retrieved" and self.negatives != "retrieved":
+            raise ConfigError(f"order: 'retrieved' with {self.negatives} negatives; expected retrieved ones")
         if len(self.task_weights) != len(TASKS):
             raise ConfigError(
                 f"task_weights: {len(self.task_weights)} numbers; expected {len(TASKS)}, of {', '.join(TASKS)}"

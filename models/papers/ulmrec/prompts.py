@@ -49,8 +49,9 @@ def ulmrec_prompts(
             context.
     """
     titles = [item_numbers(ids) for ids in _titles(backbone, items, config.title_tokens)]
+    texts = {**TEXTS, "after_index": AFTER_INDEX}
     prompts = ULMRecPrompts(
-        pieces={name: token_ids(backbone, text) for name, text in (TEXTS | {"after_index": AFTER_INDEX}).items()},
+        pieces={name: token_ids(backbone, text) for name, text in texts.items()},
         numbers=tuple(token_ids(backbone, NUMBER.format(place + 1)) for place in range(config.history_length)),
         letters=tuple(token_ids(backbone, LETTER.format(letter)) for letter in LETTERS[: config.candidates]),
         answers=answer_tokens(backbone, config.candidates),

@@ -222,7 +222,7 @@ def _save(config: ULMRecConfig, model: ULMRec, mixture: Mixture, state: FitState
     save_adapter(model.language_model, directory / ADAPTER)
     save_file({"rows": model.index_rows.detach().cpu().contiguous()}, directory / INDEX_ROWS)
     counts = np.bincount(mixture.of, minlength=len(mixture.tasks)).tolist()
-    steps = [min(looks * config.evaluate_every, config.steps) for looks in (state.epoch, state.best_epoch)]
-    tasks = dict(zip(mixture.tasks, counts, strict=True))
-    described = Trained(tasks, mixture.left_out, state.best, *steps, seconds=state.seconds)
+    steps, best = (min(looks * config.evaluate_every, config.steps) for looks in (state.epoch, state.best_epoch))
+    tasks: dict[str, int] = dict(zip(mixture.tasks, counts, strict=True))
+    described = Trained(tasks, mixture.left_out, state.best, steps, best, state.seconds)
     (directory / DESCRIPTION).write_bytes(msgspec.json.format(msgspec.json.encode(described)) + b"\n")

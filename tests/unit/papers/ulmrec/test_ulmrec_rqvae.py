@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from models.contract.ulmrec import id_vector
 from models.papers.ulmrec.index import indexer_of, nearest_codes, unique_indices
 from models.papers.ulmrec.rqvae import RQVAE, RQVAEConfig, TextsOfUsers, latents, perplexity, train_rqvae
 from models.training.divergence import TrainingError
@@ -110,9 +111,22 @@ def test_groups_of_users_are_told_apart_by_the_first_codes(texts: TextsOfUsers, 
     assert all(len(group) <= 1 for group in groups)
 
 
-def test_attention_learns(texts: TextsOfUsers, trained: RQVAE) -> None:
-    untrained = train_rqvae(replace(CONFIG, epochs=1, step=0.0), texts, lambda _: None)
-    assert (trained.attention - untrained.attention).abs().max() > 0.01
+def test_attention_learns_which_texts_tell_of_the_others_and_differs_by_user() -> None:
+    """Of each user's four texts the first is his group's centre, marked; the others lie around it."""
+    generator, n_users = torch.Generator().manual_seed(0), 160
+    owners = torch.repeat_interleave(torch.arange(n_users), 4)
+    noise = 0.4 * torch.randn(len(owners), SIZE, generator=generator)
+    noise[:, -1] = 0
+    noise[::4] = torch.eye(SIZE)[-1]
+    vectors = torch.nn.functional.normalize(torch.eye(SIZE)[owners % GROUPS] + noise)
+    of_users = Sequences(np.arange(0, len(owners) + 1, 4), np.arange(len(owners), dtype=np.int32))
+    ids = torch.from_numpy(np.stack([id_vector(f"user {user}", SIZE) for user in range(n_users)]))
+
+    attention = train_rqvae(CONFIG, TextsOfUsers(vectors, of_users, ids), lambda _: None).attention.detach()
+
+    weights = (vectors * (ids @ attention.T)[owners]).sum(dim=1).view(n_users, 4).softmax(dim=1)
+    assert weights[:, 0].mean() > 0.35
+    assert weights[:, 0].std() > 0.02
 
 
 def test_without_ids_there_is_nothing_to_learn_and_all_texts_count_the_same(texts: TextsOfUsers) -> None:
