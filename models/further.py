@@ -107,6 +107,10 @@ def _check_ulmrec(config: ULMRecConfig) -> None:
     check_encoder(config.text_encoder)
 
 
+def _train_ulmrec(config: ULMRecConfig, results: Results, directory: Path, report: Report) -> None:
+    train_ulmrec(config, results.dataset(), results.cf_model(), directory, report)
+
+
 MODELS: Mapping[FurtherPart, FurtherModel] = MappingProxyType(
     {
         "collm": FurtherModel(2, _check_collm, _train_collm, export_collm, CoLLMSpec, ("backbone",)),
@@ -116,7 +120,7 @@ MODELS: Mapping[FurtherPart, FurtherModel] = MappingProxyType(
         "ulmrec": FurtherModel(
             1,
             _check_ulmrec,
-            train_ulmrec,
+            _train_ulmrec,
             export_ulmrec,
             ULMRecSpec,
             ("backbone", "text_encoder", "user_texts"),

@@ -1,4 +1,4 @@
-"""CoLLM and HatLLM that are trained in no time, for tests of what is around them."""
+"""Further models that are trained in no time, for tests of what is around them."""
 
 import shutil
 from collections.abc import Callable
@@ -6,18 +6,20 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from models import further
-from models.contract.bundle import CoLLMSpec, FurtherPart, HatLLMSpec
+from models.contract.bundle import CoLLMSpec, FurtherPart, HatLLMSpec, ULMRecSpec
 from models.further import FurtherModel
 from models.papers.collm.config import CoLLMConfig
 from models.papers.hatllm.config import HatLLMConfig
+from models.papers.ulmrec.config import ULMRecConfig
 from models.results import Results
 from models.run import RunConfig
 from models.types import Report
 
-Spec = CoLLMSpec | HatLLMSpec
+Spec = CoLLMSpec | HatLLMSpec | ULMRecSpec
 
 COLLM = CoLLMSpec("tiny", "mf", 4, 60, "ĠYes", 3)
 HATLLM = HatLLMSpec("tiny", 5, 4, 40)
+ULMREC = ULMRecSpec("tiny", 6, 4, 200)
 
 
 @dataclass
@@ -27,7 +29,9 @@ class Trainer:
     interrupted: bool = False
     found: list[list[str]] = field(default_factory=list)
 
-    def train(self, config: CoLLMConfig | HatLLMConfig, results: Results, directory: Path, report: Report) -> None:
+    def train(
+        self, config: CoLLMConfig | HatLLMConfig | ULMRecConfig, results: Results, directory: Path, report: Report
+    ) -> None:
         self.found.append([path.name for path in directory.glob("half*")])
         (directory / "half").write_text("half")
         if self.interrupted:
@@ -42,6 +46,7 @@ class Trainer:
         return {
             "collm": replace(further.MODELS["collm"], train=self.train, export=_exporting(COLLM)),
             "hatllm": replace(further.MODELS["hatllm"], train=self.train, export=_exporting(HATLLM)),
+            "ulmrec": replace(further.MODELS["ulmrec"], train=self.train, export=_exporting(ULMREC)),
         }
 
 
@@ -58,3 +63,8 @@ def with_both(config: RunConfig, backbone: Path) -> RunConfig:
     """Settings of a run that has both models."""
     hatllm = HatLLMConfig(backbone=str(backbone), intra_layers=1, cross_layers=1)
     return replace(config, collm=CoLLMConfig(backbone=str(backbone)), hatllm=hatllm)
+
+
+def with_ulmrec(config: RunConfig, backbone: Path) -> RunConfig:
+    """Settings of a run that has ULMRec; the backbone stands in for the text encoder, too."""
+    return replace(config, ulmrec=ULMRecConfig(backbone=str(backbone), text_encoder=str(backbone)))

@@ -1,11 +1,11 @@
-"""The stages of CoLLM and HatLLM, with models that are trained in no time."""
+"""The stages of further models, which are trained in no time."""
 
 import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from support.further import COLLM, HATLLM, Trainer, with_both
+from support.further import COLLM, HATLLM, ULMREC, Trainer, with_both, with_ulmrec
 from support.runs import FinishedRun
 
 from models import further
@@ -110,6 +110,41 @@ def test_one_is_trained_from_the_data_on(directory: Path, config: RunConfig) -> 
     ]
 
 
+def test_ulmrec_is_trained_from_the_cf_model_on(
+    directory: Path, finished_run: FinishedRun, backbone_directory: Path
+) -> None:
+    config = with_ulmrec(finished_run.config, backbone_directory)
+    shutil.rmtree(directory / "communities")
+    lines: list[str] = []
+    Pipeline(directory, config, lines.append).further("ulmrec")
+    stages = [line for line in lines if line.endswith(("done", "reused", "trained"))]
+    assert stages == [
+        "data: unchanged, reused",
+        "cf: unchanged, reused",
+        "  ulmrec: trained",
+        "ulmrec: done",
+        "parts/ulmrec: done",
+    ]
+    assert further.exported(directory, "ulmrec").spec == ULMREC
+
+
+def test_another_table_of_texts_trains_ulmrec_again(
+    directory: Path, finished_run: FinishedRun, backbone_directory: Path, tmp_path: Path
+) -> None:
+    texts = tmp_path / "texts.csv"
+    texts.write_text("user_id,text\nu00,red\n")
+    config = with_ulmrec(finished_run.config, backbone_directory)
+    assert config.ulmrec is not None
+    config = replace(config, ulmrec=replace(config.ulmrec, user_texts=str(texts)))
+    for trained in (True, False):
+        lines: list[str] = []
+        Pipeline(directory, config, lines.append).further("ulmrec")
+        assert ("ulmrec: done" in lines) is trained
+    texts.write_text("user_id,text\nu00,blue\n")
+    Pipeline(directory, config, lines.append).further("ulmrec")
+    assert "ulmrec: done" in lines
+
+
 def test_interrupted_training_goes_on_from_its_files(directory: Path, config: RunConfig, trainer: Trainer) -> None:
     trainer.interrupted = True
     with pytest.raises(KeyboardInterrupt):
@@ -127,12 +162,21 @@ def test_interrupted_training_goes_on_from_its_files(directory: Path, config: Ru
         ("hatllm", {"layers": 5}, r"hatllm\.layers: 5 is out of range; expected at most 4"),
         ("hatllm", {"intra_layers": 4}, r"hatllm\.intra_layers, cross_layers: 4 \+ 1"),
         ("hatllm", {"text_encoder": "/nowhere"}, "/nowhere"),
+        ("ulmrec", {"layers": 5}, r"ulmrec\.layers: 5 is out of range; expected at most 4"),
+        ("ulmrec", {"index": "none"}, r"ulmrec\.index: 'none' is there to be compared with"),
+        ("ulmrec", {"text_encoder": "/nowhere"}, "/nowhere"),
     ],
 )
 def test_what_the_backbone_has_not_is_said_before_any_stage(
-    directory: Path, config: RunConfig, part: str, changes: dict[str, object], message: str
+    directory: Path,
+    config: RunConfig,
+    backbone_directory: Path,
+    part: str,
+    changes: dict[str, object],
+    message: str,
 ) -> None:
     lines: list[str] = []
+    config = with_ulmrec(config, backbone_directory)
     wrong = replace(config, **{part: replace(getattr(config, part), **changes)})
     with pytest.raises(ConfigError, match=message):
         Pipeline(directory, wrong, lines.append).run()

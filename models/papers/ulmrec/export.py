@@ -38,7 +38,6 @@ from models.papers.ulmrec.model import ULMRec
 from models.papers.ulmrec.texts import preferences
 from models.papers.ulmrec.tuning import fit_ulmrec
 from models.ranking.rerank import by_score
-from models.results import Results
 from models.stage import link_file
 from models.training.device import training_device
 from models.types import Report, Sequences
@@ -49,12 +48,13 @@ RETRIEVED = 50  # items of the CF model from which a user's negatives are drawn,
 _PART, _INDEX, _TUNED = "part", "index", "tuned"
 
 
-def train_ulmrec(config: ULMRecConfig, results: Results, directory: Path, report: Report) -> None:
+def train_ulmrec(config: ULMRecConfig, dataset: Dataset, cf: CFModel, directory: Path, report: Report) -> None:
     """Index the users, tune the model and write the bundle's part; an interrupted call goes on from what it has left.
 
     Args:
         config: see :class:`ULMRecConfig`.
-        results: of a run; its CF model is the retriever, as it is in the service.
+        dataset: its train part is learned from, its validation examples say when to stop.
+        cf: the retriever, as it is in the service.
         directory: what an earlier call with the same arguments has left in it is not done again.
         report: told one line a step.
 
@@ -62,7 +62,7 @@ def train_ulmrec(config: ULMRecConfig, results: Results, directory: Path, report
         ConfigError: the model cannot be served, or the backbone is not there or does not do.
     """
     check_served(config)
-    dataset, cf, backbone = results.dataset(), results.cf_model(), load_backbone(config.backbone)
+    backbone = load_backbone(config.backbone)
     index = build_index(config, dataset, directory / _INDEX, report)
     liked = preferences(config, dataset)
     report(f"preferences: {liked.source}")

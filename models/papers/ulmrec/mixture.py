@@ -50,7 +50,7 @@ class Mixture:
 def _shares(weights: NDArray[np.float64], n: int) -> NDArray[np.int64]:
     """``n`` divided by weights, in whole numbers, whose sum it is."""
     ends = np.rint(np.cumsum(weights) / weights.sum() * n)
-    return np.diff(ends, prepend=0.0).astype(np.int64)
+    return np.asarray(np.diff(ends, prepend=0.0), np.int64)
 
 
 def _passes(samples: NDArray[np.int64], n: int, rng: np.random.Generator) -> NDArray[np.int64]:

@@ -75,4 +75,4 @@ def target_places(data: RankingData, n: int) -> NDArray[np.float64]:
     examples = data.dataset.examples("valid")
     places = np.nonzero(data.valid.items[:, :n] == examples.targets[data.valid.rows, None])[1]
     counts = np.bincount(places, minlength=n) + 1.0
-    return counts / counts.sum()
+    return np.asarray(counts / counts.sum(), np.float64)

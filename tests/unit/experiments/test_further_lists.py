@@ -1,4 +1,4 @@
-"""Rows of CoLLM and HatLLM in the evaluation's table."""
+"""Rows of further models in the evaluation's table."""
 
 import shutil
 from dataclasses import replace
@@ -7,11 +7,12 @@ from typing import ClassVar
 
 import numpy as np
 import pytest
-from support.further import Trainer, with_both
+from support.further import ULMREC, Trainer, with_both, with_ulmrec
 from support.runs import FinishedRun
 
 from models import further
 from models.cf.popularity import PopularityConfig
+from models.contract.profile import half
 from models.contract.types import Floats, Ints
 from models.experiments.bundle_lists import bundle_lists, bundle_rows
 from models.experiments.further_lists import run_lists
@@ -23,7 +24,7 @@ N = 5
 
 
 class HigherNumbers:
-    """Stands in for both scorers: an item's score is its number. Keeps the rows of the users that it was told."""
+    """Stands in for all scorers: an item's score is its number. Keeps the rows of the users that it was told."""
 
     users: ClassVar[list[int | None]] = []
     prompts: "HigherNumbers"
@@ -59,7 +60,7 @@ def pipeline(
 ) -> Pipeline:
     """A run with both models, which rank by item number."""
     monkeypatch.setattr(further, "MODELS", Trainer().models())
-    for scorer in ("CoLLMScorer", "HatScorer"):
+    for scorer in ("CoLLMScorer", "HatScorer", "ULMRecScorer"):
         monkeypatch.setattr(f"models.experiments.further_lists.{scorer}", HigherNumbers)
     HigherNumbers.users.clear()
     directory = shutil.copytree(finished_run.directory, tmp_path / "run")
@@ -116,3 +117,16 @@ def test_to_a_bundle_all_users_are_strangers(pipeline: Pipeline) -> None:
     assert list(made) == bundle_rows(bundle)
     assert made["HatLLM"].tolist() == made["CoLLM"].tolist() == best_unseen(pipeline)
     assert set(HigherNumbers.users) == {None}
+
+
+def test_ulmrec_ranks_as_many_candidates_as_it_has_letters(pipeline: Pipeline, backbone_directory: Path) -> None:
+    config = replace(with_ulmrec(pipeline.config, backbone_directory), collm=None, hatllm=None)
+    pipeline = Pipeline(pipeline.directory, config, lambda _: None)
+    pipeline.further("ulmrec")
+    made = run_lists(pipeline, ["ulmrec"], 8, None)["ULMRec"]
+    test, cf = pipeline.results.dataset().examples("test"), pipeline.results.cf_model()
+    for row, listed in enumerate(made.tolist()):
+        found = cf.recommend(half(cf.fold_in(test.histories[row])), 8, np.unique(test.histories[row])).items.tolist()
+        ranked = ULMREC.candidates
+        assert listed == [*sorted(found[:ranked], reverse=True), *found[ranked:]]
+    assert HigherNumbers.users[:3] == ["u00", "u01", "u02"]

@@ -131,7 +131,8 @@ def test_training_again_does_nothing_again(run: Pipeline) -> None:
     directory = run.directory / PART
     before = (directory / "tuned" / "ulmrec.json").stat().st_mtime_ns
     assert run.config.ulmrec is not None
-    train_ulmrec(run.config.ulmrec, run.results, directory, lambda _: None)
+    dataset, cf = run.results.dataset(), run.results.cf_model()
+    train_ulmrec(run.config.ulmrec, dataset, cf, directory, lambda _: None)
     assert (directory / "tuned" / "ulmrec.json").stat().st_mtime_ns == before
 
 
@@ -161,8 +162,9 @@ def test_where_the_catalogue_ends_there_are_fewer_candidates(run: Pipeline) -> N
 @pytest.mark.parametrize("index", ["numerical", "original", "none"])
 def test_what_has_no_index_tokens_is_not_served(run: Pipeline, index: str, tmp_path: Path) -> None:
     assert run.config.ulmrec is not None
+    config, dataset, cf = replace(run.config.ulmrec, index=index), run.results.dataset(), run.results.cf_model()
     with pytest.raises(ConfigError, match=rf"ulmrec\.index: '{index}' is there to be compared with"):
-        train_ulmrec(replace(run.config.ulmrec, index=index), run.results, tmp_path, print)
+        train_ulmrec(config, dataset, cf, tmp_path, print)
 
 
 def test_a_training_that_is_not_over_is_not_exported(tmp_path: Path) -> None:
