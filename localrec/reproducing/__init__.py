@@ -11,6 +11,11 @@ class Papers(LazyGroup):
     places = {  # noqa: RUF012 - the base class says that it is the class's
         "collm": ("localrec.reproducing.collm:collm", "train", "CoLLM: AUC, UAUC and NDCG on labelled pairs."),
         "hatllm": ("localrec.reproducing.hatllm:hatllm", "train", "HatLLM: HR and NDCG on windows, ablations."),
+        "ulmrec": (
+            "localrec.reproducing.ulmrec:ulmrec",
+            "train",
+            "ULMRec: re-ranking by LlamaRec's protocol, ablations.",
+        ),
     }
 
 

@@ -20,7 +20,7 @@ ONLY = click.option(
     "--only",
     default="",
     metavar="NAMES",
-    help="Rows as the tables name them, commas between; of hatllm also main, ablation, sweep, local. Default: all.",
+    help="Rows as the tables name them, commas between; of hatllm, ulmrec also groups, such as main. Default: all.",
 )
 
 

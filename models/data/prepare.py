@@ -84,7 +84,7 @@ def prepare(config: DataConfig, directory: Path) -> Dataset:
         ConfigError: a setting cannot be used.
         DataError: a file cannot be used, or nothing is left to train on or to evaluate.
     """
-    tables = _read(config)
+    tables = read(config)
     filters = Filters(config.min_rating, config.duplicates, config.core_users, config.core_items)
     ordered, report = apply_filters(tables.interactions, filters)
     max_history = config.window - 1 if config.split == "windows" else None
@@ -95,7 +95,8 @@ def prepare(config: DataConfig, directory: Path) -> Dataset:
     return dataset
 
 
-def _read(config: DataConfig) -> Tables:
+def read(config: DataConfig) -> Tables:
+    """The tables that a configuration names, as they are. Raises ConfigError or DataError where they cannot be read."""
     files = input_files(config)
     options = TableOptions(
         _pairs(config.interaction_columns, "interaction_columns"),

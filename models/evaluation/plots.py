@@ -122,8 +122,8 @@ def panels(title: str, n: int, *, height: float, sharey: bool = False) -> "tuple
 
 
 def bars(intervals: Sequence[Interval]) -> list[list[float]]:
-    """Lengths of the error bars, below and above."""
-    return [[i.mean - i.low for i in intervals], [i.high - i.mean for i in intervals]]
+    """Lengths of the error bars, below and above. Where all values are the same, rounding may put the mean outside."""
+    return [[max(i.mean - i.low, 0.0) for i in intervals], [max(i.high - i.mean, 0.0) for i in intervals]]
 
 
 def save(figure: "Figure", path: Path) -> list[Path]:
