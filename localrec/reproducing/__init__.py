@@ -11,6 +11,7 @@ class Papers(LazyGroup):
     places = {  # noqa: RUF012 - the base class says that it is the class's
         "collm": ("localrec.reproducing.collm:collm", "train", "CoLLM: AUC, UAUC and NDCG on labelled pairs."),
         "hatllm": ("localrec.reproducing.hatllm:hatllm", "train", "HatLLM: HR and NDCG on windows, ablations."),
+        "l2rec": ("localrec.reproducing.l2rec:l2rec", "train", "L2Rec: HR and NDCG, ablations, limited data, routers."),
     }
 
 

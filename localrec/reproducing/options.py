@@ -20,7 +20,8 @@ ONLY = click.option(
     "--only",
     default="",
     metavar="NAMES",
-    help="Rows as the tables name them, commas between; of hatllm also main, ablation, sweep, local. Default: all.",
+    help="Rows as the tables name them, commas between; of hatllm also main, ablation, sweep, local, of l2rec main,"
+    " ablation, limited. Default: all.",
 )
 
 

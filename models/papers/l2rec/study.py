@@ -17,7 +17,6 @@ from typing import Any
 
 import msgspec
 import numpy as np
-import torch
 from safetensors.numpy import load_file, save_file
 from torch import Tensor
 
@@ -111,9 +110,7 @@ class L2Study:
             "row": self._settings(row),
         }
         name = str(directory.relative_to(self.directory))
-        run_stage(
-            directory, name=name, version=VERSION, config=settings, inputs=inputs, work=work, resumable=True
-        )
+        run_stage(directory, name=name, version=VERSION, config=settings, inputs=inputs, work=work, resumable=True)
         return load_ranked(directory / _RANKED)
 
     def facts(self, row: RowSpec, seed: int) -> Facts:

@@ -120,9 +120,9 @@ def single_pathway(config: L2RecConfig) -> L2RecConfig:
         from_scratch(config),
         views=("semantic",),
         personal=False,
-        shared_experts=0,
-        view_experts=1,
-        top_k=1,
+        shared_experts=1,
+        view_experts=0,
+        top_k=0,
         lora_rank=rank,
         lora_alpha=config.lora_alpha * rank / config.lora_rank,
     )

@@ -1,6 +1,5 @@
 """The language models of a study: trained, or as they are, and what is told of them."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
@@ -12,19 +11,21 @@ from models.types import Report, Score, by_history
 
 
 class Routing(msgspec.Struct, frozen=True):
-    """What a view's routers chose, over all blocks and tokens of some histories.
+    """What a view's routers chose, see :class:`models.networks.l2rec_statistics.RouterStatistics`.
 
     Args:
         view: whose.
-        utilisation: share of the choices by expert.
-        entropy: of these shares over that of an even choice, mean over the blocks: 1 is even, 0 a collapse.
-        never: experts that no token of these chose, ``block 3, expert 5``.
+        utilisation: share of the choices by expert, mean over the blocks.
+        token_entropy: of a token's probabilities over the largest there is: 1 is undecided, 0 sure.
+        load_entropy: of the shares of the choices over the largest there is: 1 is even, 0 a collapse.
+        silent: experts that were never chosen, ``block 3 expert 5``.
     """
 
     view: str
     utilisation: tuple[float, ...]
-    entropy: float
-    never: tuple[str, ...]
+    token_entropy: float
+    load_entropy: float
+    silent: tuple[str, ...]
 
 
 class Facts(msgspec.Struct, frozen=True):

@@ -97,14 +97,15 @@ def routing_table(name: str, row: Trained) -> Table:
     """How often each expert fires, and how even the choice is."""
     n_experts = max(len(found.utilisation) for found in row.facts.routing)
     return Table(
-        f"Routers of {name}: share of the choices by expert, mean over the matrices; entropy over that of an even choice",
-        ("view", *(f"expert {number}" for number in range(n_experts)), "entropy", "never fire"),
+        f"Routers of {name}: share of the choices by expert, mean over the blocks; entropies as shares of the largest",
+        ("view", *(f"expert {number}" for number in range(n_experts)), "of the load", "of a token", "never chosen"),
         tuple(
             (
                 found.view,
                 *(f"{share:.1%}" for share in found.utilisation),
-                f"{found.entropy:.3f}",
-                ", ".join(found.never) or "none",
+                f"{found.load_entropy:.3f}",
+                f"{found.token_entropy:.3f}",
+                ", ".join(found.silent) or "none",
             )
             for found in row.facts.routing
         ),
