@@ -18,7 +18,7 @@ probe.safetensors         see models.contract.probe
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, Self, TypeVar, get_args
+from typing import Any, Literal, Protocol, Self, TypeVar, get_args
 
 import msgspec
 
@@ -39,6 +39,16 @@ Mask = Literal["intra", "causal", "cross", "cross-pre"]
 equation 5), or to all tokens of other items (CR-pre, equation 4)."""
 
 A = TypeVar("A", bound=Any)  # a numpy array or a torch tensor
+
+
+class ItemLayout(Protocol):
+    """How prompts are read that hold items, each ended by a separator; fields as in :class:`HatLayout`."""
+
+    @property
+    def instruction_tokens(self) -> int: ...
+
+    @property
+    def separator(self) -> int: ...
 
 
 @dataclass(frozen=True)
@@ -88,7 +98,7 @@ class Segments:
     sequences: Any = None
 
 
-def segments(tokens: A, places: A, layout: HatLayout) -> Segments:
+def segments(tokens: A, places: A, layout: ItemLayout) -> Segments:
     """Find the items of one sequence a row.
 
     Args:

@@ -17,9 +17,43 @@ probe.safetensors         see models.contract.probe
 ```
 """
 
-from typing import Literal
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, Self
+
+import msgspec
+
+from models.contract.errors import BundleError
 
 PART: Literal["l2rec"] = "l2rec"
 CONFIG_KEY = "l2rec"  # of config.json
 ITEM_ROWS = "item_rows.npy"
 EXPERTS_CONFIG, EXPERTS_WEIGHTS = "experts.json", "experts.safetensors"
+
+
+@dataclass(frozen=True)
+class L2RecLayout:
+    """How prompts are read: :func:`models.contract.hatllm.segments` takes it.
+
+    Args:
+        instruction_tokens: how many tokens at the start of each prompt belong to no item.
+        separator: token id that ends each item.
+    """
+
+    instruction_tokens: int
+    separator: int
+
+    def as_config(self) -> dict[str, Any]:
+        """What ``config.json`` holds under ``CONFIG_KEY``."""
+        return asdict(self)
+
+    @classmethod
+    def of_config(cls, config: Mapping[str, Any]) -> Self:
+        """Read a checkpoint's layout. Raises BundleError where it is malformed."""
+        try:
+            layout = msgspec.convert(dict(config), cls)
+        except msgspec.ValidationError as exc:
+            raise BundleError(f"config.json, {CONFIG_KEY}: {exc}") from exc
+        if layout.instruction_tokens < 0 or layout.separator < 0:
+            raise BundleError(f"config.json, {CONFIG_KEY}: {layout}; numbers of tokens and token ids are not negative")
+        return layout
