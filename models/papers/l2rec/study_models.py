@@ -3,11 +3,19 @@
 from pathlib import Path
 
 import msgspec
+import numpy as np
+import torch
 
+from models.contract.types import Floats
+from models.networks.l2rec_statistics import RouterStatistics
 from models.papers.l2rec.config import L2RecConfig
 from models.papers.l2rec.data import L2RecData
-from models.papers.l2rec.training import fit_l2rec
-from models.types import Report, Score, by_history
+from models.papers.l2rec.scoring import READING_BATCH, L2RecScorer, padded
+from models.papers.l2rec.training import fit_l2rec, new_reader
+from models.training.device import mixed_precision
+from models.types import Examples, Report, Score, Sequences, by_history
+
+ROUTED_EXAMPLES, ROUTED_SEED = 512, 0  # validation examples by whose tokens routers are judged
 
 
 class Routing(msgspec.Struct, frozen=True):
@@ -47,4 +55,43 @@ class Facts(msgspec.Struct, frozen=True):
 def trained_model(config: L2RecConfig, data: L2RecData, directory: Path, report: Report) -> tuple[Score, Facts]:
     """Train one, resumably, until ``models.llm.training.forget`` is called."""
     model = fit_l2rec(config, data, directory, report)
-    return by_history(model), Facts(model.state.parameters, model.state.best, config.initial)
+    histories = data.dataset.examples("valid").sample(ROUTED_EXAMPLES, ROUTED_SEED).histories
+    routing = routing_of(model.scorer, histories)
+    return by_history(model), Facts(model.state.parameters, model.state.best, config.initial, routing)
+
+
+def unadapted_model(config: L2RecConfig, data: L2RecData) -> tuple[Score, Facts]:
+    """The frozen backbone, both of whose views are read without any expert."""
+    reader = new_reader(config, data.dataset.catalogue.items, data.cf.embedding_size)
+    item_rows = reader.base_item_rows()
+
+    def score(examples: Examples) -> Floats:
+        scores: Floats = reader.base_vectors(examples.histories) @ item_rows.T
+        return scores
+
+    return score, Facts()
+
+
+@torch.inference_mode()
+def routing_of(scorer: L2RecScorer, histories: Sequences) -> tuple[Routing, ...]:
+    """What routers choose for the tokens of histories, none of them empty; nothing where there is no router."""
+    reader, users, found = scorer.reader, scorer.users(histories), dict[str, RouterStatistics]()
+    device = next(reader.network.parameters()).device
+    for rows in np.array_split(np.arange(len(histories)), -(-len(histories) // READING_BATCH)):
+        tokens, lengths = padded([reader.prompts.prompt(histories[row]) for row in rows.tolist()])
+        with mixed_precision(device):
+            views = reader.network(tokens.to(device), lengths.to(device), torch.from_numpy(users[rows]).to(device))
+        for statistics in RouterStatistics.of(views.routes):
+            before = found.get(statistics.view)
+            found[statistics.view] = statistics if before is None else before + statistics
+    return tuple(_routing(statistics) for statistics in found.values())
+
+
+def _routing(statistics: RouterStatistics) -> Routing:
+    return Routing(
+        statistics.view,
+        tuple(statistics.utilisation.mean(dim=0).tolist()),
+        statistics.token_entropy,
+        statistics.load_entropy,
+        tuple(f"block {block} expert {expert}" for block, expert in statistics.silent),
+    )
