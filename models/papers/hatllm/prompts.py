@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from models.contract.catalogue import Item
+from models.contract.errors import ConfigError
 from models.contract.hatllm import HatLayout, Mask
 from models.contract.prompts import TitleTokens
 from models.llm.backbone import Backbone
@@ -44,11 +45,23 @@ def hat_titles(backbone: Backbone, items: Sequence[Item], max_tokens: int, domai
         max_tokens: of one item, separator included, at least one.
         domain: the words of the instruction.
     """
+    return instructed_titles(backbone, [_title(item) for item in items], max_tokens, (domain or Domain()).instruction)
+
+
+def instructed_titles(backbone: Backbone, texts: Sequence[str], max_tokens: int, instruction: str) -> TitleTokens:
+    """The same of any texts, one an item, each of one line, after any instruction.
+
+    Args:
+        backbone: whose tokenizer is used.
+        texts: of the items of the catalogue.
+        max_tokens: of one item, separator included, at least one.
+        instruction: the text that begins every prompt; of an empty one, a token that says nothing.
+    """
     tokenizer = backbone.tokenizer
     separator = separator_token(tokenizer)
-    start = tokenizer((domain or Domain()).instruction)["input_ids"] or [_neutral(tokenizer)]
-    texts = [_title(item)[: _CHARACTERS * max_tokens] for item in items]
-    words = tokenizer(texts, add_special_tokens=False)["input_ids"] if texts else []
+    start = tokenizer(instruction)["input_ids"] or [_neutral(tokenizer)]
+    cut = [text[: _CHARACTERS * max_tokens] for text in texts]
+    words = tokenizer(cut, add_special_tokens=False)["input_ids"] if cut else []
     kept = [[*[i for i in ids if i != separator][: max_tokens - 1], separator] for ids in words]
     offsets = np.concatenate([[0], np.cumsum([len(ids) for ids in kept])]).astype(np.int64)
     n_words = int(backbone.model.get_input_embeddings().weight.shape[0])
@@ -64,6 +77,17 @@ def separator_token(tokenizer: Any) -> int:
 def layout_of(titles: TitleTokens, masks: Sequence[Mask]) -> HatLayout:
     """How a model of these masks, one a layer, reads these prompts. The catalogue has an item at least."""
     return HatLayout(tuple(masks), len(titles.start), int(titles.ids[-1]))
+
+
+def check_context(titles: TitleTokens, history_length: int, backbone: Backbone) -> None:
+    """Raises ConfigError where the longest prompt is longer than what the backbone reads."""
+    wanted = len(titles.start) + history_length * titles.longest
+    context = int(backbone.model.config.max_position_embeddings)
+    if wanted >= context:  # servers count the token that would be generated, too
+        raise ConfigError(
+            f"history_length: {history_length} items of up to {titles.longest} tokens make prompts of {wanted},"
+            f" the backbone reads {context}, one behind the prompt included; expected fewer items or title_tokens"
+        )
 
 
 def with_placeholders(titles: TitleTokens) -> TitleTokens:

@@ -19,7 +19,6 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
 from models.contract.catalogue import Catalogue
-from models.contract.errors import ConfigError
 from models.contract.prompts import TitleTokens, newest
 from models.contract.types import Floats, Ints
 from models.evaluation.metrics import mean_ndcg
@@ -32,7 +31,7 @@ from models.llm.training import IGNORED, TARGETS, Batch, FitConfig, FitState, fi
 from models.papers.hatllm.config import HatLLMConfig, masks
 from models.papers.hatllm.data import WindowedData, cut, owners
 from models.papers.hatllm.model import HatModel
-from models.papers.hatllm.prompts import Domain, hat_titles, layout_of, with_placeholders
+from models.papers.hatllm.prompts import Domain, check_context, hat_titles, layout_of, with_placeholders
 from models.papers.hatllm.scoring import SCORING_BATCH, last_tokens
 from models.training.batching import of_like_lengths, shortest_first
 from models.training.device import mixed_precision, training_device
@@ -134,7 +133,7 @@ def new_model(
     titles = hat_titles(backbone, catalogue.items, config.title_tokens, Domain(config.item, config.items, config.verb))
     if item_vectors is not None:
         titles = with_placeholders(titles)
-    _check_context(config, backbone, titles)
+    check_context(titles, config.history_length, backbone)
     return _model(config, backbone, titles, head, item_vectors)
 
 
@@ -265,16 +264,6 @@ def load_hatllm(config: HatLLMConfig, directory: Path, backbone: Backbone) -> Ha
 def _mapping(model: HatModel) -> list[nn.Parameter]:
     """Parameters that map item vectors into the prompt."""
     return [] if model.item_vectors is None else list(model.item_vectors.parameters())
-
-
-def _check_context(config: HatLLMConfig, backbone: Backbone, titles: TitleTokens) -> None:
-    wanted = len(titles.start) + config.history_length * titles.longest
-    context = int(backbone.model.config.max_position_embeddings)
-    if wanted >= context:  # servers count the token that would be generated, too
-        raise ConfigError(
-            f"history_length: {config.history_length} items of up to {titles.longest} tokens make prompts of {wanted},"
-            f" the backbone reads {context}, one behind the prompt included; expected fewer items or title_tokens"
-        )
 
 
 def _save(config: HatLLMConfig, model: HatModel, state: FitState, directory: Path) -> None:

@@ -1,15 +1,11 @@
 """How L2Rec is built and trained: experts, routers, fusion, losses, and the paper's schedule (section 3.1)."""
 
 from dataclasses import dataclass
-from typing import Literal
 
 from models.config import option
 from models.contract.errors import ConfigError
 from models.llm.backbone import layer_count
-from models.llm.item_token import LORA_TARGETS
-
-View = Literal["semantic", "behavioural"]
-VIEWS: tuple[View, ...] = ("semantic", "behavioural")
+from models.networks.l2rec_config import TARGETS, VIEWS, ExpertsConfig, Pooling, Target, View
 
 
 @dataclass(frozen=True)
@@ -19,7 +15,8 @@ class L2RecConfig:
     The two phases are two trainings: the first on one data set, the second with ``initial`` on another.
 
     Raises:
-        ConfigError: ``views`` or ``lora_targets`` name what there is not, or more experts are to fire than there are.
+        ConfigError: ``views`` or ``lora_targets`` name what there is not, or none, or more experts are to fire than
+            there are.
     """
 
     backbone: str = option("HuggingFaceTB/SmolLM2-135M", "Hub id, checkpoint directory or .gguf file.")
@@ -35,9 +32,8 @@ class L2RecConfig:
     router_size: int = option(32, "Width of the routers' hidden layers.", low=1)
     lora_rank: int = option(8, "Rank of an expert.", low=1)
     lora_alpha: float = option(16.0, "Scale of an expert, over the rank.", low=0)
-    lora_targets: tuple[str, ...] = option(
-        tuple(LORA_TARGETS), f"Projections that have experts, of {', '.join(LORA_TARGETS)}."
-    )
+    lora_targets: tuple[Target, ...] = option(TARGETS, f"Projections that have experts, of {', '.join(TARGETS)}.")
+    pooling: Pooling = option("last", "Which states stand for a view: the last token's (last), or all of them (mean).")
     initial: str = option("", "Directory of an earlier training that this one begins with (phase 2). Empty: none.")
     negatives: int = option(10, "Sampled negatives of an example; its batch's other items are negatives, too.", low=0)
     temperature: float = option(0.07, "Of the contrastive losses' inner products.", low=0.001, high=10)
@@ -55,14 +51,33 @@ class L2RecConfig:
     seed: int = option(0, "Seed of initial weights, prefixes, negatives and order.", low=0)
 
     def __post_init__(self) -> None:
-        if not self.views or len(set(self.views)) < len(self.views) or not set(self.views) <= set(VIEWS):
-            raise ConfigError(f"views: {', '.join(self.views)!r}; expected one or both of {', '.join(VIEWS)}, each once")
-        if not self.lora_targets or not set(self.lora_targets) <= set(LORA_TARGETS):
-            raise ConfigError(f"lora_targets: {self.lora_targets}; expected one or more of {', '.join(LORA_TARGETS)}")
+        self.experts(size=1, user_size=1)
+
+    def experts(self, size: int, user_size: int) -> ExpertsConfig:
+        """The network's settings on a decoder of that hidden size, for users of so many numbers.
+
+        Raises:
+            ConfigError: a setting is impossible; names the settings of this class.
+        """
+        for name, given, known in (("views", self.views, VIEWS), ("lora_targets", self.lora_targets, TARGETS)):
+            if not given or len(set(given)) < len(given) or not set(given) <= set(known):
+                raise ConfigError(f"{name}: {', '.join(given)!r}; expected some of {', '.join(known)}, each once")
         if self.top_k > self.view_experts:
-            raise ConfigError(
-                f"top_k: {self.top_k} is out of range; expected at most view_experts, {self.view_experts}"
-            )
+            raise ConfigError(f"top_k: {self.top_k}; expected at most view_experts, {self.view_experts}")
+        return ExpertsConfig(
+            size=size,
+            user_size=user_size,
+            rank=self.lora_rank,
+            alpha=self.lora_alpha,
+            shared=self.shared_experts,
+            experts=self.view_experts,
+            top_k=self.top_k,
+            targets=self.lora_targets,
+            router_size=self.router_size,
+            pooling=self.pooling,
+            personal=self.personal,
+            views=self.views,
+        )
 
 
 def check_layers(config: L2RecConfig) -> None:

@@ -1,46 +1,88 @@
-"""Training L2Rec: experts, routers, projector and fusion on a frozen backbone, end to end."""
+"""Training L2Rec: experts, routers, projector and fusion on a frozen backbone, end to end.
 
+Left in the directory: ``experts.json`` and ``experts.safetensors`` (models.networks.l2rec_files),
+``title_tokens.safetensors``, ``l2rec.json`` (layout, whose users it knows, and validation quality);
+:mod:`models.papers.l2rec.export` reads them.
+"""
+
+import hashlib
+import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import msgspec
+import numpy as np
+import torch
+from torch import Tensor
+
+from models.contract.catalogue import Item
 from models.contract.cf import CFModel
-from models.contract.prompts import TitlePrompts
-from models.contract.types import Floats, Ints
-from models.llm.training import FitState
-from models.papers.l2rec.config import L2RecConfig
+from models.contract.errors import BundleError, ConfigError
+from models.contract.l2rec import L2RecLayout
+from models.contract.prompts import TitlePrompts, TitleTokens
+from models.contract.types import Floats
+from models.llm.backbone import first_layers, load_backbone
+from models.llm.items import item_text, one_line
+from models.llm.training import FitConfig, FitState, fit, forget
+from models.networks.l2rec import L2RecNetwork
+from models.networks.l2rec_files import load_experts, read_experts_config, save_experts
+from models.papers.hatllm.prompts import check_context, instructed_titles
+from models.papers.l2rec.config import L2RecConfig, depth_of
 from models.papers.l2rec.data import L2RecData
+from models.papers.l2rec.scoring import L2RecScorer, Reader
+from models.papers.l2rec.task import L2RecTask
+from models.training.device import training_device
 from models.types import Report, Sequences
+
+DESCRIPTION = "l2rec.json"
+
+
+class Trained(msgspec.Struct, frozen=True):
+    """Contents of ``l2rec.json``: what was trained, on which models, and what validation said of it.
+
+    ``decoder`` and ``cf`` are digests of the decoder and the collaborative model, which tell whether an other training
+    is on the same ones. ``initial`` is the training that this one began with.
+    """
+
+    backbone: str
+    history_length: int
+    layout: dict[str, Any]
+    decoder: str
+    cf: str
+    initial: str
+    valid_ndcg: float
+    steps: int
+    best_steps: int
 
 
 @dataclass(frozen=True)
 class L2RecModel:
-    """A trained model; see ``models.types.Scorer``.
+    """A trained model, as it was trained, in mixed precision; see ``models.types.Scorer``.
 
     Args:
-        network: models.networks.l2rec.L2RecNetwork, where it was trained.
-        prompts: how it reads histories.
-        cf: who a user is.
-        item_rows: (n_items, d) float32 of length 1.
-        state: of its training.
+        scorer: ranks.
+        state: of the training; an epoch of it is the updates between two looks at validation.
     """
 
-    network: object
-    prompts: TitlePrompts
-    cf: CFModel
-    item_rows: Floats
+    scorer: L2RecScorer
     state: FitState
 
     def scores(self, histories: Sequences) -> Floats:
-        """(n, n_items) scores of the item after each history."""
-        raise NotImplementedError
+        """See :meth:`models.papers.l2rec.scoring.L2RecScorer.scores`."""
+        return self.scorer.scores(histories)
 
-    def base_scores(self, history: Ints) -> Floats:
-        """(n_items,) scores of the base model, without any expert."""
-        raise NotImplementedError
+
+def train_l2rec(config: L2RecConfig, data: L2RecData, directory: Path, report: Report) -> FitState:
+    """:func:`fit_l2rec`, of which only the files are kept, without those that an interrupted call needs."""
+    state = _fit(config, data, directory, report)[1]
+    forget(directory)
+    return state
 
 
 def fit_l2rec(config: L2RecConfig, data: L2RecData, directory: Path, report: Report) -> L2RecModel:
-    """Train; an interrupted call goes on where it was, another one only reads it, until ``fit``'s files are forgotten.
+    """Train; an interrupted call goes on where it was. Another one only reads it, until ``forget`` is called.
 
     Args:
         config: see :class:`L2RecConfig`.
@@ -50,6 +92,132 @@ def fit_l2rec(config: L2RecConfig, data: L2RecData, directory: Path, report: Rep
 
     Raises:
         ConfigError: layers or prompts do not fit the backbone, or ``initial`` does not fit.
+        DataError: there is nothing to train on.
         TrainingError: the loss is NaN or infinite.
     """
-    raise NotImplementedError
+    reader, state = _fit(config, data, directory, report)
+    return L2RecModel(L2RecScorer(reader, reader.item_rows(), data.cf), state)
+
+
+def _fit(config: L2RecConfig, data: L2RecData, directory: Path, report: Report) -> tuple[Reader, FitState]:
+    torch.manual_seed(config.seed)
+    reader = new_reader(config, data.dataset.catalogue.items, data.cf.embedding_size)
+    digests = decoder_digest(reader.network.decoder), cf_digest(data.cf)
+    if config.initial:
+        begin_with(reader.network, Path(config.initial), *digests)
+    task = L2RecTask(config, reader, data)
+    looks = math.ceil(config.steps / config.evaluate_every)
+    schedule = FitConfig(looks, config.patience, config.seed)
+    state = fit(reader.network, task, schedule, directory, report, keep=True)
+    _save(config, reader, state, digests, directory)
+    return reader, state
+
+
+def new_reader(config: L2RecConfig, items: Iterable[Item], user_size: int) -> Reader:
+    """An untrained network, which answers what the frozen backbone does ("w/o Adapt" in Table 3), and its prompts.
+
+    Args:
+        config: see :class:`L2RecConfig`.
+        items: the catalogue.
+        user_size: numbers of a user's embedding.
+
+    Raises:
+        ConfigError: layers or prompts do not fit the backbone.
+    """
+    backbone = load_backbone(config.backbone)
+    depth = depth_of(config, backbone.n_layers)
+    titles = instructed_titles(backbone, [_text(item) for item in items], config.title_tokens, config.instruction)
+    check_context(titles, config.history_length, backbone)
+    decoder = first_layers(backbone, depth).model.to(training_device())
+    network = L2RecNetwork(decoder, layout_of(titles), config.experts(backbone.hidden_size, user_size))
+    return Reader(network.to(training_device()).eval(), TitlePrompts(titles, config.history_length))
+
+
+def _text(item: Item) -> str:
+    """An item as one line: title, brand and categories, whichever it has, else its id."""
+    return one_line(item_text(item)) or one_line(item.item_id)
+
+
+def layout_of(titles: TitleTokens) -> L2RecLayout:
+    """How prompts of these items are read. The catalogue has an item at least."""
+    return L2RecLayout(len(titles.start), int(titles.ids[-1]))
+
+
+def read_description(directory: Path) -> Trained:
+    """Read ``l2rec.json``. Raises BundleError where the training is not over, or there is none."""
+    try:
+        return msgspec.json.decode((directory / DESCRIPTION).read_bytes(), type=Trained)
+    except (OSError, msgspec.MsgspecError) as exc:
+        raise BundleError(f"{directory}: no L2Rec that is trained: {exc}") from exc
+
+
+def begin_with(network: L2RecNetwork, directory: Path, decoder: str, cf: str) -> None:
+    """Phase 2: fill a network with an earlier training's weights, which were learned on other data, say.
+
+    What routers know of users is worth something for users of the same collaborative model alone: of another one's it
+    stays as it is.
+
+    Args:
+        network: untrained.
+        directory: what :func:`train_l2rec` left.
+        decoder, cf: digests of what the network stands on, and of the model whose users it is told.
+
+    Raises:
+        ConfigError: there is no such training, or one of another backbone or of other settings of the network.
+    """
+    untrained = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    try:
+        described, config = read_description(directory), read_experts_config(directory)
+        if described.decoder != decoder:
+            raise ConfigError(f"initial: {directory} was trained on layers of {described.backbone}; expected the same")
+        if config != network.config:
+            raise ConfigError(f"initial: {directory} is a network of {config}; expected {network.config}")
+        load_experts(network, directory)
+    except BundleError as exc:
+        raise ConfigError(f"initial: {exc}") from exc
+    if described.cf != cf:
+        network.load_state_dict(_of_users(untrained, network.state_dict(), network.config.user_size))
+
+
+def _of_users(untrained: dict[str, Tensor], trained: dict[str, Tensor], user_size: int) -> dict[str, Tensor]:
+    """The trained tensors, but for what reads a user's embedding."""
+    merged = {name: tensor.clone() for name, tensor in trained.items()}
+    for name, tensor in untrained.items():
+        if name.endswith("user_in.weight"):
+            merged[name] = tensor
+        elif name.endswith("both_in.weight"):  # (router_size, hidden + user_size)
+            merged[name][:, -user_size:] = tensor[:, -user_size:]
+    return merged
+
+
+def decoder_digest(decoder: Any) -> str:
+    """Tells decoders apart, and not how many of their layers are used: that is seen by the experts' names."""
+    return _digest(tensor.float().cpu().numpy() for _, tensor in sorted(decoder.layers[0].state_dict().items()))
+
+
+def cf_digest(cf: CFModel) -> str:
+    """Tells collaborative models apart by what makes a user's embedding of a history."""
+    return _digest([cf.encoder_weight, cf.encoder_bias])
+
+
+def _digest(arrays: Iterable[Floats]) -> str:
+    digest = hashlib.sha256()
+    for array in arrays:
+        digest.update(np.ascontiguousarray(array))
+    return digest.hexdigest()
+
+
+def _save(config: L2RecConfig, reader: Reader, state: FitState, digests: tuple[str, str], directory: Path) -> None:
+    save_experts(reader.network, directory)
+    reader.prompts.titles.save(directory)
+    steps = [min(looks * config.evaluate_every, config.steps) for looks in (state.epoch, state.best_epoch)]
+    described = Trained(
+        config.backbone,
+        config.history_length,
+        layout_of(reader.prompts.titles).as_config(),
+        *digests,
+        config.initial,
+        state.best,
+        *steps,
+    )
+    (directory / DESCRIPTION).write_bytes(msgspec.json.format(msgspec.json.encode(described)))
