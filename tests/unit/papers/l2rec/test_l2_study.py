@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
-from support.backbones import LAYERS, write_backbone, write_walks
+from support.backbones import COLOURS, HIDDEN, LAYERS, THINGS, write_backbone, write_llama, write_walks
 
 from localrec.reproducing.l2rec import l2rec
 from models.contract.errors import ConfigError
@@ -27,7 +27,7 @@ interactions = "{interactions}"
 items = "{items}"
 
 [study]
-text_encoder = "{backbone}"
+text_encoder = "{encoder}"
 text_size = 8
 shares = [0.5, 0.1]
 
@@ -64,8 +64,10 @@ def config_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A study of the walks."""
     directory = tmp_path_factory.mktemp("study")
     files, backbone = write_walks(directory), write_backbone(directory / "backbone")
+    encoder = write_llama(directory / "encoder", [*COLOURS, *THINGS], HIDDEN, 1, 64, pads=True)
     path = directory / "walks.toml"
-    path.write_text(CONFIG.format(interactions=files.interactions, items=files.items, backbone=backbone))
+    paths = {"interactions": files.interactions, "items": files.items, "backbone": backbone, "encoder": encoder}
+    path.write_text(CONFIG.format(**paths))
     return path
 
 

@@ -89,7 +89,7 @@ def test_settings_that_cannot_be_used_are_refused(tmp_path: Path) -> None:
         "[l2rek]\n": "l2rek: unknown section; expected name, data, study",
         "[study]\nshares = [1.5]\n": r"study\.shares: 1\.5; expected shares above 0",
         "[unisrec]\nexperts = 0\n": r"unisrec\.experts: 0 is out of range",
-        "[l2rec]\ntop_k = 9\n": r"l2rec\.top_k: 9 is out of range",
+        "[l2rec]\ntop_k = 9\n": r"l2rec\.top_k: 9; expected at most view_experts, 8",
         "[study\n": "wrong.toml",
     }.items():
         path.write_text(text)
