@@ -18,6 +18,7 @@ from models.evaluation.tables import section
 from models.llm.training_cost import costs_table, devices, training_report
 from models.papers.collm.config import CoLLMConfig
 from models.papers.hatllm.config import HatLLMConfig
+from models.papers.l2rec.config import L2RecConfig
 from models.papers.l3rec.config import L3RecConfig
 from models.pipeline import Pipeline
 from models.ranking.fusion_search import ServingConfig
@@ -130,6 +131,18 @@ def hatllm(directory: Path, **flags: Any) -> None:
     The first time adds the section to the run's settings; from then on the run has the model, and so have its bundles.
     """
     pipeline_of(directory, "hatllm", flags).further("hatllm")
+
+
+@train.command()
+@RUN
+@config_flags(L2RecConfig)
+def l2rec(directory: Path, **flags: Any) -> None:
+    """L2Rec: a language model that reads items' texts and what was bought after what, with experts for each user.
+
+    The first time adds the section to the run's settings; from then on the run has the model, and so have its bundles.
+    A second phase begins with an earlier training: --initial RUN/l2rec.
+    """
+    pipeline_of(directory, "l2rec", flags).further("l2rec")
 
 
 @train.command("report")

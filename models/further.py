@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from models.contract.bundle import CoLLMSpec, FurtherPart, FurtherSpec, HatLLMSpec
+from models.contract.bundle import CoLLMSpec, FurtherPart, FurtherSpec, HatLLMSpec, L2RecSpec
 from models.data.labelled import labelled_of
 from models.export import ExportedModel
 from models.llm.items import check_encoder
@@ -26,6 +26,11 @@ from models.papers.hatllm.config import HatLLMConfig, check_layers
 from models.papers.hatllm.data import WindowedData
 from models.papers.hatllm.export import export_part as export_hatllm
 from models.papers.hatllm.training import train_hatllm
+from models.papers.l2rec.config import L2RecConfig
+from models.papers.l2rec.config import check_layers as check_l2rec
+from models.papers.l2rec.data import L2RecData
+from models.papers.l2rec.export import export_part as export_l2rec
+from models.papers.l2rec.training import train_l2rec
 from models.results import Results
 from models.run import FURTHER, RunConfig
 from models.types import Report
@@ -96,11 +101,18 @@ def _train_hatllm(config: HatLLMConfig, results: Results, directory: Path, repor
     train_hatllm(config, WindowedData.of(results.dataset()), directory, report)
 
 
+def _train_l2rec(config: L2RecConfig, results: Results, directory: Path, report: Report) -> None:
+    train_l2rec(config, L2RecData(results.dataset(), results.cf_model()), directory, report)
+
+
 MODELS: Mapping[FurtherPart, FurtherModel] = MappingProxyType(
     {
         "collm": FurtherModel(2, _check_collm, _train_collm, export_collm, CoLLMSpec, ("backbone",)),
         "hatllm": FurtherModel(
             1, _check_hatllm, _train_hatllm, export_hatllm, HatLLMSpec, ("backbone", "text_encoder")
+        ),
+        "l2rec": FurtherModel(
+            1, check_l2rec, _train_l2rec, export_l2rec, L2RecSpec, ("backbone", "initial"), ("data", "cf")
         ),
     }
 )

@@ -85,8 +85,11 @@ class RunConfig:
                 f"local.form: 'title' does not go with task {self.task!r} and local.local_start"
                 f" {self.local.local_start!r}; expected 'sequential' and 'global', or form 'item-token'"
             )
-        if self.hatllm is not None and self.task != "sequential":
-            raise ConfigError(f"hatllm: does not go with task {self.task!r}; expected 'sequential', or no such section")
+        for part in ("hatllm", "l2rec"):
+            if getattr(self, part) is not None and self.task != "sequential":
+                raise ConfigError(
+                    f"{part}: does not go with task {self.task!r}; expected 'sequential', or no such section"
+                )
         if self.local.local_start == "scratch" and self.local.embedding_size > LORA_RANKS[-1]:
             raise ConfigError(
                 f"local.embedding_size: {self.local.embedding_size} is out of range with local_start 'scratch';"

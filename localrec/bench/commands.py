@@ -196,6 +196,24 @@ def masked(json_file: Path | None, **flags: Any) -> None:
     _keep(run(MaskedBenchOptions(**flags)), json_file)
 
 
+@bench.command("experts")
+@click.option(
+    "--backbone", default="", help="Hub id, checkpoint directory or .gguf file. Default: random, SmolLM2's size."
+)
+@click.option("--layers", type=click.IntRange(1), default=6, show_default=True, help="Of the backbone.")
+@click.option("--batch-size", type=click.IntRange(1), default=16, show_default=True, help="Prompts.")
+@click.option("--tokens", type=click.IntRange(1), default=96, show_default=True, help="Of a prompt.")
+@click.option("--item-tokens", type=click.IntRange(1), default=12, show_default=True, help="Of an item.")
+@click.option("--threads", type=click.IntRange(1), default=1, show_default=True, help="Of the processor.")
+@click.option("--rounds", type=click.IntRange(2), default=6, show_default=True, help="The first warms up.")
+@JSON
+def routed_experts(json_file: Path | None, **flags: Any) -> None:
+    """L2Rec's routed experts against a single LoRA, forward and backward; routers; targets (extra: train)."""
+    from localrec.bench.experts import ExpertsBenchOptions, run
+
+    _keep(run(ExpertsBenchOptions(**flags)), json_file)
+
+
 @bench.command()
 @click.option(
     "--experiments", type=click.IntRange(2), default=400, show_default=True, help="With the effect; as many without."

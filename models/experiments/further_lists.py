@@ -1,4 +1,5 @@
-"""The ranked lists of a run's or a bundle's further models: HatLLM over all items, CoLLM over the CF model's best."""
+"""The ranked lists of a run's or a bundle's further models: HatLLM and L2Rec over all items, CoLLM over the CF model's
+best."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -7,14 +8,15 @@ from typing import Any
 
 from safetensors.numpy import load_file, save_file
 
-from models.contract.bundle import Bundle, CoLLMSpec, FurtherPart, HatLLMSpec, Part
+from models.contract.bundle import Bundle, CoLLMSpec, FurtherPart, HatLLMSpec, L2RecSpec, Part
 from models.contract.types import Ints
 from models.data.dataset import Dataset
 from models.evaluation.metrics import evaluate_scorer
 from models.export import ExportedModel, bundled
-from models.further import exported, part_directory
+from models.further import MODELS, exported, part_directory
 from models.papers.collm.export import CoLLMScorer
 from models.papers.hatllm.scoring import HatScorer
+from models.papers.l2rec.scoring import L2RecScorer
 from models.pipeline import Pipeline
 from models.ranking.rerank import RERANKED, Reranker
 from models.ranking.system import LocalSystem, open_system
@@ -56,8 +58,9 @@ def _run_list(pipeline: Pipeline, part: FurtherPart, n: int, allowed: Ints | Non
     stage = f"lists/{part}" if allowed is None else f"lists/{part}-sampled"
     read = {"data": pipeline.directory / "data", "part": part_directory(pipeline.directory, part)}
     settings: dict[str, Any] = {"n": n, "candidates": RERANKED}
-    if part == "collm":
+    if "cf" in MODELS[part].stages or part == "collm":
         read["cf"] = pipeline.directory / "cf"
+    if part == "collm":
         settings["popularity"] = pipeline.config.popularity  # what a list without a history is
     pipeline.stage(stage, 1, settings, read, work)
     lists: Ints = load_file(pipeline.directory / stage / _LISTS)["items"]
@@ -85,6 +88,8 @@ def _ranked(
     """``users`` are ids that the model may have met; None: strangers."""
     if isinstance(model.spec, HatLLMSpec):
         return evaluate_scorer(by_history(HatScorer.load(model.directory)), examples, n, allowed)
+    if isinstance(model.spec, L2RecSpec):
+        return evaluate_scorer(by_history(L2RecScorer.load(model.directory, system.cf)), examples, n, allowed)
     if not isinstance(model.spec, CoLLMSpec):
         raise NotImplementedError(f"{model.part} has no row yet")
     scorer = CoLLMScorer(model.directory, model.spec.answer_token)

@@ -66,7 +66,8 @@ class L2RecNetwork(nn.Module):
     """Histories to vectors. Its parameters, and its state, are those that are trained: the decoder is none of them.
 
     The decoder is not changed, and several networks may share one; it is moved to a device, and converted, by whoever
-    has it. Experts run on what its layers give, by hooks, while :meth:`forward` runs: in one thread at a time.
+    has it. Of this module ``blocks`` may have the decoder's type of numbers, the rest stays float32. Experts run on
+    what the decoder's layers give, by hooks, while :meth:`forward` runs: in one thread at a time.
 
     Args:
         decoder: of transformers, without a head, built like Llama (Qwen2, Qwen3, Gemma3); it is frozen here.
@@ -106,9 +107,8 @@ class L2RecNetwork(nn.Module):
         states: dict[View, Tensor] = {}
         routes: dict[View, Routes] = {}
         for view, given in self._inputs(tokens, lengths).items():
-            embedded = self.projector(given.embedded) if view == "behavioural" else given.embedded
             with self._adapted(view, users) as runs:
-                states[view] = self._read(ViewInput(embedded, given.lengths))
+                states[view] = self._read(self._projected(view, given))
             if self.config.experts:
                 routes[view] = Routes(tuple(run.routes[0] for run in runs), given.real)
         with torch.autocast(tokens.device.type, enabled=False):
@@ -132,9 +132,17 @@ class L2RecNetwork(nn.Module):
             inputs["behavioural"] = pooled_items(words, found.items.masked_fill(pads, -1))
         return inputs
 
+    def _projected(self, view: View, given: ViewInput) -> ViewInput:
+        """What the view's decoder is given: P of the items' vectors; words as they are."""
+        if view == "semantic":
+            return given
+        with torch.autocast(given.embedded.device.type, enabled=False):
+            return ViewInput(self.projector(given.embedded), given.lengths)
+
     def _read(self, given: ViewInput) -> Tensor:
         """h_v, (b, size) float32 of root mean square 1."""
-        states = self.decoder(inputs_embeds=given.embedded, use_cache=False).last_hidden_state
+        embedded = given.embedded.to(self.decoder.dtype)
+        states = self.decoder(inputs_embeds=embedded, use_cache=False).last_hidden_state
         return pooled_states(states, given, self.config.pooling)
 
     @contextmanager

@@ -70,27 +70,23 @@ class Router(nn.Module):
             self.both_out = _linear(inner, experts)
 
     def forward(self, x: Tensor, users: Tensor) -> Route:
-        """Route tokens x (b, n, hidden) of users (b, user_size)."""
-        x, users = unit_scale(x), unit_scale(users)
-        scores = self.context_out(F.gelu(self.context_in(x)))
-        if self.personal:
-            scores = scores + self._preference(users)[:, None] * self._interaction(x, users)
-        probabilities = scores.float().softmax(dim=-1)
+        """Route tokens x (b, n, hidden) of users (b, user_size); in float32, as rounding would choose other experts."""
+        with torch.autocast(x.device.type, enabled=False):
+            x, users = unit_scale(x.float()), unit_scale(users.float())
+            scores = _network(self.context_in, self.context_out, x)
+            if self.personal:
+                preference = _network(self.user_in, self.user_out, users)
+                scores = scores + preference[:, None] * self._interaction(x, users)
+            probabilities = scores.softmax(dim=-1)
         chosen = torch.zeros_like(probabilities, dtype=torch.bool)
         chosen.scatter_(-1, probabilities.topk(self.top_k, dim=-1).indices, True)
         return Route(probabilities, chosen)
 
-    def _preference(self, users: Tensor) -> Tensor:
-        """s_u, (b, experts)."""
-        scores: Tensor = self.user_out(F.gelu(self.user_in(users)))
-        return scores
-
     def _interaction(self, x: Tensor, users: Tensor) -> Tensor:
         """s_cu, (b, n, experts): V₁ [x; u] in two products, so that u is read once a sequence."""
-        of_both, n = self.both_in.weight, x.shape[-1]
+        of_both, n = self.both_in.weight.float(), x.shape[-1]
         inner = F.linear(x, of_both[:, :n]) + F.linear(users, of_both[:, n:])[:, None]
-        scores: Tensor = self.both_out(F.gelu(inner))
-        return scores
+        return F.linear(F.gelu(inner), self.both_out.weight.float())
 
 
 class Experts(nn.Module):
@@ -193,6 +189,11 @@ def adapted_layers(block: nn.Module, config: ExpertsConfig) -> dict[Target, nn.L
 
 def _linear(n_in: int, n_out: int) -> nn.Linear:
     return nn.Linear(n_in, n_out, bias=False)
+
+
+def _network(inner: nn.Linear, outer: nn.Linear, x: Tensor) -> Tensor:
+    """A signal of equation 4 in float32, whatever type the weights have."""
+    return F.linear(F.gelu(F.linear(x, inner.weight.float())), outer.weight.float())
 
 
 def unit_scale(x: Tensor) -> Tensor:

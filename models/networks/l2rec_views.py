@@ -32,7 +32,7 @@ def places(x: Tensor) -> Tensor:
 
 
 def pooled_items(words: Tensor, items: Tensor) -> ViewInput:
-    """A vector an item (equation 2, before the projector): its tokens' mean, as long as these are on average.
+    """A float32 vector an item (equation 2, before the projector): its tokens' mean, as long as these are on average.
 
     Args:
         words: (b, n, size) embeddings of tokens.
@@ -51,7 +51,7 @@ def pooled_items(words: Tensor, items: Tensor) -> ViewInput:
         means = members @ words.float() / sizes
         typical = members @ words.float().norm(dim=2, keepdim=True) / sizes
         pooled = means * (typical / means.norm(dim=2, keepdim=True).clamp(min=_TINY))
-    return ViewInput(pooled.to(words.dtype), counts)
+    return ViewInput(pooled, counts)
 
 
 def pooled_states(states: Tensor, given: ViewInput, pooling: Pooling) -> Tensor:

@@ -116,23 +116,17 @@ class L2RecScorer:
         Raises:
             BundleError: a file is missing or malformed, or ``cf`` is not the model whose users the part knows.
         """
-        titles, checkpoint = TitleTokens.load(part), part / CHECKPOINT
+        reader = load_reader(part)
         try:
-            described = json.loads((checkpoint / "config.json").read_text())[CONFIG_KEY]
-            history_length, rows = int(described[HISTORY_LENGTH]), np.load(part / ITEM_ROWS, allow_pickle=False)
-        except (OSError, KeyError, TypeError, ValueError) as exc:
-            raise BundleError(f"{part}: no L2Rec: {exc!r}") from exc
-        config = read_experts_config(part / "adapters" / PART)
-        if (cf.embedding_size, cf.n_items) != (config.user_size, len(rows)):
+            rows = np.load(part / ITEM_ROWS, allow_pickle=False)
+        except (OSError, ValueError) as exc:
+            raise BundleError(f"{part / ITEM_ROWS}: {exc}") from exc
+        if (cf.embedding_size, cf.n_items) != (reader.user_size, len(rows)):
             raise BundleError(
-                f"{part}: knows {len(rows)} items, and users by {config.user_size} numbers; the CF model has"
+                f"{part}: knows {len(rows)} items, and users by {reader.user_size} numbers; the CF model has"
                 f" {cf.n_items} items and {cf.embedding_size} numbers"
             )
-        model: Any = AutoModelForCausalLM.from_pretrained(checkpoint, dtype=torch.float32)
-        network = L2RecNetwork(model.model.to(training_device()), L2RecLayout.of_config(described), config)
-        load_experts(network, part / "adapters" / PART)
-        network.to(training_device()).eval()
-        return cls(Reader(network, TitlePrompts(titles, history_length), exact=True), rows, cf)
+        return cls(reader, rows, cf)
 
     @property
     def n_items(self) -> int:
@@ -156,6 +150,21 @@ class L2RecScorer:
     def base_scores(self, histories: Sequences) -> Floats:
         """The same as :meth:`scores` by the base model, whose vectors of users are compared with the trained items'."""
         return self.reader.base_vectors(histories) @ self.item_rows.T
+
+
+def load_reader(part: Path) -> Reader:
+    """What reads, of a bundle's part, in float32. Raises BundleError where a file is missing or malformed."""
+    titles, checkpoint, adapter = TitleTokens.load(part), part / CHECKPOINT, part / "adapters" / PART
+    try:
+        described = json.loads((checkpoint / "config.json").read_text())[CONFIG_KEY]
+        history_length = int(described[HISTORY_LENGTH])
+        model: Any = AutoModelForCausalLM.from_pretrained(checkpoint, dtype=torch.float32)
+    except (OSError, KeyError, TypeError, ValueError) as exc:
+        raise BundleError(f"{checkpoint}: no L2Rec: {exc!r}") from exc
+    decoder = model.model.to(training_device())
+    network = L2RecNetwork(decoder, L2RecLayout.of_config(described), read_experts_config(adapter))
+    load_experts(network, adapter)
+    return Reader(network.to(training_device()).eval(), TitlePrompts(titles, history_length), exact=True)
 
 
 def padded(prompts: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:

@@ -1,8 +1,8 @@
 """Training L2Rec: experts, routers, projector and fusion on a frozen backbone, end to end.
 
 Left in the directory: ``experts.json`` and ``experts.safetensors`` (models.networks.l2rec_files),
-``title_tokens.safetensors``, ``l2rec.json`` (layout, whose users it knows, and validation quality);
-:mod:`models.papers.l2rec.export` reads them.
+``title_tokens.safetensors``, ``cf.safetensors`` (the collaborative model, whose users it knows), ``l2rec.json`` (layout
+and validation quality); :mod:`models.papers.l2rec.export` reads them.
 """
 
 import hashlib
@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from models.contract.bundle import CF_MODEL
 from models.contract.catalogue import Item
 from models.contract.cf import CFModel
 from models.contract.errors import BundleError, ConfigError
@@ -42,15 +43,15 @@ DESCRIPTION = "l2rec.json"
 class Trained(msgspec.Struct, frozen=True):
     """Contents of ``l2rec.json``: what was trained, on which models, and what validation said of it.
 
-    ``decoder`` and ``cf`` are digests of the decoder and the collaborative model, which tell whether an other training
-    is on the same ones. ``initial`` is the training that this one began with.
+    ``decoder`` is a digest of the decoder's, which tells whether another training is on the same backbone. ``initial``
+    is the training that this one began with.
     """
 
     backbone: str
+    layers: int
+    decoder: str
     history_length: int
     layout: dict[str, Any]
-    decoder: str
-    cf: str
     initial: str
     valid_ndcg: float
     steps: int
@@ -102,14 +103,13 @@ def fit_l2rec(config: L2RecConfig, data: L2RecData, directory: Path, report: Rep
 def _fit(config: L2RecConfig, data: L2RecData, directory: Path, report: Report) -> tuple[Reader, FitState]:
     torch.manual_seed(config.seed)
     reader = new_reader(config, data.dataset.catalogue.items, data.cf.embedding_size)
-    digests = decoder_digest(reader.network.decoder), cf_digest(data.cf)
     if config.initial:
-        begin_with(reader.network, Path(config.initial), *digests)
+        begin_with(reader.network, data.cf, Path(config.initial))
     task = L2RecTask(config, reader, data)
     looks = math.ceil(config.steps / config.evaluate_every)
     schedule = FitConfig(looks, config.patience, config.seed)
     state = fit(reader.network, task, schedule, directory, report, keep=True)
-    _save(config, reader, state, digests, directory)
+    _save(config, reader, state, data.cf, directory)
     return reader, state
 
 
@@ -151,16 +151,16 @@ def read_description(directory: Path) -> Trained:
         raise BundleError(f"{directory}: no L2Rec that is trained: {exc}") from exc
 
 
-def begin_with(network: L2RecNetwork, directory: Path, decoder: str, cf: str) -> None:
-    """Phase 2: fill a network with an earlier training's weights, which were learned on other data, say.
+def begin_with(network: L2RecNetwork, cf: CFModel, directory: Path) -> None:
+    """Phase 2: fill a network with an earlier training's weights, which were learned on another data set, say.
 
     What routers know of users is worth something for users of the same collaborative model alone: of another one's it
     stays as it is.
 
     Args:
         network: untrained.
+        cf: the model whose users it is told.
         directory: what :func:`train_l2rec` left.
-        decoder, cf: digests of what the network stands on, and of the model whose users it is told.
 
     Raises:
         ConfigError: there is no such training, or one of another backbone or of other settings of the network.
@@ -168,14 +168,15 @@ def begin_with(network: L2RecNetwork, directory: Path, decoder: str, cf: str) ->
     untrained = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     try:
         described, config = read_description(directory), read_experts_config(directory)
-        if described.decoder != decoder:
-            raise ConfigError(f"initial: {directory} was trained on layers of {described.backbone}; expected the same")
+        if described.decoder != decoder_digest(network.decoder):
+            raise ConfigError(f"initial: {directory} was trained on {described.backbone}; expected the same backbone")
         if config != network.config:
             raise ConfigError(f"initial: {directory} is a network of {config}; expected {network.config}")
         load_experts(network, directory)
-    except BundleError as exc:
+        known = CFModel.load(directory / CF_MODEL)
+    except (BundleError, OSError) as exc:
         raise ConfigError(f"initial: {exc}") from exc
-    if described.cf != cf:
+    if not _same_users(known, cf):
         network.load_state_dict(_of_users(untrained, network.state_dict(), network.config.user_size))
 
 
@@ -191,31 +192,32 @@ def _of_users(untrained: dict[str, Tensor], trained: dict[str, Tensor], user_siz
 
 
 def decoder_digest(decoder: Any) -> str:
-    """Tells decoders apart, and not how many of their layers are used: that is seen by the experts' names."""
-    return _digest(tensor.float().cpu().numpy() for _, tensor in sorted(decoder.layers[0].state_dict().items()))
-
-
-def cf_digest(cf: CFModel) -> str:
-    """Tells collaborative models apart by what makes a user's embedding of a history."""
-    return _digest([cf.encoder_weight, cf.encoder_bias])
-
-
-def _digest(arrays: Iterable[Floats]) -> str:
+    """Tells backbones apart by their first layer; how many layers are used is seen by the experts' names."""
     digest = hashlib.sha256()
-    for array in arrays:
-        digest.update(np.ascontiguousarray(array))
+    for _, tensor in sorted(decoder.layers[0].state_dict().items()):
+        digest.update(np.ascontiguousarray(tensor.float().cpu().numpy()))
     return digest.hexdigest()
 
 
-def _save(config: L2RecConfig, reader: Reader, state: FitState, digests: tuple[str, str], directory: Path) -> None:
-    save_experts(reader.network, directory)
-    reader.prompts.titles.save(directory)
+def _same_users(one: CFModel, other: CFModel) -> bool:
+    """Whether both make the same embeddings of the same histories."""
+    return np.array_equal(one.encoder_weight, other.encoder_weight) and np.array_equal(
+        one.encoder_bias, other.encoder_bias
+    )
+
+
+def _save(config: L2RecConfig, reader: Reader, state: FitState, cf: CFModel, directory: Path) -> None:
+    network, titles = reader.network, reader.prompts.titles
+    save_experts(network, directory)
+    titles.save(directory)
+    cf.save(directory / CF_MODEL)
     steps = [min(looks * config.evaluate_every, config.steps) for looks in (state.epoch, state.best_epoch)]
     described = Trained(
         config.backbone,
+        len(network.blocks),
+        decoder_digest(network.decoder),
         config.history_length,
-        layout_of(reader.prompts.titles).as_config(),
-        *digests,
+        layout_of(titles).as_config(),
         config.initial,
         state.best,
         *steps,
