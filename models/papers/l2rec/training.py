@@ -195,7 +195,7 @@ def decoder_digest(decoder: Any) -> str:
     """Tells backbones apart by their first layer; how many layers are used is seen by the experts' names."""
     digest = hashlib.sha256()
     for _, tensor in sorted(decoder.layers[0].state_dict().items()):
-        digest.update(np.ascontiguousarray(tensor.float().cpu().numpy()))
+        digest.update(tensor.float().cpu().numpy().tobytes())
     return digest.hexdigest()
 
 
