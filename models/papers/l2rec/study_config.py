@@ -2,7 +2,8 @@
 
 The single-pathway model is what the paper's argument is about: the same frozen backbone with one plain LoRA a matrix,
 which reads the semantic view alone. Its rank is that of all experts of L2Rec together, so that as many numbers adapt
-the backbone; both have the same losses but those that need two views or a choice of experts. LEARN (Jia et al., AAAI
+the backbone; α is one expert's, by which LoRA's updates are as large at any rank. Both have the same losses but those
+that need two views or a choice of experts. LEARN (Jia et al., AAAI
 2025) adapts nothing: a Transformer over items reads what the frozen backbone, the same again, makes of their texts.
 """
 
@@ -124,7 +125,6 @@ def single_pathway(config: L2RecConfig) -> L2RecConfig:
         view_experts=0,
         top_k=0,
         lora_rank=rank,
-        lora_alpha=config.lora_alpha * rank / config.lora_rank,
     )
 
 
