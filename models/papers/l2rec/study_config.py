@@ -3,8 +3,8 @@
 The single-pathway model is what the paper's argument is about: the same frozen backbone with one plain LoRA a matrix,
 which reads the semantic view alone. Its rank is that of all experts of L2Rec together, so that as many numbers adapt
 the backbone; α is one expert's, by which LoRA's updates are as large at any rank. Both have the same losses but those
-that need two views or a choice of experts. LEARN (Jia et al., AAAI
-2025) adapts nothing: a Transformer over items reads what the frozen backbone, the same again, makes of their texts.
+that need two views or a choice of experts. LEARN (Jia et al., AAAI 2025) adapts nothing: a Transformer over items reads
+what the frozen backbone, the same again, makes of their texts.
 """
 
 import tomllib
