@@ -154,7 +154,7 @@ class _Bench:
     def products(self) -> dict[str, Callable[[], None]]:
         """One layer's experts for all tokens: all of them, ``dense``, and the chosen ones, ``gathered``."""
         config = self._config
-        own: Experts = self._pathway.blocks[0].experts[config.targets[0]]  # type: ignore[union-attr,index,assignment]
+        own: Experts = self._pathway.blocks[0].experts[config.targets[0]]  # type: ignore[index,assignment]
         x = torch.randn(self._tokens.numel(), own.a.shape[1], device=self._device)
         chosen = torch.rand(len(x), config.experts, device=self._device).topk(config.top_k).indices
         weights = torch.zeros(len(x), config.experts, device=self._device).scatter(1, chosen, 1.0)

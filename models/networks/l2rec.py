@@ -29,7 +29,7 @@ from torch.nn import functional as F
 from models.contract.errors import ConfigError
 from models.contract.hatllm import ItemLayout, segments
 from models.networks.l2rec_config import ExpertsConfig, View
-from models.networks.l2rec_experts import BlockExperts, BlockRun, Route
+from models.networks.l2rec_experts import BlockExperts, BlockRun, FrozenBlock, Route
 from models.networks.l2rec_views import Fusion, ResidualProjection, ViewInput, places, pooled_items, pooled_states
 
 
@@ -84,7 +84,8 @@ class L2RecNetwork(nn.Module):
             raise ConfigError(f"size: {config.size}; the decoder's states have {decoder.config.hidden_size} numbers")
         self.layout, self.config = layout, config
         self._frozen = (decoder.eval().requires_grad_(False),)  # a tuple: not a part of this module
-        self.blocks = nn.ModuleList(BlockExperts(block, config) for block in decoder.layers)
+        self._adapts = tuple(FrozenBlock.of(block, config) for block in decoder.layers)
+        self.blocks = nn.ModuleList(BlockExperts(block, config) for block in self._adapts)
         self.projector = ResidualProjection(config.size) if "behavioural" in config.views else nn.Identity()
         self.fusion = Fusion(config.size, len(config.views))
 
@@ -149,7 +150,7 @@ class L2RecNetwork(nn.Module):
     def _adapted(self, view: View, users: Tensor) -> Iterator[list[BlockRun]]:
         """Let the decoder run with a view's experts."""
         runs = [BlockRun(block, view, users) for block in self.blocks]  # type: ignore[arg-type] # of a ModuleList
-        hooks = [hook for run, block in zip(runs, self.decoder.layers, strict=True) for hook in run.hook(block)]
+        hooks = [hook for run, block in zip(runs, self._adapts, strict=True) for hook in run.hook(block)]
         try:
             yield runs
         finally:

@@ -26,16 +26,15 @@ loop. Gathering only the chosen experts' factors, a pair of matrices a token, ta
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Self
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.hooks import RemovableHandle
 
 from models.contract.errors import ConfigError
 from models.networks.l2rec_config import VIEWS, ExpertsConfig, Target, View
-
-ROUTED = "input_layernorm"  # of a block: what its first matrices read, and its router
 
 
 @dataclass(frozen=True)
@@ -123,17 +122,39 @@ class Experts(nn.Module):
         return y + (inner * weights.to(inner.dtype)) @ self.b[rows]
 
 
-class BlockExperts(nn.Module):
-    """Experts and routers of one block of the decoder; raises ConfigError where it has no layer of a target's name."""
+@dataclass(frozen=True)
+class FrozenBlock:
+    """What is adapted of a decoder's block.
 
-    def __init__(self, block: nn.Module, config: ExpertsConfig) -> None:
+    Args:
+        normed: gives what the block's first matrices read, and its router.
+        layers: linear ones, by name.
+    """
+
+    normed: nn.Module
+    layers: Mapping[Target, nn.Linear]
+
+    @classmethod
+    def of(cls, block: nn.Module, config: ExpertsConfig) -> Self:
+        """Find it. Raises ConfigError where a target is not there."""
+        named = {name.rpartition(".")[2]: module for name, module in block.named_modules()}
+        for target in config.targets:
+            if not isinstance(named.get(target), nn.Linear):
+                raise ConfigError(f"targets: a {type(block).__name__} has no linear layer {target}")
+        return cls(named["input_layernorm"], {target: named[target] for target in config.targets})
+
+
+class BlockExperts(nn.Module):
+    """Experts and routers of one block of the decoder."""
+
+    def __init__(self, block: FrozenBlock, config: ExpertsConfig) -> None:
         super().__init__()
         self.config = config
         own = dict.fromkeys(config.views, config.experts)
         self.experts = nn.ModuleDict(
             {
                 name: Experts(linear.in_features, linear.out_features, config.rank, config.shared, own)
-                for name, linear in adapted_layers(block, config).items()
+                for name, linear in block.layers.items()
             }
         )
         self.routers = nn.ModuleDict({view: Router(config) for view in config.views} if config.experts else {})
@@ -149,12 +170,12 @@ class BlockRun:
         self._shared = users.new_ones(1, 1, config.shared)
         self._weights = self._rows(users.new_empty(1, 1, 0))
 
-    def hook(self, block: nn.Module) -> list[Any]:
+    def hook(self, block: FrozenBlock) -> list[RemovableHandle]:
         """Put the hooks on a block's modules; whoever calls removes them."""
-        layers = adapted_layers(block, self._experts.config).items()
-        hooks = [layer.register_forward_hook(self._adapt(self._experts.experts[name])) for name, layer in layers]
+        own = self._experts.experts
+        hooks = [layer.register_forward_hook(self._adapt(own[name])) for name, layer in block.layers.items()]
         if self._experts.routers:
-            hooks.append(block.get_submodule(ROUTED).register_forward_hook(self._choose))
+            hooks.append(block.normed.register_forward_hook(self._choose))
         return hooks
 
     def _choose(self, _: nn.Module, __: tuple[Tensor, ...], normed: Tensor) -> None:
@@ -176,15 +197,6 @@ class BlockRun:
         parts = [own, self._shared.to(own.dtype).expand(*own.shape[:2], -1)]
         ordered = torch.cat(parts if self._view == "semantic" else parts[::-1], dim=-1)
         return (ordered * (config.alpha / config.rank)).repeat_interleave(config.rank, dim=-1)
-
-
-def adapted_layers(block: nn.Module, config: ExpertsConfig) -> dict[Target, nn.Linear]:
-    """The linear layers of a decoder's block that are adapted. Raises ConfigError where a target is not there."""
-    named = {name.rpartition(".")[2]: module for name, module in block.named_modules()}
-    for target in config.targets:
-        if not isinstance(named.get(target), nn.Linear):
-            raise ConfigError(f"targets: a {type(block).__name__} has no linear layer {target}")
-    return {target: named[target] for target in config.targets}
 
 
 def _linear(n_in: int, n_out: int) -> nn.Linear:
