@@ -16,6 +16,7 @@ class Papers(LazyGroup):
             "train",
             "ULMRec: re-ranking by LlamaRec's protocol, ablations.",
         ),
+        "l2rec": ("localrec.reproducing.l2rec:l2rec", "train", "L2Rec: HR and NDCG, ablations, limited data, routers."),
     }
 
 

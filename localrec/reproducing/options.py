@@ -20,7 +20,8 @@ ONLY = click.option(
     "--only",
     default="",
     metavar="NAMES",
-    help="Rows as the tables name them, commas between; of hatllm, ulmrec also groups, such as main. Default: all.",
+    help="Rows as the tables name them, commas between; of all but collm also groups, such as main or ablation."
+    " Default: all.",
 )
 
 

@@ -110,6 +110,21 @@ def _catalogue(evaluation: Evaluation) -> "Figure":
     return figure
 
 
+def ablation_figure(evaluation: Evaluation, marked: str) -> "Figure":
+    """HR and NDCG as bars in the table's order, the whole model's, ``marked``, in another colour."""
+    rows = evaluation.rows[::-1]
+    metrics = [f"{name}@{evaluation.cutoff}" for name in ("NDCG", "HR")]
+    title = f"{evaluation.dataset}: ablations, {evaluation.n_examples:,} test items"
+    figure, axes_of = panels(title, len(metrics), height=0.35 * len(rows) + 1.2, sharey=True)
+    for axes, metric in zip(axes_of, metrics, strict=True):
+        intervals = [row.metrics[metric] for row in rows]
+        colours = ["tab:orange" if row.name == marked else "tab:blue" for row in rows]
+        names = [row.name for row in rows]
+        axes.barh(names, [i.mean for i in intervals], xerr=bars(intervals), color=colours, ecolor="black")
+        axes.set_xlabel(metric)
+    return figure
+
+
 def panels(title: str, n: int, *, height: float, sharey: bool = False) -> "tuple[Figure, Sequence[Axes]]":
     """A figure with ``n`` panels side by side. No window system is touched: it is only ever written to files."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415 - see style

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import numpy as np
 
-from models.evaluation.measure import Evaluation, as_json
+from models.evaluation.measure import as_json
 from models.evaluation.metrics import SIGNIFICANT
-from models.evaluation.plots import bars, draw, panels, save, style
+from models.evaluation.plots import ablation_figure, bars, draw, panels, save, style
 from models.evaluation.tables import Table, fusions_table, gains_table, mean_and_half, metrics_table, page, seeds_table
 from models.papers.hatllm.study_config import HATLLM, UNMASKED
 from models.papers.hatllm.study_report import Gain, Point, StudyReport, Whole
@@ -30,7 +30,7 @@ def write_report(report: StudyReport, out: Path) -> list[Path]:
     pictures = draw(report.main, out) if report.main else []
     with style():
         if report.ablation:
-            pictures += save(_ablation_figure(report.ablation), out / "ablation")
+            pictures += save(ablation_figure(report.ablation, HATLLM), out / "ablation")
         if report.sweep:
             pictures += save(_sweep_figure(report), out / "layers")
     return [*written, *pictures]
@@ -93,20 +93,6 @@ def _gain_cells(row: Whole) -> tuple[str, str]:
     value = f"{mean:+.4f}"
     shown = f"**{value}**" if p < SIGNIFICANT else value
     return f"{shown}, p {p:.3g}", f"{100 * mean / (row.ndcg.mean - mean):+.1f} %"
-
-
-def _ablation_figure(evaluation: Evaluation) -> "Figure":
-    """Table 5 as bars, in its order, HatLLM marked."""
-    rows = evaluation.rows[::-1]
-    title = f"{evaluation.dataset}: ablations, {evaluation.n_examples:,} test items"
-    figure, axes_of = panels(title, len(DRAWN), height=0.35 * len(rows) + 1.2, sharey=True)
-    for axes, metric in zip(axes_of, DRAWN, strict=True):
-        intervals = [row.metrics[metric] for row in rows]
-        colours = ["tab:orange" if row.name == HATLLM else "tab:blue" for row in rows]
-        names = [row.name for row in rows]
-        axes.barh(names, [i.mean for i in intervals], xerr=bars(intervals), color=colours, ecolor="black")
-        axes.set_xlabel(metric)
-    return figure
 
 
 def _sweep_figure(report: StudyReport) -> "Figure":
