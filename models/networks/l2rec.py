@@ -5,13 +5,14 @@ readings are fused into one vector of length 1. The published text lost the symb
 reconstructed from the prose:
 
 (1)  X_s = [start; text of item 1; separator; …; text of item n; separator]                        tokens
-(2)  X_b = [P(e_1); …; P(e_n)],   e_i = pooled embeddings of item i's tokens,   P(e) = e + W e + b      vectors
+(2)  X_b = [start; P(e_1); …; P(e_n)],   e_i = pooled embeddings of item i's tokens,   P(e) = e + W e + b   vectors
 (7)  ĥ_v = h_v + W_v h_v + b_v,   β = σ(W_g [ĥ_s; ĥ_b] + b_g),   h = (β ⊙ ĥ_s + (1 − β) ⊙ ĥ_b) / ‖·‖
 
 Decisions that the text leaves open. e_i is the mean of the item's token embeddings, its separator's too, so that an
 item without text has a vector, and is as long as its tokens are on average: a mean of many is short, and the decoder
-adds to it. h_v is the last token's state (the only one that has seen all), or with ``pooling`` "mean" all tokens' mean,
-brought to a root mean square of 1. P and the residual projections begin as the identity, β begins at one half, and so
+adds to it. The start's tokens stand before the items in this view, too: whatever comes first draws a decoder's attention,
+and that should be no item. h_v is the last token's state (the only one that has seen all), or with ``pooling`` "mean" the
+mean of all that belong to items, brought to a root mean square of 1. P and the residual projections begin as the identity, β begins at one half, and so
 an untrained network answers what the frozen decoder does without any expert, :meth:`L2RecNetwork.base` ("w/o Adapt").
 
 Prompts are padded on the right, with anything: attention is causal, so no token sees what pads.
@@ -107,9 +108,9 @@ class L2RecNetwork(nn.Module):
         """
         states: dict[View, Tensor] = {}
         routes: dict[View, Routes] = {}
-        for view, given in self._inputs(tokens, lengths).items():
+        for view, given in self._inputs(tokens, lengths, self.projector).items():
             with self._adapted(view, users) as runs:
-                states[view] = self._read(self._projected(view, given))
+                states[view] = self._read(given)
             if self.config.experts:
                 routes[view] = Routes(tuple(run.routes[0] for run in runs), given.real)
         with torch.autocast(tokens.device.type, enabled=False):
@@ -118,27 +119,23 @@ class L2RecNetwork(nn.Module):
 
     def base(self, tokens: Tensor, lengths: Tensor) -> Tensor:
         """(b, size) float32 of length 1: the mean of the views, of the frozen decoder alone; arguments as there."""
-        states = [self._read(given) for given in self._inputs(tokens, lengths).values()]
+        states = [self._read(given) for given in self._inputs(tokens, lengths, nn.Identity()).values()]
         return F.normalize(torch.stack(states).mean(dim=0), dim=-1)
 
-    def _inputs(self, tokens: Tensor, lengths: Tensor) -> dict[View, ViewInput]:
-        """What the decoder is given, by view (equations 1 and 2, before the projector)."""
-        words = self.decoder.embed_tokens(tokens)
+    def _inputs(self, tokens: Tensor, lengths: Tensor, projector: nn.Module) -> dict[View, ViewInput]:
+        """What the decoder is given, by view (equations 1 and 2)."""
+        words, start = self.decoder.embed_tokens(tokens), self.layout.instruction_tokens
         inputs: dict[View, ViewInput] = {}
         if "semantic" in self.config.views:
-            inputs["semantic"] = ViewInput(words, lengths)
+            inputs["semantic"] = ViewInput(words, lengths, start)
         if "behavioural" in self.config.views:
             found = segments(tokens, places(tokens), self.layout)
             pads = places(tokens) >= lengths[:, None]
-            inputs["behavioural"] = pooled_items(words, found.items.masked_fill(pads, -1))
+            items, counts = pooled_items(words, found.items.masked_fill(pads, -1))
+            with torch.autocast(tokens.device.type, enabled=False):
+                items = projector(items)
+            inputs["behavioural"] = ViewInput(torch.cat([words[:, :start].float(), items], dim=1), counts + start, start)
         return inputs
-
-    def _projected(self, view: View, given: ViewInput) -> ViewInput:
-        """What the view's decoder is given: P of the items' vectors; words as they are."""
-        if view == "semantic":
-            return given
-        with torch.autocast(given.embedded.device.type, enabled=False):
-            return ViewInput(self.projector(given.embedded), given.lengths)
 
     def _read(self, given: ViewInput) -> Tensor:
         """h_v, (b, size) float32 of root mean square 1."""

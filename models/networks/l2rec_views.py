@@ -15,10 +15,17 @@ _TINY = 1e-12
 
 @dataclass(frozen=True)
 class ViewInput:
-    """A view's sequences, padded on the right: embeddings (b, n, size), lengths (b,) of at least 1."""
+    """A view's sequences, padded on the right.
+
+    Args:
+        embedded: (b, n, size).
+        lengths: (b,), more than ``start``.
+        start: places at the beginning that belong to no item.
+    """
 
     embedded: Tensor
     lengths: Tensor
+    start: int = 0
 
     @property
     def real(self) -> Tensor:
@@ -31,12 +38,15 @@ def places(x: Tensor) -> Tensor:
     return torch.arange(x.shape[1], device=x.device)
 
 
-def pooled_items(words: Tensor, items: Tensor) -> ViewInput:
+def pooled_items(words: Tensor, items: Tensor) -> tuple[Tensor, Tensor]:
     """A float32 vector an item (equation 2, before the projector): its tokens' mean, as long as these are on average.
 
     Args:
         words: (b, n, size) embeddings of tokens.
         items: (b, n) the item of each token, from 0 without gaps; -1 of none.
+
+    Returns:
+        (b, m, size) vectors, and (b,) how many of them are a row's own, the first ones.
 
     Raises:
         ValueError: a row holds no item.
@@ -51,16 +61,17 @@ def pooled_items(words: Tensor, items: Tensor) -> ViewInput:
         means = members @ words.float() / sizes
         typical = members @ words.float().norm(dim=2, keepdim=True) / sizes
         pooled = means * (typical / means.norm(dim=2, keepdim=True).clamp(min=_TINY))
-    return ViewInput(pooled, counts)
+    return pooled, counts
 
 
 def pooled_states(states: Tensor, given: ViewInput, pooling: Pooling) -> Tensor:
-    """(b, size) float32 of root mean square 1: the states (b, n, size) of the last tokens, or the mean of all."""
+    """(b, size) float32 of root mean square 1: the states (b, n, size) of the last tokens, or the items' mean."""
     if pooling == "last":
         ends = (given.lengths - 1)[:, None, None].expand(-1, 1, states.shape[2])
         return unit_scale(states.gather(1, ends)[:, 0].float())
-    kept = states.float().masked_fill(~given.real[:, :, None], 0.0)
-    return unit_scale(kept.sum(dim=1) / given.lengths[:, None])
+    of_items = given.real & (places(states) >= given.start)
+    kept = states.float().masked_fill(~of_items[:, :, None], 0.0)
+    return unit_scale(kept.sum(dim=1) / of_items.sum(dim=1)[:, None])
 
 
 class ResidualProjection(nn.Module):

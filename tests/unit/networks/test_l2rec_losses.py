@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from support.tiny_l2rec import network, prompts
+from support.tiny_l2rec import START, network, prompts
 from torch.nn import functional as F
 
 from models.networks.l2rec import Routes
@@ -95,7 +95,7 @@ def test_statistics_of_both_views_without_what_pads() -> None:
     tokens, lengths, users = prompts()
     semantic, behavioural = RouterStatistics.of(made(tokens, lengths, users).routes)
     assert (semantic.view, behavioural.view) == ("semantic", "behavioural")
-    assert (semantic.tokens, behavioural.tokens) == (int(lengths.sum()), 6)  # items
+    assert (semantic.tokens, behavioural.tokens) == (int(lengths.sum()), 6 + 3 * START)  # items, and the start's tokens
     assert semantic.chosen.sum(dim=1).tolist() == [2.0 * semantic.tokens] * len(made.blocks)  # top-2
 
 

@@ -15,7 +15,7 @@ TOLERANCE = {"rtol": 1e-3, "atol": 1e-4}
 
 
 def literal_items(made: L2RecNetwork, tokens: list[int]) -> Tensor:
-    """X_b of equation 2 (1, items, size), of a prompt without padding."""
+    """X_b of equation 2 (1, start + items, size), of a prompt without padding."""
     words, pooled, item = made.decoder.embed_tokens(torch.tensor(tokens)), [], []
     for place, token in enumerate(tokens[START:], START):
         item.append(words[place])
@@ -25,7 +25,7 @@ def literal_items(made: L2RecNetwork, tokens: list[int]) -> Tensor:
             vector = mean / mean.norm() * length
             pooled.append(vector + made.projector.linear(vector))
             item = []
-    return torch.stack(pooled)[None]
+    return torch.cat([made.decoder.embed_tokens(torch.tensor(tokens[:START])), torch.stack(pooled)])[None]
 
 
 def unit_scale(x: Tensor) -> Tensor:
@@ -157,13 +157,13 @@ def test_a_view_without_the_other(views: tuple[str, ...], kept: str, left: str) 
 
 
 @torch.no_grad()
-def test_mean_pooling_is_of_what_is_real() -> None:
+def test_mean_pooling_is_of_the_items() -> None:
     made = network(pooling="mean", views=("semantic",), experts=0, top_k=0)
     for block in made.blocks:
         for experts in block.experts.values():
             nn.init.zeros_(experts.b)
     tokens, lengths, users = prompts()
-    states = made.decoder(tokens[1:2, :4]).last_hidden_state[0]
+    states = made.decoder(tokens[1:2, :4]).last_hidden_state[0, START:]
     torch.testing.assert_close(made(tokens, lengths, users).semantic[1], unit_scale(states.mean(dim=0)), **TOLERANCE)
 
 
