@@ -7,7 +7,8 @@ import numpy as np
 from support.backbones import titles, walk_dataset, write_llama
 
 from models.contract.types import Ints
-from models.contract.ulmrec import LETTERS, TEXTS, UserIndexer
+from models.contract.ulmrec import LETTERS, TEXTS
+from models.contract.user_index import UserIndexer
 from models.data.dataset import Dataset
 from models.papers.ulmrec.config import ULMRecConfig
 from models.papers.ulmrec.data import Candidates, RankingData

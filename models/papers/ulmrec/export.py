@@ -25,7 +25,8 @@ from models.contract.errors import BundleError, ConfigError
 from models.contract.probe import BASE, Probe
 from models.contract.profile import half
 from models.contract.types import Floats, Ints, item_numbers
-from models.contract.ulmrec import PART, ULMRecPrompts, UserIndexer
+from models.contract.ulmrec import PART, ULMRecPrompts
+from models.contract.user_index import UserIndexer
 from models.data.dataset import Dataset
 from models.evaluation.metrics import NO_ITEM
 from models.llm.backbone import Backbone, load_backbone
