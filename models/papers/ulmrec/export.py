@@ -68,7 +68,7 @@ def train_ulmrec(config: ULMRecConfig, dataset: Dataset, cf: CFModel, directory:
     liked = preferences(config, dataset)
     report(f"preferences: {liked.source}")
     retrieved = cf_lists(cf, dataset.train, RETRIEVED) if config.negatives == "retrieved" else None
-    data = RankingData(dataset, index, liked.texts, valid_candidates(cf, dataset, config.candidates), retrieved)
+    data = RankingData(dataset, index, liked, valid_candidates(cf, dataset, config.candidates), retrieved)
     model = fit_ulmrec(config, data, directory / _TUNED, report, backbone)
     spec = write_part(config, backbone, model.cpu(), index.indexer, dataset, directory / _PART)
     (directory / SPEC).write_bytes(msgspec.json.format(msgspec.json.encode(spec)) + b"\n")
