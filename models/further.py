@@ -127,7 +127,7 @@ MODELS: Mapping[FurtherPart, FurtherModel] = MappingProxyType(
             1, _check_hatllm, _train_hatllm, export_hatllm, HatLLMSpec, ("backbone", "text_encoder")
         ),
         "ulmrec": FurtherModel(
-            1,
+            2,
             _check_ulmrec,
             _train_ulmrec,
             export_ulmrec,

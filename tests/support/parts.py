@@ -28,7 +28,8 @@ from models.contract.probe import BASE, PROBED_ITEMS, Probe
 from models.contract.prompts import TitlePrompts, TitleTokens
 from models.contract.redis_schema import item_hash
 from models.contract.types import Floats, Ints, RankedList, item_numbers
-from models.contract.ulmrec import ULMRecPrompts, UserIndexer
+from models.contract.ulmrec import ULMRecPrompts
+from models.contract.user_index import UserIndexer
 
 N_WORDS = 500
 HISTORY_LENGTH = 10

@@ -7,12 +7,14 @@ import numpy as np
 from support.backbones import titles, walk_dataset, write_llama
 
 from models.contract.types import Ints
-from models.contract.ulmrec import LETTERS, TEXTS, UserIndexer
+from models.contract.ulmrec import LETTERS, TEXTS
+from models.contract.user_index import UserIndexer
 from models.data.dataset import Dataset
 from models.papers.ulmrec.config import ULMRecConfig
 from models.papers.ulmrec.data import Candidates, RankingData
 from models.papers.ulmrec.index import IndexDescription, UserIndex
 from models.papers.ulmrec.tasks import INSTRUCTIONS
+from models.papers.ulmrec.texts import Preferences
 
 LEVELS, CODES, LATENT, TEXT_SIZE = 2, 8, 3, 4
 N_LETTERS = 8
@@ -61,7 +63,7 @@ def ranking_data(dataset: Dataset | None = None) -> RankingData:
     return RankingData(
         dataset=dataset,
         index=random_index(len(dataset.user_ids), len(dataset.catalogue)),
-        preferences=tuple("" if user == 3 else f"user prefers {_colour(user)}" for user in users),
+        preferences=Preferences(tuple("" if u == 3 else f"user prefers {_colour(u)}" for u in users), "colours"),
         valid=Candidates(np.arange(len(valid)), np.stack([_around(target) for target in valid.targets.tolist()])),
     )
 

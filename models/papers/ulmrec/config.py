@@ -5,7 +5,7 @@ from typing import Literal
 
 from models.config import option
 from models.contract.errors import ConfigError
-from models.contract.ulmrec import CODES, LEVELS
+from models.contract.user_index import CODES, LEVELS
 from models.llm.backbone import layer_count
 
 Task = Literal["next-item", "index-preference", "preference-index", "history-index", "rating", "intent"]

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from models.contract.types import Floats, Ints
 from models.data.dataset import Dataset
 from models.papers.ulmrec.index import UserIndex
+from models.papers.ulmrec.texts import Preferences
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class RankingData:
     Args:
         dataset: its train part makes prompts, its validation examples say when to stop.
         index: of its users, by row; None where a configuration asks for no personal index.
-        preferences: (n_users) a text of each user, empty where there is none; empty altogether: no preferences.
+        preferences: of its users; without texts altogether: nobody has any.
         valid: candidates of validation examples.
         retrieved: (n_users, r) items that a retriever found for each user's train part, ``NO_ITEM`` filling up a row,
             for ``negatives = "retrieved"``.
@@ -42,7 +43,7 @@ class RankingData:
 
     dataset: Dataset
     index: UserIndex | None
-    preferences: tuple[str, ...]
+    preferences: Preferences
     valid: Candidates
     retrieved: Ints | None = None
     ratings: Floats | None = None

@@ -25,7 +25,8 @@ from models.contract.errors import BundleError, ConfigError
 from models.contract.probe import BASE, Probe
 from models.contract.profile import half
 from models.contract.types import Floats, Ints, item_numbers
-from models.contract.ulmrec import PART, ULMRecPrompts, UserIndexer
+from models.contract.ulmrec import PART, ULMRecPrompts
+from models.contract.user_index import UserIndexer
 from models.data.dataset import Dataset
 from models.evaluation.metrics import NO_ITEM
 from models.llm.backbone import Backbone, load_backbone
@@ -67,7 +68,7 @@ def train_ulmrec(config: ULMRecConfig, dataset: Dataset, cf: CFModel, directory:
     liked = preferences(config, dataset)
     report(f"preferences: {liked.source}")
     retrieved = cf_lists(cf, dataset.train, RETRIEVED) if config.negatives == "retrieved" else None
-    data = RankingData(dataset, index, liked.texts, valid_candidates(cf, dataset, config.candidates), retrieved)
+    data = RankingData(dataset, index, liked, valid_candidates(cf, dataset, config.candidates), retrieved)
     model = fit_ulmrec(config, data, directory / _TUNED, report, backbone)
     spec = write_part(config, backbone, model.cpu(), index.indexer, dataset, directory / _PART)
     (directory / SPEC).write_bytes(msgspec.json.format(msgspec.json.encode(spec)) + b"\n")

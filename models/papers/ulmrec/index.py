@@ -19,7 +19,7 @@ from torch.nn import functional as F
 
 from models.contract.errors import DataError
 from models.contract.types import Array, Floats, Ints
-from models.contract.ulmrec import UserIndexer, free_codes, id_vector
+from models.contract.user_index import UserIndexer, free_codes, id_vector
 from models.data.columns import USER_NUMBER
 from models.data.dataset import Dataset
 from models.llm.items import sentence_states
@@ -153,7 +153,7 @@ def unique_indices(codebooks: Floats, latent: Floats) -> tuple[Ints, Ints]:
     """Indices of users, all different, and the nearest codes, which need not be.
 
     Of users with the same nearest codes the one whose vector they are nearest to has them. The others, in the order of
-    this distance too, have the nearest ones that are free, see :func:`models.contract.ulmrec.free_codes`.
+    this distance too, have the nearest ones that are free, see :func:`models.contract.user_index.free_codes`.
 
     Args:
         codebooks: (levels, codes, size).

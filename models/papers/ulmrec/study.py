@@ -51,6 +51,7 @@ from models.papers.ulmrec.study_config import (
     ULMStudyConfig,
     rows_of,
     slug,
+    without,
 )
 from models.papers.ulmrec.study_data import SAMPLE_SEED, StudyData
 from models.papers.ulmrec.texts import preferences
@@ -59,6 +60,7 @@ from models.stage import COST, RECORD, holds, run_stage
 from models.types import Report, Sequences
 
 VERSION = 1  # raise when a row computes something else from the same inputs
+_PREFERRING: tuple[Task, ...] = ("rating", "intent")  # since version 2 they tell nothing of their targets
 _SCORES, _TOKENS = "scores.safetensors", "tokens.json"
 _VOTED = (LLAMAREC_VOTED, ULMREC_VOTED)
 _SHOWN: dict[str, str] = {INDEX_ONLY: "index-only", OTHERS_INDEX: "others-index"}  # scores of rows that have their own
@@ -189,7 +191,8 @@ class ULMStudy:
             inputs["users"] = Path(study.users)
         negatives = study.retrieved_negatives if model.negatives == "retrieved" else None
         settings = [seed, study.test_examples, study.counted_examples, negatives, replace(model, seed=0)]
-        return {"name": slug(row), "version": VERSION, "config": settings, "inputs": inputs}
+        version = VERSION + (without(model, *_PREFERRING) != model)
+        return {"name": slug(row), "version": version, "config": settings, "inputs": inputs}
 
     def _work(self, row: RowSpec, seed: int, directory: Path) -> None:
         self._report(f"{self.config.name}: {row.name}, seed {seed}")
@@ -221,7 +224,7 @@ class ULMStudy:
         return RankingData(
             dataset=self.data.dataset,
             index=None if row.index == "none" else self._index_of(row),
-            preferences=preferences(model, self.data.dataset).texts,
+            preferences=preferences(model, self.data.dataset),
             valid=self.data.valid,
             retrieved=self.data.negatives if model.negatives == "retrieved" else None,
             ratings=self.data.ratings,

@@ -1,6 +1,10 @@
 """The six tasks of section 4.2: instruction, input and response, as the paper's figures 2 to 7 show them.
 
 Figure 3 is a picture whose text is lost; its instruction is written after its counterpart in figure 4.
+
+What a prompt tells of a user beside its target came before it: the history, and the preference where it is made by
+template. The user index and preferences of other sources are made of the whole train part, as in the paper, and so of
+the targets, too: what a ranker learns of them by heart is of no use to it on validation and test targets.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -21,6 +25,7 @@ from models.papers.ulmrec.data import RankingData
 from models.papers.ulmrec.index import index_words
 from models.papers.ulmrec.negatives import Negatives
 from models.papers.ulmrec.prompts import check_length, token_ids
+from models.papers.ulmrec.texts import template
 
 INSTRUCTIONS: Mapping[Task, str] = MappingProxyType(
     {
@@ -62,22 +67,28 @@ class Texts:
     Args:
         index: token ids that stand for each user, by row; None: prompts have no index.
         preferences: token ids of each user's preference, by row, for all users; empty where there is none.
+        template: gives those of the preference that a history makes; None: preferences are not made by template.
         ending: token ids that end a response of words.
     """
 
     index: tuple[Ints, ...] | None
     preferences: tuple[Ints, ...]
+    template: Callable[[Ints], Ints] | None
     ending: Ints
 
     @classmethod
     def of(cls, backbone: Backbone, prompts: ULMRecPrompts, config: ULMRecConfig, data: RankingData) -> Self:
         """Raises ConfigError where the longest prompt does not fit into the backbone's context."""
-        lines = [one_line(text) for text in data.preferences] or [""] * len(data.dataset.user_ids)
-        preferences = _tokens(backbone, lines, config.preference_tokens)
+        items, n = data.dataset.catalogue.items, config.preference_tokens
+        lines = [one_line(text) for text in data.preferences.texts] or [""] * len(data.dataset.user_ids)
+
+        def made(history: Ints) -> Ints:
+            return _tokens(backbone, [one_line(template([items[item] for item in history]))], n)[0]
+
         index, eos = _indices(backbone, prompts, config, data), backbone.tokenizer.eos_token_id
-        beside = max(map(len, preferences), default=0) + max(map(len, index or ()), default=0)
-        check_length(backbone, prompts.longest + beside)
-        return cls(index, preferences, item_numbers([] if eos is None else [eos]))
+        check_length(backbone, prompts.longest + n * any(lines) + max(map(len, index or ()), default=0))
+        by_template = made if data.preferences.by_template else None
+        return cls(index, _tokens(backbone, lines, n), by_template, item_numbers([] if eos is None else [eos]))
 
 
 class TaskPrompts:
@@ -140,9 +151,9 @@ class TaskPrompts:
         return _prompted([prompt], self._prompts.answers[letter : letter + 1], len(candidates))
 
     def _intent(self, place: int, rng: np.random.Generator) -> Prompted:
-        user, _, target = self._at(place)
+        user, history, target = self._at(place)
         candidates, letter = self._negatives.candidates(user, target, rng)
-        parts = [*self._preference(user), self._words(END), *self._prompts.candidate_pool(candidates)]
+        parts = [*self._preference(user, history), self._words(END), *self._prompts.candidate_pool(candidates)]
         return self._answered("intent", parts, self._prompts.answers[letter : letter + 1], len(candidates))
 
     def _index_preference(self, user: int, _: np.random.Generator) -> Prompted:
@@ -158,7 +169,11 @@ class TaskPrompts:
     def _rating(self, user: int, _: np.random.Generator) -> Prompted:
         shown = newest(self._train[user], self._prompts.history_length)
         ratings = self._rated(int(self._train.offsets[user + 1]) - len(shown), len(shown))
-        parts = [*self._user(user), self._prompts.pieces["after_index"], *self._preference(user)]
+        parts = [
+            *self._user(user),
+            self._prompts.pieces["after_index"],
+            *self._preference(user, self._train[user][:-1]),
+        ]
         parts += [self._prompts.pieces["after_index"], self._prompts.pieces["history"]]
         for mark, item, rating in zip(self._prompts.numbers, shown, [*ratings[:-1], ""], strict=False):
             parts += [mark, self._prompts.title(int(item)), self._words(RATED.format(rating) if rating else "")]
@@ -185,8 +200,11 @@ class TaskPrompts:
     def _user(self, user: int) -> list[Ints]:
         return [self._prompts.pieces["user"], self._known_index(user)]
 
-    def _preference(self, user: int) -> list[Ints]:
-        return [self._words(PREFERENCE), self._texts.preferences[user]]
+    def _preference(self, user: int, history: Ints | None = None) -> list[Ints]:
+        """What a user prefers; with a history, where that can be: by what it alone tells."""
+        template = self._texts.template
+        told = self._texts.preferences[user] if template is None or history is None else template(history)
+        return [self._words(PREFERENCE), told]
 
     def _rated(self, start: int, n: int) -> list[str]:
         """Ratings from a place of the train part on, empty where unknown."""

@@ -66,10 +66,12 @@ class Preferences:
     Args:
         texts: one a user, by row; empty where nothing is known.
         source: where they come from, for people.
+        by_template: whether they are the :func:`template` of the users' train items, so that fewer make one, too.
     """
 
     texts: tuple[str, ...]
     source: str
+    by_template: bool = False
 
 
 def user_texts(config: ULMRecConfig, dataset: Dataset) -> UserTexts:
@@ -103,7 +105,7 @@ def preferences(config: ULMRecConfig, dataset: Dataset) -> Preferences:
         return _extracted(config, dataset)
     items = dataset.catalogue.items
     texts = (template([items[item] for item in dataset.train[user]]) for user in range(len(dataset.user_ids)))
-    return Preferences(tuple(texts), f"template of {TITLES} and their categories")
+    return Preferences(tuple(texts), f"template of {TITLES} and their categories", by_template=True)
 
 
 def title_of(item: Item) -> str:

@@ -14,7 +14,8 @@ from models.contract.index import ItemIndex, build_index
 from models.contract.probe import load_probe
 from models.contract.prompts import TitlePrompts, TitleTokens
 from models.contract.types import Floats, Ints
-from models.contract.ulmrec import INDEXER, ULMRecPrompts, UserIndexer
+from models.contract.ulmrec import ULMRecPrompts
+from models.contract.user_index import INDEXER, UserIndexer
 
 
 @dataclass(frozen=True)

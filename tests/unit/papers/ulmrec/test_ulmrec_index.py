@@ -11,7 +11,7 @@ from support.backbones import walk_dataset, walks, write_backbone
 from transformers import AutoTokenizer, BertConfig, BertModel
 
 from models.contract.errors import ConfigError, DataError
-from models.contract.ulmrec import UserIndexer
+from models.contract.user_index import UserIndexer
 from models.papers.ulmrec import index as module
 from models.papers.ulmrec.config import ULMRecConfig
 from models.papers.ulmrec.index import UserIndex, build_index, index_words, published_indices, unique_indices

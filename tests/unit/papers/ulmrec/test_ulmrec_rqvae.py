@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from models.contract.ulmrec import id_vector
+from models.contract.user_index import id_vector
 from models.papers.ulmrec.index import indexer_of, nearest_codes, unique_indices
 from models.papers.ulmrec.rqvae import RQVAE, RQVAEConfig, TextsOfUsers, latents, perplexity, train_rqvae
 from models.training.divergence import TrainingError

@@ -12,6 +12,7 @@ from models.papers.ulmrec.config import Task, ULMRecConfig
 from models.papers.ulmrec.data import RankingData
 from models.papers.ulmrec.prompts import ulmrec_prompts
 from models.papers.ulmrec.tasks import Prompted, TaskPrompts, Texts
+from models.papers.ulmrec.texts import Preferences, preferences
 from models.papers.ulmrec.tuning import indexed_users
 
 DATA = ranking_data()
@@ -105,6 +106,21 @@ def test_intent(ranker: Backbone, tiny: ULMRecConfig) -> None:
     assert "history" not in read
 
 
+def test_preferences_by_template_tell_of_what_came_before_the_target_alone(
+    ranker: Backbone, tiny: ULMRecConfig
+) -> None:
+    made = tasks(ranker, tiny, replace(RATED, preferences=preferences(tiny, DATA.dataset)))
+    titles = [title(item) for item in TRAIN[USER]]
+    read, letter = words(ranker, made.prompt("intent", PLACE, 5))
+    told, _, pool = read.partition("Candidate pool")
+    assert f"( {letter} ) {titles[2]} " in pool
+    assert [each for each in titles if each in told] == titles[:2]
+    told, _, shown = words(ranker, made.prompt("rating", USER, 0))[0].partition("User history")
+    assert [each for each in titles if each in told] == titles[3:5]
+    assert titles[5] in shown
+    assert titles[5] in words(ranker, made.prompt("index-preference", USER, 0))[1]
+
+
 def test_a_prompt_is_the_same_whenever_it_is_made_and_another_number_draws_others(
     ranker: Backbone, tiny: ULMRecConfig
 ) -> None:
@@ -132,7 +148,7 @@ def test_who_has_no_text_and_who_rated_nothing_last_has_no_rating_prompt(ranker:
 
 
 def test_without_preferences_and_index_the_next_item_is_left(ranker: Backbone, tiny: ULMRecConfig) -> None:
-    made = tasks(ranker, replace(tiny, index="none"), replace(DATA, preferences=()))
+    made = tasks(ranker, replace(tiny, index="none"), replace(DATA, preferences=Preferences((), "nothing")))
     assert {task for task, samples in made.samples().items() if len(samples)} == {"next-item"}
     assert "### Input : User history :" in words(ranker, made.prompt("next-item", PLACE, 0))[0]
 
