@@ -56,7 +56,7 @@ text_size = 8
 
 [sasrec]
 embedding_size = 8
-epochs = 2
+epochs = 1
 
 [ulmrec]
 backbone = "{backbone}"
@@ -70,11 +70,13 @@ index_levels = 2
 index_codes = 16
 index_size = 8
 index_hidden = [8]
-index_epochs = 2
+index_epochs = 1
 lora_dropout = 0.0
 batch_size = 4
-steps = 4
+steps = 2
 evaluate_every = 2
+valid_examples = 8
+layers = 1
 """
 
 
