@@ -24,7 +24,7 @@ from models.contract.types import Array, Floats
 from models.evaluation.metrics import Ranks
 from models.llm.backbone import Backbone, load_backbone
 from models.llm.source import local_files
-from models.papers.ulmrec.config import Task, ULMRecConfig, check_backbone
+from models.papers.ulmrec.config import Task, ULMRecConfig, check_models
 from models.papers.ulmrec.data import RankingData
 from models.papers.ulmrec.index import UserIndex, build_index, published_indices
 from models.papers.ulmrec.model import ULMRec
@@ -85,8 +85,8 @@ class ULMStudy:
 
     @cached_property
     def rows(self) -> list[RowSpec]:
-        """All rows of the study, in the tables' order. Raises ConfigError where the backbone lacks their layers."""
-        check_backbone(self.config.ulmrec)
+        """All rows of the study, in the tables' order. Raises ConfigError where their models are not there."""
+        check_models(self.config.ulmrec)
         return rows_of(self.config, self.missing)
 
     @cached_property

@@ -241,11 +241,16 @@ def test_settings_that_cannot_be_used_are_refused(tmp_path: Path, section: str, 
     assert told in str(caught.value)
 
 
-def test_layers_that_the_backbone_lacks_are_refused_before_anything_is_tuned(config_file: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("change", "told"), [({"layers": LAYERS + 1}, "ulmrec.layers: "), ({"text_encoder": "/nowhere"}, "text_encoder: ")]
+)
+def test_models_that_are_not_there_are_refused_before_anything_is_tuned(
+    config_file: Path, tmp_path: Path, change: dict[str, Any], told: str
+) -> None:
     config = load_study(config_file)
-    deep = replace(config, ulmrec=replace(config.ulmrec, layers=LAYERS + 1))
-    with pytest.raises(ConfigError, match=r"ulmrec\.layers"):
-        measure_study(ULMStudy(tmp_path, deep, print), [0], [], {})
+    lacking = replace(config, ulmrec=replace(config.ulmrec, **change))
+    with pytest.raises(ConfigError, match=f"^{told}"):
+        measure_study(ULMStudy(tmp_path, lacking, print), [0], [], {})
     assert not list(tmp_path.iterdir())
 
 
