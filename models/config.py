@@ -61,12 +61,13 @@ def load(cls: type[C], path: Path) -> C:
         document = tomllib.loads(path.read_text())
     except (OSError, ValueError) as exc:
         raise ConfigError(f"{path}: {exc}") from exc
-    sections = {name: kind for name, kind in get_type_hints(cls).items() if dataclasses.is_dataclass(kind)}
+    hints: dict[str, type] = get_type_hints(cls)
+    sections = {name: kind for name, kind in hints.items() if dataclasses.is_dataclass(kind)}
     for key in document:
         if key not in ("name", *sections):
             raise ConfigError(f"{path}: {key}: unknown section; expected name, {', '.join(sections)}")
-    made = {key: make(kind, document.get(key, {}), key) for key, kind in sections.items()}
-    return cls(name=document.get("name", path.stem), **made)
+    made: dict[str, Any] = {"name": document.get("name", path.stem)}
+    return cls(**made | {key: make(kind, document.get(key, {}), key) for key, kind in sections.items()})
 
 
 def _convert(value: Any, hint: Any, key: str) -> Any:

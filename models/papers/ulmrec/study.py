@@ -20,6 +20,7 @@ import msgspec
 import numpy as np
 from safetensors.numpy import load_file, save_file
 
+from models.contract.errors import ConfigError
 from models.contract.types import Array, Floats
 from models.evaluation.metrics import Ranks
 from models.llm.backbone import Backbone, load_backbone
@@ -85,8 +86,14 @@ class ULMStudy:
 
     @cached_property
     def rows(self) -> list[RowSpec]:
-        """All rows of the study, in the tables' order. Raises ConfigError where their models are not there."""
+        """All rows, in the tables' order. Raises ConfigError where their models, or tables of users, are not there."""
         check_models(self.config.ulmrec)
+        for key, table in (
+            ("study.users", self.config.study.users),
+            ("ulmrec.user_texts", self.config.ulmrec.user_texts),
+        ):
+            if table and not Path(table).is_file():
+                raise ConfigError(f"{key}: {table} is not a file")
         return rows_of(self.config, self.missing)
 
     @cached_property

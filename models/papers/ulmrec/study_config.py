@@ -145,6 +145,14 @@ def slug(row: RowSpec) -> str:
     return f"{index}{titles}-{tasks}"
 
 
+def reads_table(row: RowSpec) -> bool:
+    """Whether a row reads indices or texts of a table of users, which may tell of what is predicted."""
+    if row.model is None or row.index == "published":
+        return row.model is not None
+    read = row.index == "built" or unaligned(row.model) != row.model
+    return read and bool(row.model.user_texts)
+
+
 def _main(ulmrec: ULMRecConfig) -> Iterator[RowSpec]:
     yield from (RowSpec(name, "main") for name in RETRIEVERS)
     for name in (LLAMAREC, LLAMAREC_VOTED):
