@@ -6,7 +6,9 @@ The command line makes one flag of each field, ``localrec run`` one key of a TOM
 
 import dataclasses
 import math
+import tomllib
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import msgspec
@@ -47,6 +49,25 @@ def make(cls: type[C], values: Mapping[str, Any], section: str) -> C:
         return cls(**made)
     except ConfigError as exc:  # the class knows its keys, not under which section it was asked for
         raise ConfigError(f"{section}.{exc}") from exc
+
+
+def load(cls: type[C], path: Path) -> C:
+    """Read a TOML file: a section for each field with a class of its own, and ``name``, by default the file's.
+
+    Raises:
+        ConfigError: it cannot be read or used; see :func:`make`.
+    """
+    try:
+        document = tomllib.loads(path.read_text())
+    except (OSError, ValueError) as exc:
+        raise ConfigError(f"{path}: {exc}") from exc
+    hints: dict[str, type] = get_type_hints(cls)
+    sections = {name: kind for name, kind in hints.items() if dataclasses.is_dataclass(kind)}
+    for key in document:
+        if key not in ("name", *sections):
+            raise ConfigError(f"{path}: {key}: unknown section; expected name, {', '.join(sections)}")
+    made: dict[str, Any] = {"name": document.get("name", path.stem)}
+    return cls(**made | {key: make(kind, document.get(key, {}), key) for key, kind in sections.items()})
 
 
 def _convert(value: Any, hint: Any, key: str) -> Any:

@@ -32,7 +32,7 @@ from models.papers.l2rec.data import L2RecData
 from models.papers.l2rec.export import export_part as export_l2rec
 from models.papers.l2rec.training import train_l2rec
 from models.papers.ulmrec.config import ULMRecConfig
-from models.papers.ulmrec.config import check_backbone as check_ulmrec_backbone
+from models.papers.ulmrec.config import check_models as check_ulmrec_models
 from models.papers.ulmrec.export import check_served as check_ulmrec_served
 from models.papers.ulmrec.export import export_part as export_ulmrec
 from models.papers.ulmrec.export import train_ulmrec
@@ -108,8 +108,7 @@ def _train_hatllm(config: HatLLMConfig, results: Results, directory: Path, repor
 
 def _check_ulmrec(config: ULMRecConfig) -> None:
     check_ulmrec_served(config)
-    check_ulmrec_backbone(config)
-    check_encoder(config.text_encoder)
+    check_ulmrec_models(config)
 
 
 def _train_ulmrec(config: ULMRecConfig, results: Results, directory: Path, report: Report) -> None:

@@ -30,6 +30,7 @@ The document, JSON (an interval is ``{"mean", "low", "high"}``: the mean over ex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Literal, Self
 
 import msgspec
@@ -237,6 +238,16 @@ def check_against(against: str, names: Iterable[str]) -> None:
 def as_json(document: object) -> bytes:
     """A document for a file that people read, too."""
     return msgspec.json.format(msgspec.json.encode(document)) + b"\n"
+
+
+def write_document(document: object, markdown: str, out: Path) -> list[Path]:
+    """Write ``OUT.json`` and ``OUT.md``; the files that were written."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    files = {".json": as_json(document), ".md": markdown.encode()}
+    written = [out.with_name(f"{out.name}{suffix}") for suffix in files]
+    for path, content in zip(written, files.values(), strict=True):
+        path.write_bytes(content)
+    return written
 
 
 def metric_values(ranks: Ranks, cutoffs: Iterable[int]) -> dict[str, Ranks]:

@@ -86,7 +86,7 @@ def sentence_states(encoder: str, texts: Sequence[str], max_tokens: int) -> Tens
 
 
 def _no_encoder(encoder: str, reason: Exception) -> str:
-    return f"local.text_encoder: {encoder!r} is no hub id or directory that loads: {reason}"
+    return f"text_encoder: {encoder!r} is no hub id or directory that loads: {reason}"
 
 
 @torch.inference_mode()

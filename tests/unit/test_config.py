@@ -1,12 +1,13 @@
 """Configurations from untyped values: what can be used is typed, what cannot be used is named."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 import pytest
 
-from models.config import make, option
+from models.config import load, make, option
 from models.contract.errors import ConfigError
 
 
@@ -110,3 +111,37 @@ def test_values_that_do_not_go_together_are_named_with_their_section() -> None:
 def test_a_section_is_keys_and_values(values: Any) -> None:
     with pytest.raises(ConfigError, match=r"^cf: .*expected a section of keys and values"):
         make(Config, values, "cf")
+
+
+@dataclass(frozen=True)
+class Document:
+    """A name and two sections."""
+
+    name: str
+    first: Config = field(default_factory=Config)
+    second: Config = field(default_factory=Config)
+
+
+def test_a_file_has_a_section_for_each_class_and_a_name(tmp_path: Path) -> None:
+    path = tmp_path / "walks.toml"
+    path.write_text("[second]\nepochs = 7\n")
+    assert load(Document, path) == Document("walks", second=Config(epochs=7))
+    path.write_text('name = "paths"\n')
+    assert load(Document, path) == Document("paths")
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ("[third]\n", "walks.toml: third: unknown section; expected name, first, second"),
+        ("[first\n", "walks.toml: "),
+        ("[first]\nepochs = 0\n", "first.epochs: 0 is out of range"),
+        (None, "walks.toml: .*No such file"),
+    ],
+)
+def test_a_file_that_cannot_be_used_is_refused(tmp_path: Path, content: str | None, told: str) -> None:
+    path = tmp_path / "walks.toml"
+    if content:
+        path.write_text(content)
+    with pytest.raises(ConfigError, match=told):
+        load(Document, path)

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from models.evaluation.measure import as_json
+from models.evaluation.measure import write_document
 from models.evaluation.metrics import SIGNIFICANT, Difference, Interval
 from models.evaluation.plots import bars, panels, save, style
 from models.evaluation.pointwise import METRICS
@@ -27,10 +27,8 @@ def write(rows: Sequence[Measured], costs: Mapping[str, ScoringCost], facts: Map
         facts: what it was measured with.
         out: path without suffix.
     """
-    out.parent.mkdir(parents=True, exist_ok=True)
-    document = as_json({"facts": dict(facts), "rows": list(rows), "costs": dict(costs)})
-    out.with_name(f"{out.name}.json").write_bytes(document)
-    out.with_name(f"{out.name}.md").write_text(as_markdown(rows, costs, facts))
+    document = {"facts": dict(facts), "rows": list(rows), "costs": dict(costs)}
+    write_document(document, as_markdown(rows, costs, facts), out)
     choices = [row for row in rows if _is_choice(row, rows)]
     with style():
         for name, chosen in {"scenarios": [r for r in rows if not _is_variant(r)], "tuning": choices}.items():

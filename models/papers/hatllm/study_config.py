@@ -1,16 +1,14 @@
 """What a study of HatLLM on one data set consists of: its configuration, and the rows of the paper's tables."""
 
-import tomllib
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import MISSING, dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 from models.cf.multvae import MultVAEConfig
 from models.cf.popularity import PopularityConfig
 from models.cf.sasrec import SASRecConfig
-from models.config import make, option
-from models.contract.errors import ConfigError
+from models.config import load, option
 from models.contract.fusion import FusionMethod
 from models.contract.selection import FusionSettings
 from models.data.prepare import DataConfig
@@ -86,19 +84,7 @@ class RowSpec:
 
 def load_study(path: Path) -> HatStudyConfig:
     """Read a TOML file. Raises ConfigError where it cannot be read or used."""
-    try:
-        document = tomllib.loads(path.read_text())
-    except (OSError, ValueError) as exc:
-        raise ConfigError(f"{path}: {exc}") from exc
-    sections = {f.name: f.default_factory for f in fields(HatStudyConfig) if f.default_factory is not MISSING}
-    for key in document:
-        if key not in ("name", *sections):
-            raise ConfigError(f"{path}: {key}: unknown section; expected name, {', '.join(sections)}")
-    made: dict[str, Any] = {
-        key: make(cls, document.get(key, {}), key)  # type: ignore[arg-type]  # a section's factory is its class
-        for key, cls in sections.items()
-    }
-    return HatStudyConfig(document.get("name", path.stem), **made)
+    return load(HatStudyConfig, path)
 
 
 def sampling_of(config: HatStudyConfig) -> list[Any]:

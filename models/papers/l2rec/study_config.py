@@ -7,16 +7,15 @@ that need two views or a choice of experts. LEARN (Jia et al., AAAI 2025) adapts
 what the frozen backbone, the same again, makes of their texts.
 """
 
-import tomllib
 from collections.abc import Iterator
-from dataclasses import MISSING, dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 from models.cf.multvae import MultVAEConfig
 from models.cf.sasrec import SASRecConfig
 from models.cf.unisrec import UniSRecConfig
-from models.config import make, option
+from models.config import load, option
 from models.contract.errors import ConfigError
 from models.data.prepare import DataConfig
 from models.papers.l2rec.config import L2RecConfig
@@ -94,19 +93,7 @@ class RowSpec:
 
 def load_study(path: Path) -> L2StudyConfig:
     """Read a TOML file. Raises ConfigError where it cannot be read or used."""
-    try:
-        document = tomllib.loads(path.read_text())
-    except (OSError, ValueError) as exc:
-        raise ConfigError(f"{path}: {exc}") from exc
-    sections = {f.name: f.default_factory for f in fields(L2StudyConfig) if f.default_factory is not MISSING}
-    for key in document:
-        if key not in ("name", *sections):
-            raise ConfigError(f"{path}: {key}: unknown section; expected name, {', '.join(sections)}")
-    made: dict[str, Any] = {
-        key: make(cls, document.get(key, {}), key)  # type: ignore[arg-type]  # a section's factory is its class
-        for key, cls in sections.items()
-    }
-    return L2StudyConfig(document.get("name", path.stem), **made)
+    return load(L2StudyConfig, path)
 
 
 def rows_of(config: L2StudyConfig) -> list[RowSpec]:

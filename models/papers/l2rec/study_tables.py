@@ -4,9 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import msgspec
-
-from models.evaluation.measure import as_json
+from models.evaluation.measure import write_document
 from models.evaluation.metrics import SIGNIFICANT, Difference
 from models.evaluation.plots import ablation_figure, bars, draw, panels, save, style
 from models.evaluation.tables import Table, gains_table, half, mean_and_half, metrics_table, page, seeds_table
@@ -21,11 +19,7 @@ DRAWN = ("NDCG@10", "HR@10")
 
 def write_report(report: StudyReport, out: Path) -> list[Path]:
     """Write OUT.json, OUT.md, and pictures into OUT; the files that were written."""
-    out.parent.mkdir(parents=True, exist_ok=True)
-    files = {".json": as_json(msgspec.to_builtins(report)), ".md": as_markdown(report).encode()}
-    written = [out.with_name(f"{out.name}{suffix}") for suffix in files]
-    for path, content in zip(written, files.values(), strict=True):
-        path.write_bytes(content)
+    written = write_document(report, as_markdown(report), out)
     pictures = draw(report.main, out) if report.main else []
     with style():
         if report.ablation:

@@ -7,6 +7,7 @@ from models.config import option
 from models.contract.errors import ConfigError
 from models.contract.user_index import CODES, LEVELS
 from models.llm.backbone import layer_count
+from models.llm.items import check_encoder
 
 Task = Literal["next-item", "index-preference", "preference-index", "history-index", "rating", "intent"]
 TASKS: tuple[Task, ...] = ("next-item", "index-preference", "preference-index", "history-index", "rating", "intent")
@@ -111,12 +112,13 @@ class ULMRecConfig:
                 raise ConfigError(f"{name}: is empty; expected a value, for preference_endpoint is set")
 
 
-def check_backbone(config: ULMRecConfig) -> None:
-    """Check that the backbone is there and has the layers that are asked for, without reading its weights.
+def check_models(config: ULMRecConfig) -> None:
+    """Check that the text encoder and the backbone are there, and this with its layers, without reading any weights.
 
     Raises:
-        ConfigError: it is not, or has fewer.
+        ConfigError: one is not, or the backbone has fewer.
     """
+    check_encoder(config.text_encoder)
     n_layers = layer_count(config.backbone)
     if config.layers is not None and config.layers > n_layers:
         raise ConfigError(

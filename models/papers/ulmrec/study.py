@@ -20,11 +20,12 @@ import msgspec
 import numpy as np
 from safetensors.numpy import load_file, save_file
 
+from models.contract.errors import ConfigError
 from models.contract.types import Array, Floats
 from models.evaluation.metrics import Ranks
 from models.llm.backbone import Backbone, load_backbone
 from models.llm.source import local_files
-from models.papers.ulmrec.config import Task, ULMRecConfig, check_backbone
+from models.papers.ulmrec.config import Task, ULMRecConfig, check_models
 from models.papers.ulmrec.data import RankingData
 from models.papers.ulmrec.index import UserIndex, build_index, published_indices
 from models.papers.ulmrec.model import ULMRec
@@ -85,8 +86,14 @@ class ULMStudy:
 
     @cached_property
     def rows(self) -> list[RowSpec]:
-        """All rows of the study, in the tables' order. Raises ConfigError where the backbone lacks their layers."""
-        check_backbone(self.config.ulmrec)
+        """All rows, in the tables' order. Raises ConfigError where their models, or tables of users, are not there."""
+        check_models(self.config.ulmrec)
+        for key, table in (
+            ("study.users", self.config.study.users),
+            ("ulmrec.user_texts", self.config.ulmrec.user_texts),
+        ):
+            if table and not Path(table).is_file():
+                raise ConfigError(f"{key}: {table} is not a file")
         return rows_of(self.config, self.missing)
 
     @cached_property

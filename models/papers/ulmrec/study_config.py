@@ -1,13 +1,12 @@
 """What a study of ULMRec on one data set consists of: its configuration, and the rows of the paper's tables."""
 
-import tomllib
 from collections.abc import Iterator
-from dataclasses import MISSING, dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 from models.cf.sasrec import SASRecConfig
-from models.config import make, option
+from models.config import load, option
 from models.contract.errors import ConfigError
 from models.data.prepare import DataConfig
 from models.papers.ulmrec.config import TASKS, Task, ULMRecConfig
@@ -102,19 +101,7 @@ class RowSpec:
 
 def load_study(path: Path) -> ULMStudyConfig:
     """Read a TOML file. Raises ConfigError where it cannot be read or used."""
-    try:
-        document = tomllib.loads(path.read_text())
-    except (OSError, ValueError) as exc:
-        raise ConfigError(f"{path}: {exc}") from exc
-    sections = {f.name: f.default_factory for f in fields(ULMStudyConfig) if f.default_factory is not MISSING}
-    for key in document:
-        if key not in ("name", *sections):
-            raise ConfigError(f"{path}: {key}: unknown section; expected name, {', '.join(sections)}")
-    made: dict[str, Any] = {
-        key: make(cls, document.get(key, {}), key)  # type: ignore[arg-type]  # a section's factory is its class
-        for key, cls in sections.items()
-    }
-    return ULMStudyConfig(document.get("name", path.stem), **made)
+    return load(ULMStudyConfig, path)
 
 
 def rows_of(config: ULMStudyConfig, missing: frozenset[Task]) -> list[RowSpec]:
@@ -156,6 +143,14 @@ def slug(row: RowSpec) -> str:
     index = "published" if row.index == "published" else row.model.index
     titles = "" if row.model.index != "personal" or row.model.user_texts else "-titles"
     return f"{index}{titles}-{tasks}"
+
+
+def reads_table(row: RowSpec) -> bool:
+    """Whether a row reads indices or texts of a table of users, which may tell of what is predicted."""
+    if row.model is None or row.index == "published":
+        return row.model is not None
+    read = row.index == "built" or unaligned(row.model) != row.model
+    return read and bool(row.model.user_texts)
 
 
 def _main(ulmrec: ULMRecConfig) -> Iterator[RowSpec]:

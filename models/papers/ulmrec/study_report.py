@@ -31,7 +31,7 @@ from models.papers.ulmrec.prompt_tokens import PromptTokens
 from models.papers.ulmrec.reranking import NAMES
 from models.papers.ulmrec.similarity import PrefixSimilarity
 from models.papers.ulmrec.study import ULMStudy
-from models.papers.ulmrec.study_config import AGAINST, GROUPS, LLAMAREC_VOTED, ULMREC_VOTED, Group, RowSpec
+from models.papers.ulmrec.study_config import AGAINST, GROUPS, LLAMAREC_VOTED, ULMREC_VOTED, Group, RowSpec, reads_table
 
 BOOTSTRAP_SEED = 0
 MAIN_METRIC = "N@10"
@@ -113,12 +113,19 @@ def _facts(study: ULMStudy, chosen: Sequence[RowSpec]) -> dict[str, str]:
     whole = len(study.data.dataset.examples("test"))
     drawn = "all" if len(study.data.test) == whole else f"drawn from {whole:,}"
     missing = ", ".join(sorted(study.missing))
+    told = "; ".join(row.name for row in chosen if reads_table(row))
     return {
         "retriever": f"{config.retriever.model}, in the place of the paper's LRURec; seen items are not retrieved",
         "test users": f"{len(study.data.test):,}, {drawn}",
         "backbone": f"{config.ulmrec.backbone}, layers: {config.ulmrec.layers or 'all'}",
         **study.sources(chosen),
         "tasks without data": missing or "none",
+        "rows that may be told what is predicted": (
+            f"{told}: their users' indices or texts are from a table, of which nobody knows that reviews of"
+            " validation and test items were left out when it was made"
+            if told
+            else "none"
+        ),
     }
 
 

@@ -5,12 +5,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import msgspec
-
-from models.evaluation.measure import as_json
-from models.evaluation.metrics import SIGNIFICANT, Difference
+from models.evaluation.measure import write_document
+from models.evaluation.metrics import SIGNIFICANT
 from models.evaluation.plots import bars, panels, save, style
-from models.evaluation.tables import Table, half, mean_and_half, page
+from models.evaluation.tables import Table, gain_cell, mean_and_half, page
 from models.papers.ulmrec.reranking import NAMES
 from models.papers.ulmrec.similarity import similarity_table
 from models.papers.ulmrec.study_config import Group
@@ -30,11 +28,7 @@ DRAWN = ("N@10", "R@10")
 
 def write_report(report: StudyReport, out: Path) -> list[Path]:
     """Write OUT.json, OUT.md, and pictures into OUT; the files that were written."""
-    out.parent.mkdir(parents=True, exist_ok=True)
-    files = {".json": as_json(msgspec.to_builtins(report)), ".md": as_markdown(report).encode()}
-    written = [out.with_name(f"{out.name}{suffix}") for suffix in files]
-    for path, content in zip(written, files.values(), strict=True):
-        path.write_bytes(content)
+    written = write_document(report, as_markdown(report), out)
     with style():
         for name, group in report.groups.items():
             written += save(_figure(report, name, group), out / name)
@@ -85,13 +79,8 @@ def _cells(row: Measured, part: str) -> list[str]:
 
 
 def _gain_cells(row: Measured) -> list[str]:
-    cells = [_gain(row.gains[part][metric]) for part in ("rank", "overall") for metric in DRAWN]
+    cells = [gain_cell(row.gains[part][metric]) for part in ("rank", "overall") for metric in DRAWN]
     return [*cells, "–" if row.percent is None else f"{row.percent:+.1f} %"]
-
-
-def _gain(gain: Difference) -> str:
-    value = f"{gain.interval.mean:+.4f} ± {half(gain.interval):.4f}"
-    return f"{f'**{value}**' if gain.p_value < SIGNIFICANT else value}, p {gain.p_value:.2g}"
 
 
 def _of_models(rows: Sequence[Measured]) -> list[Table]:

@@ -31,6 +31,7 @@ from models.papers.ulmrec.study_config import (
     ULMREC_VOTED,
     UNALIGNED,
     load_study,
+    reads_table,
     rows_of,
     slug,
 )
@@ -56,7 +57,7 @@ text_size = 8
 
 [sasrec]
 embedding_size = 8
-epochs = 2
+epochs = 1
 
 [ulmrec]
 backbone = "{backbone}"
@@ -70,11 +71,13 @@ index_levels = 2
 index_codes = 16
 index_size = 8
 index_hidden = [8]
-index_epochs = 2
+index_epochs = 1
 lora_dropout = 0.0
 batch_size = 4
-steps = 4
+steps = 2
 evaluate_every = 2
+valid_examples = 8
+layers = 1
 """
 
 
@@ -126,6 +129,9 @@ def test_tables_and_figures_of_all_rows(config_file: Path) -> None:
     assert names(groups["index-only"]) == [INDEX_ONLY, OTHERS_INDEX, CHANCE]
     assert found["facts"]["tasks without data"] == "rating"
     assert "drawn from 40" in found["facts"]["test users"]
+    told = found["facts"]["rows that may be told what is predicted"].partition(":")[0].split("; ")
+    assert {ULMREC, "N-ID w/ align", PUBLISHED} <= set(told)  # the settings name a table of summaries
+    assert not {LLAMAREC, "N-ID w/o align", TITLES, CHANCE, "SASRec"} & set(told)
     text = (out / "walks.md").read_text()
     assert "Retriever and rankers (Table 2): overall" in text
     assert "gain over LlamaRec, paired" in text
@@ -170,6 +176,7 @@ def test_without_what_a_row_is_compared_with_there_are_no_gains(config_file: Pat
     (row,) = report.groups["main"].rows
     assert row.gains == {}
     assert "index" not in report.facts
+    assert report.facts["rows that may be told what is predicted"] == "none"
     assert not {"rows", "index"} & {path.name for path in tmp_path.iterdir()}
 
 
@@ -239,12 +246,33 @@ def test_settings_that_cannot_be_used_are_refused(tmp_path: Path, section: str, 
     assert told in str(caught.value)
 
 
-def test_layers_that_the_backbone_lacks_are_refused_before_anything_is_tuned(config_file: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("change", "told"), [({"layers": LAYERS + 1}, "ulmrec.layers: "), ({"text_encoder": "/nowhere"}, "text_encoder: ")]
+)
+def test_models_that_are_not_there_are_refused_before_anything_is_tuned(
+    config_file: Path, tmp_path: Path, change: dict[str, Any], told: str
+) -> None:
     config = load_study(config_file)
-    deep = replace(config, ulmrec=replace(config.ulmrec, layers=LAYERS + 1))
-    with pytest.raises(ConfigError, match=r"ulmrec\.layers"):
-        measure_study(ULMStudy(tmp_path, deep, print), [0], [], {})
+    lacking = replace(config, ulmrec=replace(config.ulmrec, **change))
+    with pytest.raises(ConfigError, match=f"^{told}"):
+        measure_study(ULMStudy(tmp_path, lacking, print), [0], [], {})
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(("section", "key"), [("study", "users"), ("ulmrec", "user_texts")])
+def test_tables_that_are_not_there_are_refused_before_anything_is_tuned(
+    config_file: Path, tmp_path: Path, section: str, key: str
+) -> None:
+    config = load_study(config_file)
+    lacking = replace(config, **{section: replace(getattr(config, section), **{key: "/nowhere.csv"})})
+    with pytest.raises(ConfigError, match=rf"^{section}\.{key}: /nowhere.csv is not a file"):
+        measure_study(ULMStudy(tmp_path, lacking, print), [0], [], {})
+    assert not list(tmp_path.iterdir())
+
+
+def test_summaries_are_told_of_where_they_are_read() -> None:
+    rows = rows_of(load_study(ROOT / "deploy" / "beauty-ulmrec.toml"), frozenset())
+    assert {row.name for row in rows if reads_table(row)} == {PUBLISHED, SUMMARIES}
 
 
 def test_an_unknown_row_is_refused(config_file: Path) -> None:

@@ -15,7 +15,7 @@ from models.evaluation.metrics import NO_ITEM
 from models.llm.backbone import Backbone
 from models.llm.training import IGNORED, TARGETS
 from models.papers.ulmrec import tuning
-from models.papers.ulmrec.config import ULMRecConfig, check_backbone
+from models.papers.ulmrec.config import ULMRecConfig, check_models
 from models.papers.ulmrec.data import Candidates
 from models.papers.ulmrec.model import ULMRec, new_model
 from models.papers.ulmrec.prompts import ulmrec_prompts
@@ -195,4 +195,4 @@ def test_no_validation_example_is_refused(ranker: Backbone, tiny: ULMRecConfig, 
 
 def test_more_layers_than_there_are_is_refused(tiny: ULMRecConfig) -> None:
     with pytest.raises(ConfigError, match=r"ulmrec\.layers: 4 is out of range; expected at most 3"):
-        check_backbone(replace(tiny, layers=4))
+        check_models(replace(tiny, layers=4))
