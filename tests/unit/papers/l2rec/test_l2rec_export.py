@@ -60,9 +60,7 @@ def test_the_checkpoint_tells_how_prompts_are_read(part: Path) -> None:
     assert described["history_length"] == 4
 
 
-def test_checkpoints_differ_where_the_base_models_answers_do(
-    part: Path, trained: TrainedL2Rec, tmp_path: Path
-) -> None:
+def test_checkpoints_differ_where_the_base_models_answers_do(part: Path, trained: TrainedL2Rec, tmp_path: Path) -> None:
     other = Path(shutil.copytree(trained.directory, tmp_path / "trained"))
     experts = other / EXPERTS_CONFIG
     pooling = json.loads(experts.read_text())["pooling"]
