@@ -22,6 +22,7 @@ from models.publish import publish as publish_profiles
 ROOT = Path(__file__).parents[1]
 GATEWAY_CONFIG = ROOT / "deploy" / "gateway.toml"
 WORKER_SECONDS = 900.0  # vLLM is installed on the way, the first time
+GATEWAY_SECONDS = 180.0  # beside workers that start: 30 s were too few on a busy machine
 ADAPTERS_SECONDS = 180.0
 CPU_DEADLINE_MS = 10_000  # the longest that a gateway allows: 50 prompts take a CPU a second or two
 
@@ -131,7 +132,9 @@ def running_gateway(port: int, environment: Mapping[str, str], log: Path) -> Ite
     """A gateway with the settings of deploy/ and the environment while the context lasts; begins with all adapters."""
     command = [sys.executable, "-m", "localrec", "serve", "gateway"]
     command += ["--config", str(GATEWAY_CONFIG), "--port", str(port)]
-    with server(command, port, ready_path="/readyz", environment=environment, log=log) as process:
+    with server(
+        command, port, ready_path="/readyz", start_seconds=GATEWAY_SECONDS, environment=environment, log=log
+    ) as process:
         wait_for_workers(port, ADAPTERS_SECONDS)
         yield process
 

@@ -322,8 +322,8 @@ class ServedModel:
         """Name under which workers serve the base model: bundles whose workers are started alike have the same.
 
         It stands for the checkpoint's files and for what a worker is told at its start, such as ranks, longest prompt,
-        CoLLM's answer. So adapters of several bundles can be resident on one worker, and a switch between these bundles
-        restarts nothing.
+        CoLLM's answer, ULMRec's letters. So adapters of several bundles can be resident on one worker, and a switch
+        between these bundles restarts nothing.
         """
         prefix = str(self.checkpoint.relative_to(self.bundle.directory)) + "/"
         files = self.bundle.manifest.files.items()
@@ -340,13 +340,17 @@ class ServedModel:
         return self.directory / "adapters" / adapter
 
     def _told(self) -> list[int]:
-        spec = self.spec
-        if isinstance(spec, ModelSpec):
-            return [spec.lora_rank, spec.table_rank, spec.history_length, spec.item_tokens]
-        told = [spec.lora_rank, spec.max_tokens]
-        if isinstance(spec, L2RecSpec):
-            return [*told, spec.user_size]
-        return [*told, spec.answer_token] if isinstance(spec, CoLLMSpec) else told
+        match self.spec:
+            case ModelSpec() as spec:
+                return [spec.lora_rank, spec.table_rank, spec.history_length, spec.item_tokens]
+            case CoLLMSpec() as spec:
+                return [spec.lora_rank, spec.max_tokens, spec.answer_token]
+            case HatLLMSpec() as spec:
+                return [spec.lora_rank, spec.max_tokens]
+            case ULMRecSpec() as spec:
+                return [spec.lora_rank, spec.max_tokens, spec.candidates]
+            case L2RecSpec() as spec:  # experts of any rank run beside each other
+                return [spec.max_tokens, spec.user_size]
 
 
 def community_adapter(number: int) -> str:

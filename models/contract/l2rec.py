@@ -9,7 +9,8 @@ An item is read as a history of itself, of nobody: its embedding is zero.
 Files of the bundle's part ``l2rec/``:
 
 ```
-checkpoint/               the frozen backbone; config.json holds the layout under ``l2rec``
+checkpoint/               the frozen backbone; config.json holds under ``l2rec`` what the base model's answers depend
+                          on: the layout, and the experts' pooling and views, so that base ids differ where these do
 adapters/l2rec/           experts.json, experts.safetensors: experts, routers, projector and fusion
 title_tokens.safetensors  what each item looks like in a prompt, see models.contract.prompts.TitleTokens
 item_rows.npy             (n_items, d) float32 of length 1: a user's inner products with them are the items' scores

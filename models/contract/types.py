@@ -58,6 +58,12 @@ class RankedList:
         return len(self.items)
 
 
+def by_score(items: Ints, scores: Floats) -> RankedList:
+    """Items (m,), the best score first, equal ones by item number."""
+    order = np.lexsort((items, -scores))
+    return RankedList(items[order], scores[order])
+
+
 def item_numbers(values: Sequence[int] | Array) -> Ints:
     """The values as an array of item numbers."""
     return np.asarray(values, dtype=np.int32)

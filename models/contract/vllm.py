@@ -31,6 +31,10 @@ LORA_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)  # what --max-lora-rank acce
 DTYPES: dict[Device, str] = {"cpu": "float32", "cuda": "bfloat16"}
 MAX_LOGPROBS = 1024
 SHUTDOWN_TIMEOUT_SECONDS = 30
+CPU_ENVIRONMENT = {
+    "VLLM_CPU_KVCACHE_SPACE": "2",  # GiB
+    "TORCHDYNAMO_DISABLE": "1",  # else the first requests wait for a C++ compiler: --enforce-eager is for layers alone
+}
 CPU_BLOCK_TOKENS = 32  # the smallest block of its cache; whole blocks are shared, and its default is 128
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -158,7 +162,7 @@ def server_environment(device: Device, part: Part = "local") -> dict[str, str]:
     }
     if part == "hatllm":
         environment["PYTHONPATH"] = os.pathsep.join(map(str, PLUGIN_PATH))
-    return environment | ({"VLLM_CPU_KVCACHE_SPACE": "2"} if device == "cpu" else {})  # GiB
+    return environment | (CPU_ENVIRONMENT if device == "cpu" else {})
 
 
 def _rank_flag(rank: int) -> int:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from models.contract.selection import select
-from models.contract.types import Floats, Ints, Profile, RankedList
+from models.contract.types import Floats, Ints, Profile, by_score
 from models.evaluation.metrics import NO_ITEM
 from models.ranking.recommend import NO_RANKING, best, cf_list
 from models.ranking.system import LocalSystem
@@ -59,9 +59,3 @@ class Reranker:
         found = cf_list(self.system, profile, self.candidates, excluded, allowed)
         ranked = by_score(found.items, self.rate(history, found.items, user))
         return select(ranked, "reranker", excluded, n, [cf, popular]).items
-
-
-def by_score(items: Ints, scores: Floats) -> RankedList:
-    """Items (m,), the best score first, equal ones by item number."""
-    order = np.lexsort((items, -scores))
-    return RankedList(items[order], scores[order])

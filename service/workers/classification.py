@@ -7,7 +7,7 @@ import msgspec
 import numpy as np
 import orjson
 
-from models.contract.types import Ints, RankedList
+from models.contract.types import Ints, RankedList, by_score
 from service.workers.types import for_model
 
 
@@ -62,5 +62,4 @@ class Classification:
             scores = np.asarray([each.probs[0] for each in classes], np.float32)
         if not np.isfinite(scores).all():
             raise ValueError("expected finite scores")
-        order = np.lexsort((self.candidates, -scores))
-        return RankedList(self.candidates[order], scores[order])
+        return by_score(self.candidates, scores)

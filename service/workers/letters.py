@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import orjson
 
-from models.contract.types import Ints, RankedList
+from models.contract.types import Ints, RankedList, by_score
 from service.workers.logprobs import check_logprobs, read_logprobs
 from service.workers.types import for_model
 
@@ -55,5 +55,4 @@ class Letters:
             raise ValueError(f"expected the {len(self.answers)} letters of the candidates, got {len(tokens)} tokens")
         given = dict(zip(tokens.tolist(), logprobs.tolist(), strict=True))
         scores = np.asarray([given[letter] for letter in self.answers.tolist()], np.float32)
-        order = np.lexsort((self.candidates, -scores))
-        return RankedList(self.candidates[order], scores[order])
+        return by_score(self.candidates, scores)

@@ -34,7 +34,7 @@ from service.workers.roster import names_of
 
 ADAPTERS = ("global", "c00", "c01", "c02", "c03", "c04")
 START_SECONDS = 180.0
-PATIENCE_SECONDS = 60.0  # the first call ever compiles kernels
+PATIENCE_SECONDS = 60.0  # of a busy machine
 
 
 class Server:

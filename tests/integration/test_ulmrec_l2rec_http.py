@@ -3,9 +3,11 @@
 from typing import Any
 
 import pytest
-from support.bundles import users_of
+from support.bundles import publish, users_of
 from support.http import request
-from support.served_parts import PIPELINES, expected, listed
+from support.parts import make_bundle_with
+from support.processes import wait_until
+from support.served_parts import N_ITEMS, PARTS, PIPELINES, expected, listed
 from support.stub_worker import StubProcess
 
 from models.contract.bundle import Bundle
@@ -73,6 +75,20 @@ def test_beyond_the_letters_cf_fills_up(serve: Any):
     with serve("ulmrec", pipelines=most) as gateway:
         items = gateway.recommend("u3", n=50)["items"]
     assert [item["source"] for item in items] == ["ulmrec"] * 20 + ["cf"] * 30
+
+
+@pytest.mark.parametrize("pipeline", ["ulmrec", "l2rec"])
+def test_next_bundle_on_the_same_base_model_is_asked_on_the_same_worker(
+    serve: Any, whole: Bundle, redis_url: str, pipeline: str
+):
+    following = make_bundle_with(whole.directory.parent, *PARTS, name=f"after-{pipeline}", n_items=N_ITEMS, seed=3)
+    with serve(pipeline) as gateway:
+        assert gateway.recommend("u3")["model_version"] == whole.id
+        publish(redis_url, following, users_of(following))
+        wait_until(lambda: gateway.recommend("u3")["model_version"] == following.id)
+        body = gateway.recommend("u3")
+    assert listed(body, pipeline) == expected(following, pipeline, 3)
+    assert (body["degraded"], body["reasons"]) == (False, [])
 
 
 @pytest.mark.parametrize("pipeline", ["ulmrec", "l2rec"])

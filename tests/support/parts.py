@@ -27,7 +27,7 @@ from models.contract.index import top_n
 from models.contract.probe import BASE, PROBED_ITEMS, Probe
 from models.contract.prompts import TitlePrompts, TitleTokens
 from models.contract.redis_schema import item_hash
-from models.contract.types import Floats, Ints, RankedList, item_numbers
+from models.contract.types import Floats, Ints, RankedList, by_score, item_numbers
 from models.contract.ulmrec import ULMRecPrompts
 from models.contract.user_index import UserIndexer
 
@@ -85,8 +85,7 @@ def collm_ranking(name: str, prompts: CoLLMPrompts, history: Ints, items: Ints, 
     """What a stub's CoLLM makes of candidates."""
     asked = prompts.prompts(history, items, user)
     scores = np.asarray([stub_logit(name, tuple(prompt.tolist())) for prompt in asked], np.float32)
-    order = np.lexsort((items, -scores))
-    return RankedList(items[order], scores[order])
+    return by_score(items, scores)
 
 
 def hatllm_ranking(name: str, history: Ints, n_items: int, n: int, excluded: Ints) -> RankedList:
@@ -141,8 +140,7 @@ def ulmrec_ranking(
     """What a stub's ULMRec makes of candidates, in the order in which they stand in the prompt."""
     tokens = tuple(prompts.prompt(history, candidates, index).tolist())
     scores = stub_scores(name, tokens, prompts.n_items)[prompts.answers[: len(candidates)]]
-    order = np.lexsort((candidates, -scores))
-    return RankedList(candidates[order], scores[order])
+    return by_score(candidates, scores)
 
 
 def unit_rows(n_items: int) -> Floats:

@@ -30,7 +30,7 @@ from models.contract.bundle import (
 from models.contract.hatllm import CONFIG_KEY, HatLayout
 from models.contract.probe import BASE, Probe
 from models.contract.redis_schema import item_hash
-from models.contract.types import Ints, RankedList, item_numbers
+from models.contract.types import Ints, by_score, item_numbers
 from models.contract.ulmrec import ULMRecPrompts
 
 N_FEATURES = 30  # users and items of CoLLM's vocabulary
@@ -91,8 +91,7 @@ def _write_ulmrec(directory: Path) -> ULMRecPrompts:
     lists = {}
     for name, adapter in ((BASE, None), ("ulmrec", directory / "adapters/ulmrec")):
         scores = letters_scores(load_checkpoint(directory / "checkpoint", adapter), prompt, prompts.answers)
-        order = np.lexsort((candidates, -scores))
-        lists[name] = RankedList(candidates[order], scores[order])
+        lists[name] = by_score(candidates, scores)
     Probe(history, item_numbers([]), lists, user=1).save(directory)
     return prompts
 

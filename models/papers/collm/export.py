@@ -30,7 +30,7 @@ from models.contract.bundle import CHECKPOINT, CoLLMSpec
 from models.contract.collm import PART, CoLLMPrompts
 from models.contract.errors import BundleError, ConfigError
 from models.contract.probe import BASE, PROBED_ITEMS, Probe
-from models.contract.types import Floats, Ints, item_numbers
+from models.contract.types import Floats, Ints, by_score, item_numbers
 from models.data.labelled import LabelledData
 from models.llm.backbone import cache_name
 from models.llm.item_token import save_adapter
@@ -39,7 +39,6 @@ from models.papers.collm.config import CoLLMConfig
 from models.papers.collm.model import CoLLM
 from models.papers.collm.prompts import known
 from models.papers.collm.tuning import Inputs, feature_model, pretrain, text_model, tune
-from models.ranking.rerank import by_score
 from models.stage import link_file
 from models.training.device import training_device
 from models.types import Report

@@ -13,6 +13,8 @@ from models.contract.probe import BASE, PROBED_ITEMS, Probe
 from models.contract.prompts import TitleTokens
 from models.contract.types import item_numbers
 from models.llm.backbone import load_backbone
+from models.networks.l2rec_config import ExpertsConfig
+from models.networks.l2rec_files import read_experts_config
 from models.papers.hatllm.export import PROBED_HISTORY
 from models.papers.hatllm.model import cut_backbone
 from models.papers.hatllm.scoring import HISTORY_LENGTH
@@ -36,7 +38,7 @@ def export_part(directory: Path, target: Path) -> L2RecSpec:
     """
     described, titles = read_description(directory), TitleTokens.load(directory)
     target.mkdir(parents=True, exist_ok=True)
-    _write_checkpoint(described, target / CHECKPOINT)
+    _write_checkpoint(described, read_experts_config(directory), target / CHECKPOINT)
     adapter = target / "adapters" / PART
     adapter.mkdir(parents=True)
     for name in (EXPERTS_CONFIG, EXPERTS_WEIGHTS):
@@ -66,9 +68,10 @@ def make_probe(scorer: L2RecScorer) -> Probe:
     return Probe(history, item_numbers(prompts.prompt(history)), lists, embedding=scorer.users(one)[0])
 
 
-def _write_checkpoint(described: Trained, directory: Path) -> None:
+def _write_checkpoint(described: Trained, experts: ExpertsConfig, directory: Path) -> None:
     backbone = load_backbone(described.backbone)
     model = cut_backbone(backbone, described.layers)
-    model.config.update({CONFIG_KEY: described.layout | {HISTORY_LENGTH: described.history_length}})
+    read = {HISTORY_LENGTH: described.history_length, "pooling": experts.pooling, "views": experts.views}
+    model.config.update({CONFIG_KEY: described.layout | read})
     model.save_pretrained(directory)
     backbone.tokenizer.save_pretrained(directory)

@@ -24,7 +24,7 @@ from models.contract.cf import CFModel
 from models.contract.errors import BundleError, ConfigError
 from models.contract.probe import BASE, Probe
 from models.contract.profile import half
-from models.contract.types import Floats, Ints, item_numbers
+from models.contract.types import Floats, Ints, by_score, item_numbers
 from models.contract.ulmrec import PART, ULMRecPrompts
 from models.contract.user_index import UserIndexer
 from models.data.dataset import Dataset
@@ -38,7 +38,6 @@ from models.papers.ulmrec.index import build_index
 from models.papers.ulmrec.model import ULMRec
 from models.papers.ulmrec.texts import preferences
 from models.papers.ulmrec.tuning import fit_ulmrec
-from models.ranking.rerank import by_score
 from models.stage import link_file
 from models.training.device import training_device
 from models.types import Report, Sequences

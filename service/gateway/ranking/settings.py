@@ -40,50 +40,47 @@ class ArrangedPipeline(Table):
     rotation: RotationSettings | None = None
 
 
-class LocalPipeline(ArrangedPipeline):
+class PooledPipeline(ArrangedPipeline):
+    """What pipelines have in common that ask the workers of a pool."""
+
+    pool: Name
+    fallbacks: tuple[FallbackName, ...] = ("cf", "popular")
+
+
+class LocalPipeline(PooledPipeline):
     """One worker call per community of the user, one more where the global adapter votes, fused."""
 
     kind: Literal["local"]
-    pool: Name
     max_communities: int = Field(default=100, ge=1, le=100)
     fusion: FusionOverrides = FusionOverrides()
-    fallbacks: tuple[FallbackName, ...] = ("cf", "popular")
 
 
-class CoLLMPipeline(ArrangedPipeline):
+class CoLLMPipeline(PooledPipeline):
     """One worker call: CoLLM ranks the best candidates of the global CF model anew."""
 
     kind: Literal["collm"]
-    pool: Name
     candidates: int = Field(default=50, ge=20, le=200)
-    fallbacks: tuple[FallbackName, ...] = ("cf", "popular")
 
 
-class HatLLMPipeline(ArrangedPipeline):
+class HatLLMPipeline(PooledPipeline):
     """One worker call: HatLLM reads the history, and all items are ranked by its state."""
 
     kind: Literal["hatllm"]
-    pool: Name
     candidates: int = Field(default=100, ge=20, le=200)
-    fallbacks: tuple[FallbackName, ...] = ("cf", "popular")
 
 
-class ULMRecPipeline(ArrangedPipeline):
+class ULMRecPipeline(PooledPipeline):
     """One worker call: ULMRec ranks the best candidates of the global CF model anew, all in one prompt."""
 
     kind: Literal["ulmrec"]
-    pool: Name
     candidates: int = Field(default=20, ge=2, le=26)
-    fallbacks: tuple[FallbackName, ...] = ("cf", "popular")
 
 
-class L2RecPipeline(ArrangedPipeline):
+class L2RecPipeline(PooledPipeline):
     """One worker call: L2Rec reads the history for this user, and all items are ranked by its state."""
 
     kind: Literal["l2rec"]
-    pool: Name
     candidates: int = Field(default=100, ge=20, le=200)
-    fallbacks: tuple[FallbackName, ...] = ("cf", "popular")
 
 
 class GlobalPipeline(ArrangedPipeline):

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -15,6 +16,7 @@ from models.contract.bundle import (
     SCHEMA_VERSION,
     Bundle,
     CoLLMSpec,
+    FurtherPart,
     HatLLMSpec,
     L2RecSpec,
     Manifest,
@@ -102,7 +104,8 @@ def test_devices_differ_in_little(tmp_path: Path) -> None:
     cuda, cpu = (server_arguments(bundle(tmp_path).local, device=device, port=1) for device in ("cuda", "cpu"))
     assert (flag(cpu, "--dtype"), flag(cuda, "--dtype")) == ("float32", "bfloat16")
     assert [*cuda, "--enforce-eager"] == ["bfloat16" if argument == "float32" else argument for argument in cpu]
-    assert server_environment("cpu").items() - server_environment("cuda").items() == {("VLLM_CPU_KVCACHE_SPACE", "2")}
+    of_cpus = {("VLLM_CPU_KVCACHE_SPACE", "2"), ("TORCHDYNAMO_DISABLE", "1")}
+    assert server_environment("cpu").items() - server_environment("cuda").items() == of_cpus
 
 
 @pytest.mark.parametrize("device", ["cpu", "cuda"])
@@ -206,11 +209,21 @@ def test_module_names_what_is_wrong(tmp_path: Path) -> None:
     assert "Traceback" not in result.stderr
 
 
-def test_workers_that_are_told_another_answer_are_of_another_base_model(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("part", "change", "differs"),
+    [
+        ("collm", {"answer": "ĠNo", "answer_token": 2_308}, True),
+        ("hatllm", {"lora_rank": 16}, True),
+        ("ulmrec", {"candidates": 10}, True),
+        ("l2rec", {"user_size": 32}, True),
+        ("l2rec", {"lora_rank": 16}, False),  # our engine takes experts of any rank
+    ],
+)
+def test_workers_that_are_told_something_else_are_of_another_base_model(
+    tmp_path: Path, part: FurtherPart, change: dict[str, Any], differs: bool
+) -> None:
     described = bundle_with_parts(tmp_path)
-    collm = described.manifest.collm
-    assert collm is not None
-    other = msgspec.structs.replace(collm, answer="ĠNo", answer_token=2_308)
-    asked = Bundle(tmp_path, msgspec.structs.replace(described.manifest, collm=other))
-    assert asked.served("collm").base_id != described.served("collm").base_id
-    assert asked.served("hatllm").base_id == described.served("hatllm").base_id
+    other = msgspec.structs.replace(described.manifest.further[part], **change)
+    told = Bundle(tmp_path, msgspec.structs.replace(described.manifest, **{part: other}))
+    changed = {each for each in described.manifest.parts if told.served(each).base_id != described.served(each).base_id}
+    assert changed == ({part} if differs else set())

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from support.runs import FinishedRun
 
-from models.contract.types import Floats, Ints
+from models.contract.types import Floats, Ints, by_score
 from models.evaluation.metrics import NO_ITEM
 from models.pipeline import Pipeline
 from models.ranking.recommend import cf_list
-from models.ranking.rerank import Reranker, by_score
+from models.ranking.rerank import Reranker
 from models.ranking.system import LocalSystem
 from models.types import Sequences
 

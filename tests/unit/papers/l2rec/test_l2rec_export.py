@@ -1,6 +1,7 @@
 """What is exported ranks as what was trained."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -8,9 +9,9 @@ import pytest
 from support.backbones import write_backbone
 from support.l2rec import USER_SIZE, TrainedL2Rec, random_cf
 
-from models.contract.bundle import L2RecSpec
+from models.contract.bundle import L2RecSpec, hash_files
 from models.contract.errors import BundleError
-from models.contract.l2rec import PART, L2RecLayout
+from models.contract.l2rec import EXPERTS_CONFIG, PART, L2RecLayout
 from models.contract.probe import BASE, load_probe
 from models.contract.prompts import TitleTokens
 from models.papers.l2rec.export import export_part
@@ -57,6 +58,16 @@ def test_the_checkpoint_tells_how_prompts_are_read(part: Path) -> None:
     titles = TitleTokens.load(part)
     assert L2RecLayout.of_config(described) == L2RecLayout(len(titles.start), int(titles.ids[-1]))
     assert described["history_length"] == 4
+
+
+def test_checkpoints_differ_where_the_base_models_answers_do(part: Path, trained: TrainedL2Rec, tmp_path: Path) -> None:
+    other = Path(shutil.copytree(trained.directory, tmp_path / "trained"))
+    experts = other / EXPERTS_CONFIG
+    pooling = json.loads(experts.read_text())["pooling"]
+    experts.write_text(experts.read_text().replace(f'"{pooling}"', '"mean"' if pooling == "last" else '"last"'))
+    export_part(other, tmp_path / PART)
+    given, changed = hash_files(part / "checkpoint"), hash_files(tmp_path / PART / "checkpoint")
+    assert {name for name in given if given[name] != changed[name]} == {"config.json"}
 
 
 def test_the_probe_holds_the_user_and_both_lists(part: Path, scorer: L2RecScorer) -> None:
