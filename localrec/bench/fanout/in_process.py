@@ -19,7 +19,8 @@ from models.contract.bundle import CHECKPOINT
 from models.contract.prompts import ItemPrompts
 from models.contract.types import Ints, item_numbers
 from service.engine.adapter_files import read_adapter
-from service.engine.model import DType, LanguageModel, ModelSettings, Query
+from service.engine.device import DType
+from service.engine.model import LanguageModel, ModelSettings, Query
 
 ADAPTERS = tuple(f"c{number:02d}" for number in range(9))
 SLOTS = range(1, 10)
