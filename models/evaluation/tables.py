@@ -121,7 +121,7 @@ def gains_table(evaluation: Evaluation) -> Table:
         f"Gain over {evaluation.against}, paired; bold: p < {SIGNIFICANT}",
         ("model", *names, f"NDCG@{evaluation.cutoff}, relative"),
         tuple(
-            (row.name, *(_gain(row.gains[name]) for name in names), _relative(row, evaluation))
+            (row.name, *(gain_cell(row.gains[name]) for name in names), _relative(row, evaluation))
             for row in evaluation.rows
             if row.gains
         ),
@@ -180,7 +180,8 @@ def _protocol(evaluation: Evaluation) -> str:
     return f"{evaluation.n_examples:,} test items, {ranked} {evaluation.n_items:,}{seeds}"
 
 
-def _gain(difference: Difference) -> str:
+def gain_cell(difference: Difference) -> str:
+    """A cell: a paired difference ± half of the interval, bold where it is significant, and p."""
     value = f"{difference.interval.mean:+.4f} ± {half(difference.interval):.4f}"
     return f"{f'**{value}**' if difference.p_value < SIGNIFICANT else value}, p {_p(difference)}"
 
