@@ -10,10 +10,11 @@ reconstructed from the prose:
 
 Decisions that the text leaves open. e_i is the mean of the item's token embeddings, its separator's too, so that an
 item without text has a vector, and is as long as its tokens are on average: a mean of many is short, and the decoder
-adds to it. The start's tokens stand before the items in this view, too: whatever comes first draws a decoder's attention,
-and that should be no item. h_v is the last token's state (the only one that has seen all), or with ``pooling`` "mean" the
-mean of all that belong to items, brought to a root mean square of 1. P and the residual projections begin as the identity, β begins at one half, and so
-an untrained network answers what the frozen decoder does without any expert, :meth:`L2RecNetwork.base` ("w/o Adapt").
+adds to it. The start's tokens stand before the items in this view, too: whatever comes first draws a decoder's
+attention, and that should be no item. h_v is the last token's state (the only one that has seen all), or with
+``pooling`` "mean" the mean over the items' tokens, brought to a root mean square of 1. P and the residual projections
+begin as the identity, β begins at one half, and so an untrained network answers what the frozen decoder does without
+any expert, :meth:`L2RecNetwork.base` ("w/o Adapt").
 
 Prompts are padded on the right, with anything: attention is causal, so no token sees what pads.
 """
@@ -134,7 +135,8 @@ class L2RecNetwork(nn.Module):
             items, counts = pooled_items(words, found.items.masked_fill(pads, -1))
             with torch.autocast(tokens.device.type, enabled=False):
                 items = projector(items)
-            inputs["behavioural"] = ViewInput(torch.cat([words[:, :start].float(), items], dim=1), counts + start, start)
+            embedded = torch.cat([words[:, :start].float(), items], dim=1)
+            inputs["behavioural"] = ViewInput(embedded, counts + start, start)
         return inputs
 
     def _read(self, given: ViewInput) -> Tensor:

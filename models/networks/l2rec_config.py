@@ -26,7 +26,7 @@ class ExpertsConfig:
         top_k: of them that read a token.
         targets: names of the linear layers that are adapted.
         router_size: of the router's inner layers.
-        pooling: the state that stands for a view: the last token's, which has seen all of them, or all tokens' mean.
+        pooling: the state that stands for a view: the last token's, which has seen all of them, or the items' mean.
         personal: False: the user has no say in the routing ("w/o PR").
         views: that there are; one of them: "w/o Behavioral", "w/o Semantic".
 

@@ -22,7 +22,7 @@ from models.networks.l2rec_experts import Route
 
 
 def recommendation_loss(
-    users: Tensor, rows: Tensor, targets: Tensor, items: Tensor, temperature: float, seen: Tensor | None = None
+    users: Tensor, rows: Tensor, targets: Tensor, items: Tensor, temperature: float, seen: Tensor
 ) -> Tensor:
     """Equation 8.
 
@@ -31,7 +31,7 @@ def recommendation_loss(
 
     Args:
         users: (b, size) fused vectors of length 1.
-        rows: (m, size) the items' vectors of length 1: the batch's targets, then what was drawn; or the catalogue.
+        rows: (m, size) the items' vectors of length 1: the batch's targets, and what was drawn.
         targets: (b,) which of the rows is each user's.
         items: (m,) the rows' item numbers.
         temperature: τ, above 0.
@@ -39,26 +39,23 @@ def recommendation_loss(
     """
     logits = users.float() @ rows.float().T / temperature
     own = items[targets]
-    excluded = items == own[:, None]
-    if seen is not None:
-        excluded |= (items == seen[:, :, None]).any(dim=1)
+    excluded = (items == own[:, None]) | (items == seen[:, :, None]).any(dim=1)
     excluded = excluded.scatter(1, targets[:, None], False)
     return F.cross_entropy(logits.masked_fill(excluded, -torch.inf), targets)
 
 
-def preference_loss(semantic: Tensor, behavioural: Tensor, temperature: float, users: Tensor | None = None) -> Tensor:
+def preference_loss(semantic: Tensor, behavioural: Tensor, temperature: float, users: Tensor) -> Tensor:
     """Equation 9, bidirectional preference contrast.
 
     Args:
         semantic, behavioural: (b, size) of the same users.
         temperature: τ, above 0.
-        users: (b,) who they are, where a user can be in a batch twice: he is not separated from himself.
+        users: (b,) who they are: one who is in a batch twice is not separated from himself.
     """
     logits = F.normalize(semantic.float(), dim=-1) @ F.normalize(behavioural.float(), dim=-1).T / temperature
     own = torch.arange(len(logits), device=logits.device)
-    if users is not None:
-        same = (users == users[:, None]).fill_diagonal_(False)
-        logits = logits.masked_fill(same, -torch.inf)
+    same = (users == users[:, None]).fill_diagonal_(False)
+    logits = logits.masked_fill(same, -torch.inf)
     return (F.cross_entropy(logits, own) + F.cross_entropy(logits.T, own)) / 2
 
 

@@ -25,7 +25,7 @@ class ViewInput:
 
     embedded: Tensor
     lengths: Tensor
-    start: int = 0
+    start: int
 
     @property
     def real(self) -> Tensor:

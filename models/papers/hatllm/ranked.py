@@ -10,7 +10,7 @@ from safetensors.numpy import load_file, save_file
 from models.contract.types import Floats, Ints
 from models.evaluation.measure import LIST_LENGTH
 from models.evaluation.metrics import Ranks, rank_scores, ranks_of_targets
-from models.types import Examples
+from models.types import Examples, Score, chunks_of
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,12 @@ def rank(scores: Floats, examples: Examples) -> RankedRow:
     """The answer that (n, n_items) scores of n examples are."""
     lists = rank_scores(scores, examples.histories, LIST_LENGTH)
     return RankedRow(lists, ranks_of_targets(scores, examples.targets, examples.histories))
+
+
+def ranked_by(score: Score, examples: Examples) -> list[RankedRow]:
+    """What a model answers to examples, in parts."""
+    batches = (examples.take(rows) for rows in chunks_of(np.arange(len(examples))))
+    return [rank(score(batch), batch) for batch in batches]
 
 
 def save_ranked(parts: Sequence[RankedRow], path: Path) -> None:

@@ -32,7 +32,7 @@ from models.llm.training import forget
 from models.papers.hatllm.config import check_layers
 from models.papers.hatllm.data import WindowedData, read_windows
 from models.papers.hatllm.local_study import LocalStudy
-from models.papers.hatllm.ranked import RankedRow, load_ranked, rank, save_ranked
+from models.papers.hatllm.ranked import RankedRow, load_ranked, ranked_by, save_ranked
 from models.papers.hatllm.study_config import (
     HATLLM,
     LLARA,
@@ -50,7 +50,7 @@ from models.papers.hatllm.study_config import (
 from models.papers.hatllm.training import DESCRIPTION, Prepared, Trained, fit_hatllm, scores_of, text_vectors
 from models.stage import COST, run_stage
 from models.training.device import training_device
-from models.types import Examples, Report, Score, by_history, chunks_of
+from models.types import Report, Score, by_history
 
 VERSION = 1  # raise when a row computes something else from the same inputs
 SAMPLE_SEED = 0  # of the train windows and test examples that all rows share
@@ -94,7 +94,7 @@ class HatStudy:
             started = time.perf_counter()
             score = self._trained(row, seed, target)
             trained = time.perf_counter()
-            _rank(score, self.data.test, target)
+            save_ranked(ranked_by(score, self.data.test), target / _RANKED)
             forget(target)
             seconds = {"training_seconds": trained - started, "ranking_seconds": time.perf_counter() - trained}
             (target / COST).write_bytes(msgspec.json.encode(seconds))
@@ -256,9 +256,3 @@ class HatStudy:
     def _depth(self) -> int:
         hat = self.config.hatllm
         return layer_count(hat.backbone) if hat.layers is None else hat.layers
-
-
-def _rank(score: Score, examples: Examples, directory: Path) -> None:
-    """Write the first places and the targets' ranks."""
-    batches = (examples.take(rows) for rows in chunks_of(np.arange(len(examples))))
-    save_ranked([rank(score(batch), batch) for batch in batches], directory / _RANKED)

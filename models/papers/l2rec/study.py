@@ -32,7 +32,7 @@ from models.llm.backbone import layer_count, load_backbone
 from models.llm.items import fit_whitening, item_states, item_text, sentence_states
 from models.llm.source import local_files
 from models.llm.training import forget
-from models.papers.hatllm.ranked import RankedRow, load_ranked, rank, save_ranked
+from models.papers.hatllm.ranked import RankedRow, load_ranked, ranked_by, save_ranked
 from models.papers.hatllm.study_config import file_name
 from models.papers.l2rec.config import check_layers, depth_of
 from models.papers.l2rec.data import L2RecData
@@ -49,7 +49,7 @@ from models.papers.l2rec.study_config import (
 )
 from models.papers.l2rec.study_models import Facts, trained_model, unadapted_model
 from models.stage import COST, run_stage
-from models.types import Examples, Report, Score, by_history, chunks_of
+from models.types import Examples, Report, Score, by_history
 
 VERSION = 1  # raise when a row computes something else from the same inputs
 SAMPLE_SEED = 0  # of the test and validation examples that all rows share
@@ -95,7 +95,7 @@ class L2Study:
             started = time.perf_counter()
             score, facts = self._trained(row, seed, target)
             trained = time.perf_counter()
-            _rank(score, self.test, target)
+            save_ranked(ranked_by(score, self.test), target / _RANKED)
             forget(target)
             (target / _FACTS).write_bytes(msgspec.json.format(msgspec.json.encode(facts)))
             seconds = {"training_seconds": trained - started, "ranking_seconds": time.perf_counter() - trained}
@@ -244,9 +244,3 @@ class L2Study:
     def _directory(self, row: RowSpec, seed: int) -> Path:
         share = "" if row.share == 1 else f"-{row.share:.4g}"
         return self.directory / "rows" / f"{file_name(row.model)}{share}" / f"seed-{seed}"
-
-
-def _rank(score: Score, examples: Examples, directory: Path) -> None:
-    """Write the first places and the targets' ranks."""
-    batches = (examples.take(rows) for rows in chunks_of(np.arange(len(examples))))
-    save_ranked([rank(score(batch), batch) for batch in batches], directory / _RANKED)

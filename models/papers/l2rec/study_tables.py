@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from models.evaluation.measure import write_document
 from models.evaluation.metrics import SIGNIFICANT, Difference
 from models.evaluation.plots import ablation_figure, bars, draw, panels, save, style
-from models.evaluation.tables import Table, gains_table, half, mean_and_half, metrics_table, page, seeds_table
+from models.evaluation.tables import Table, gain_cell, gains_table, mean_and_half, metrics_table, page, seeds_table
 from models.papers.l2rec.study_config import L2REC, LIMITED, SINGLE
 from models.papers.l2rec.study_report import Point, StudyReport, Trained
 
@@ -111,17 +111,12 @@ def _over_best_table(report: StudyReport) -> Table:
     return Table(
         f"Gain over {report.best_baseline}, the best baseline on test, paired; bold: p < {SIGNIFICANT}",
         ("model", *DRAWN),
-        tuple((name, *(_gain(gains[metric]) for metric in DRAWN)) for name, gains in report.over_best.items()),
+        tuple((name, *(gain_cell(gains[metric]) for metric in DRAWN)) for name, gains in report.over_best.items()),
     )
 
 
 def _difference(found: Mapping[str, Difference]) -> str:
-    return _gain(found[DRAWN[0]]) if found else ""
-
-
-def _gain(difference: Difference) -> str:
-    value = f"{difference.interval.mean:+.4f} ± {half(difference.interval):.4f}"
-    return f"{f'**{value}**' if difference.p_value < SIGNIFICANT else value}, p {difference.p_value:.3g}"
+    return gain_cell(found[DRAWN[0]]) if found else ""
 
 
 def _limited_figure(report: StudyReport) -> "Figure":

@@ -49,7 +49,8 @@ def test_preference_is_equation_9() -> None:
         return sum(pairs) / 6
 
     everybody = [{0, 1, 2}] * 3
-    assert float(preference_loss(semantic, behavioural, TAU)) == pytest.approx(expected(everybody), rel=1e-5)
+    once = preference_loss(semantic, behavioural, TAU, torch.arange(3))
+    assert float(once) == pytest.approx(expected(everybody), rel=1e-5)
     twice = preference_loss(semantic, behavioural, TAU, torch.tensor([4, 5, 4]))
     assert float(twice) == pytest.approx(expected([{1}, {0, 2}, {1}]), rel=1e-5)
 

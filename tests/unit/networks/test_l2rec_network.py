@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from models.contract.errors import ConfigError
 from models.networks.l2rec import L2RecNetwork
-from models.networks.l2rec_config import ExpertsConfig
+from models.networks.l2rec_config import ExpertsConfig, Pooling
 
 TOLERANCE = {"rtol": 1e-3, "atol": 1e-4}
 
@@ -40,24 +40,31 @@ def literal_fused(made: L2RecNetwork, semantic: Tensor, behavioural: Tensor) -> 
     return mixed / mixed.norm()
 
 
-def without_experts() -> L2RecNetwork:
+def literal_state(states: Tensor, pooling: Pooling) -> Tensor:
+    """h_v of a prompt's states (n, size)."""
+    return unit_scale(states[-1] if pooling == "last" else states[START:].mean(dim=0))
+
+
+def without_experts(pooling: Pooling) -> L2RecNetwork:
     """Experts that add nothing, so that the frozen decoder is the oracle."""
-    made = network()
+    made = network(pooling=pooling)
     for block in made.blocks:
         for experts in block.experts.values():
             nn.init.zeros_(experts.b)
     return made
 
 
+@pytest.mark.parametrize("pooling", ["last", "mean"])
 @torch.no_grad()
-def test_inputs_and_fusion_are_the_equations() -> None:
-    made = without_experts()
+def test_inputs_and_fusion_are_the_equations(pooling: Pooling) -> None:
+    made = without_experts(pooling)
     tokens, lengths, users = prompts()
     views = made(tokens, lengths, users)
     for row, length in enumerate(lengths.tolist()):
         prompt = tokens[row, :length].tolist()
-        semantic = unit_scale(made.decoder(torch.tensor([prompt])).last_hidden_state[0, -1])
-        behavioural = unit_scale(made.decoder(inputs_embeds=literal_items(made, prompt)).last_hidden_state[0, -1])
+        items = literal_items(made, prompt)
+        semantic = literal_state(made.decoder(torch.tensor([prompt])).last_hidden_state[0], pooling)
+        behavioural = literal_state(made.decoder(inputs_embeds=items).last_hidden_state[0], pooling)
         torch.testing.assert_close(views.semantic[row], semantic, **TOLERANCE)
         torch.testing.assert_close(views.behavioural[row], behavioural, **TOLERANCE)
         torch.testing.assert_close(views.fused[row], literal_fused(made, semantic, behavioural), **TOLERANCE)
@@ -102,14 +109,16 @@ def test_padding_and_neighbours_never_matter(family: str) -> None:
         torch.testing.assert_close(base[row], made.base(*one)[0], **TOLERANCE)
 
 
+@pytest.mark.parametrize("pooling", ["last", "mean"])
 @pytest.mark.parametrize("family", list(FAMILIES))
 @torch.no_grad()
-def test_untrained_it_is_the_base_model(family: str) -> None:
+def test_untrained_it_is_the_base_model(family: str, pooling: Pooling) -> None:
     frozen = decoder(family)
-    made = L2RecNetwork(frozen, LAYOUT, ExpertsConfig(size=frozen.config.hidden_size, user_size=USER_SIZE))
+    config = ExpertsConfig(size=frozen.config.hidden_size, user_size=USER_SIZE, pooling=pooling)
+    made = L2RecNetwork(frozen, LAYOUT, config)
     tokens, lengths, users = prompts()
     torch.testing.assert_close(made(tokens, lengths, users).fused, made.base(tokens, lengths), **TOLERANCE)
-    trained = network(family)(tokens, lengths, users).fused
+    trained = network(family, pooling=pooling)(tokens, lengths, users).fused
     assert float((trained - made.base(tokens, lengths)).norm(dim=1).min()) > 0.05
 
 
@@ -154,17 +163,6 @@ def test_a_view_without_the_other(views: tuple[str, ...], kept: str, left: str) 
     expected = F.normalize(made.fusion.projections[0](getattr(found, kept)), dim=-1)
     torch.testing.assert_close(found.fused, expected)
     assert made.base(*prompts()[:2]).shape == (3, made.config.size)
-
-
-@torch.no_grad()
-def test_mean_pooling_is_of_the_items() -> None:
-    made = network(pooling="mean", views=("semantic",), experts=0, top_k=0)
-    for block in made.blocks:
-        for experts in block.experts.values():
-            nn.init.zeros_(experts.b)
-    tokens, lengths, users = prompts()
-    states = made.decoder(tokens[1:2, :4]).last_hidden_state[0, START:]
-    torch.testing.assert_close(made(tokens, lengths, users).semantic[1], unit_scale(states.mean(dim=0)), **TOLERANCE)
 
 
 def test_gradient_reaches_every_expert_and_nothing_frozen() -> None:

@@ -133,7 +133,7 @@ def test_a_row_that_was_stopped_while_it_ranked_is_not_trained_again(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr("models.papers.hatllm.study._rank", killed)
+        patched.setattr("models.papers.hatllm.study.ranked_by", killed)
         with pytest.raises(KeyboardInterrupt):
             study.ranked(row, 0)
     said.clear()

@@ -53,8 +53,8 @@ view_experts = 3
 lora_rank = 2
 router_size = 4
 negatives = 2
-steps = 6
-evaluate_every = 3
+steps = 4
+evaluate_every = 2
 batch_size = 8
 """
 
@@ -82,10 +82,16 @@ def document(config_file: Path) -> dict[str, Any]:
     return found
 
 
-def test_tables_and_figures_of_all_rows(config_file: Path) -> None:
+@pytest.fixture(scope="module")
+def measured(config_file: Path) -> dict[str, Any]:
+    """The document of all rows, which are there from now on."""
     result = reproduce(config_file, "--seeds", "0,1")
     assert result.exit_code == 0, result.output
-    found, out = document(config_file), config_file.parent / "out"
+    return document(config_file)
+
+
+def test_tables_and_figures_of_all_rows(config_file: Path, measured: dict[str, Any]) -> None:
+    found, out = measured, config_file.parent / "out"
     assert [row["name"] for row in found["main"]["rows"]] == [*BASELINES, SINGLE, L2REC]
     assert (found["main"]["seeds"], found["main"]["against"]) == ([0, 1], SINGLE)
     assert found["best_baseline"] in BASELINES
@@ -99,9 +105,8 @@ def test_tables_and_figures_of_all_rows(config_file: Path) -> None:
         assert (out / "walks" / f"{picture}.png").exists()
 
 
-def test_limited_data_are_compared_with_the_single_pathway(config_file: Path) -> None:
-    reproduce(config_file, "--seeds", "0", "--only", "main,limited")
-    points = {(point["model"], point["share"]): point for point in document(config_file)["limited"]}
+def test_limited_data_are_compared_with_the_single_pathway(measured: dict[str, Any]) -> None:
+    points = {(point["model"], point["share"]): point for point in measured["limited"]}
     assert {share: n for (_, share), n in ((key, point["n_users"]) for key, point in points.items())} == {
         0.1: 4,
         0.5: 20,
@@ -114,9 +119,8 @@ def test_limited_data_are_compared_with_the_single_pathway(config_file: Path) ->
         assert set(point["metrics"]) >= {"HR@10", "NDCG@10"}
 
 
-def test_what_was_trained_is_told(config_file: Path) -> None:
-    reproduce(config_file, "--seeds", "0")
-    trained = document(config_file)["trained"]
+def test_what_was_trained_is_told(measured: dict[str, Any]) -> None:
+    trained = measured["trained"]
     assert trained["w/o Adapt"]["facts"]["parameters"] == 0
     assert trained["w/o PR"]["facts"]["parameters"] < trained[L2REC]["facts"]["parameters"]
     assert {row["facts"]["initial"] for row in trained.values()} == {""}
@@ -130,6 +134,7 @@ def test_what_was_trained_is_told(config_file: Path) -> None:
     assert trained[SINGLE]["facts"]["routing"] == []
 
 
+@pytest.mark.usefixtures("measured")
 def test_one_row_alone_is_measured(config_file: Path) -> None:
     result = reproduce(config_file, "--seeds", "0", "--only", L2REC)
     assert result.exit_code == 0, result.output
@@ -138,10 +143,9 @@ def test_one_row_alone_is_measured(config_file: Path) -> None:
     assert (found["ablation"], found["limited"], found["over_best"]) == (None, [], {})
 
 
+@pytest.mark.usefixtures("measured")
 def test_rows_that_are_there_are_not_trained_again(config_file: Path) -> None:
-    wanted = f"{SINGLE},{L2REC},UniSRec on 10 %"
-    reproduce(config_file, "--seeds", "0", "--only", wanted)
-    result = reproduce(config_file, "--seeds", "0", "--only", wanted)
+    result = reproduce(config_file, "--seeds", "0", "--only", f"{SINGLE},{L2REC},UniSRec on 10 %")
     assert "epoch" not in result.output
     assert "MultVAE" not in result.output
 
@@ -149,7 +153,7 @@ def test_rows_that_are_there_are_not_trained_again(config_file: Path) -> None:
 def test_rows_share_the_collaborative_model_of_their_share_and_seed(config_file: Path, tmp_path: Path) -> None:
     said: list[str] = []
     study = L2Study(tmp_path, load_study(config_file), said.append)
-    wanted = ("MultVAE", L2REC, "w/o BPC", "L2Rec on 10 %", "single pathway on 10 %")
+    wanted = ("MultVAE", L2REC, "L2Rec on 10 %", "single pathway on 10 %")
     for row in study.rows:
         if row.name in wanted:
             study.ranked(row, 0)
@@ -168,7 +172,7 @@ def test_a_row_that_was_stopped_while_it_ranked_is_not_trained_again(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr("models.papers.l2rec.study._rank", killed)
+        patched.setattr("models.papers.l2rec.study.ranked_by", killed)
         with pytest.raises(KeyboardInterrupt):
             study.ranked(row, 0)
     said.clear()
@@ -180,7 +184,7 @@ def test_a_row_that_was_stopped_while_it_ranked_is_not_trained_again(
 def test_a_setting_of_l2rec_does_not_train_a_baseline_again(config_file: Path, tmp_path: Path) -> None:
     said: list[str] = []
     config = load_study(config_file)
-    for steps in (6, 3):
+    for steps in (4, 2):
         changed = replace(config, l2rec=replace(config.l2rec, steps=steps))
         study = L2Study(tmp_path, changed, said.append)
         for row in study.rows:
