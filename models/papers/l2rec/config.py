@@ -33,7 +33,7 @@ class L2RecConfig:
     lora_rank: int = option(8, "Rank of an expert.", low=1)
     lora_alpha: float = option(16.0, "Scale of an expert, over the rank.", low=0)
     lora_targets: tuple[Target, ...] = option(TARGETS, f"Projections that have experts, of {', '.join(TARGETS)}.")
-    pooling: Pooling = option("last", "Which states stand for a view: the last token's (last), or all of them (mean).")
+    pooling: Pooling = option("mean", "Which states stand for a view: the last token's (last), or all of them (mean).")
     initial: str = option("", "Directory of an earlier training that this one begins with (phase 2). Empty: none.")
     negatives: int = option(10, "Sampled negatives of an example; its batch's other items are negatives, too.", low=0)
     temperature: float = option(0.07, "Of the contrastive losses' inner products.", low=0.001, high=10)
