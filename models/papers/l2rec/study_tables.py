@@ -70,17 +70,17 @@ def limited_table(points: Sequence[Point]) -> Table:
 
 
 def trained_table(rows: Mapping[str, Trained]) -> Table:
-    """What was trained of each row, whether it began from an earlier phase, and how long it took."""
+    """What was trained of each row, whether it began from an earlier phase, how long it took; –: not kept, or nothing."""
     return Table(
         "Training: numbers that are trained, best validation NDCG@10, seconds",
         ("model", "trained numbers", "pre-trained on", "validation", "seconds"),
         tuple(
             (
                 name,
-                f"{row.facts.parameters:,}",
+                f"{row.facts.parameters:,}" if row.facts.parameters else "–",
                 row.facts.initial or "nothing",
-                f"{row.facts.valid_ndcg:.4f}",
-                f"{row.seconds:,.0f}",
+                f"{row.facts.valid_ndcg:.4f}" if row.facts.valid_ndcg else "–",
+                f"{row.seconds:,.0f}" if row.seconds else "–",
             )
             for name, row in rows.items()
         ),
