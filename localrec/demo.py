@@ -18,8 +18,9 @@ from localrec.bench.report import provenance
 from localrec.evaluation import evaluate_run
 from localrec.processes import free_port, get, post
 from localrec.stack import CPU_DEADLINE_MS, Stack, WorkerKind, running_stack, worker_kinds
-from models.contract.bundle import Bundle, FurtherPart, verify_bundle
+from models.contract.bundle import Bundle, verify_bundle
 from models.contract.errors import LocalRecError
+from models.contract.specs import FurtherPart
 from models.data.dataset import Dataset
 from models.evaluation.measure import EvaluateConfig
 from models.evaluation.tables import as_text

@@ -10,7 +10,8 @@ from localrec.bench.report import provenance
 from localrec.options import config_flags, given
 from localrec.run_directory import JSON, RUN, run_of
 from models.config import make
-from models.contract.bundle import Bundle, FurtherPart, open_bundle
+from models.contract.bundle import Bundle, open_bundle
+from models.contract.specs import FurtherPart
 from models.evaluation.measure import (
     EvaluateConfig,
     Evaluation,

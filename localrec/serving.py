@@ -7,8 +7,8 @@ from typing import get_args
 import click
 
 from localrec.options import given
-from models.contract.bundle import Part
 from models.contract.errors import MissingExtraError
+from models.contract.specs import Part
 
 HOST = click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 

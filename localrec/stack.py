@@ -16,7 +16,8 @@ from localrec.pointing import connect
 from localrec.processes import free_port, server, wait_for_workers
 from localrec.redis_server import redis_server
 from models import pointer
-from models.contract.bundle import Bundle, Part
+from models.contract.bundle import Bundle
+from models.contract.specs import Part
 from models.publish import publish as publish_profiles
 
 ROOT = Path(__file__).parents[1]

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import msgspec
 
-from models.contract.bundle import CommunitySpec, ModelSpec, ServingSpec
+from models.contract.bundle import CommunitySpec, ServingSpec
 from models.contract.probe import load_probe
+from models.contract.specs import ModelSpec
 from models.data.statistics import Statistics
 from models.export import BundleParts, ExportedModel, adapter_names
 from models.papers.l3rec import forms

@@ -29,10 +29,7 @@ from models.contract.bundle import (
     Bundle,
     CommunitySpec,
     FileEntry,
-    FurtherPart,
-    FurtherSpec,
     Manifest,
-    ModelSpec,
     ServingSpec,
     community_adapter,
     hash_files,
@@ -44,6 +41,7 @@ from models.contract.errors import BundleError
 from models.contract.probe import Probe
 from models.contract.profile import build_profile
 from models.contract.redis_schema import encode_events, encode_profile, encode_seen, history_digest
+from models.contract.specs import FurtherPart, FurtherSpec, ModelSpec
 from models.contract.types import Array, Floats, HistoryEvent
 from models.data.dataset import Dataset
 from models.llm.tokenizer import write_tokenizer

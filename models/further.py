@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from models.contract.bundle import CoLLMSpec, FurtherPart, FurtherSpec, HatLLMSpec, L2RecSpec, ULMRecSpec
+from models.contract.specs import CoLLMSpec, FurtherPart, FurtherSpec, HatLLMSpec, L2RecSpec, ULMRecSpec
 from models.data.labelled import labelled_of
 from models.export import ExportedModel
 from models.llm.items import check_encoder

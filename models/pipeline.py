@@ -30,15 +30,9 @@ from models.cf.baselines import BASELINES
 from models.cf.multvae import embed, train_multvae
 from models.cf.training import epoch_bar
 from models.contract.affinity import affinities
-from models.contract.bundle import (
-    CF_MODEL,
-    COMMUNITIES,
-    Bundle,
-    CommunitySpec,
-    FurtherPart,
-    community_adapter,
-)
+from models.contract.bundle import CF_MODEL, COMMUNITIES, Bundle, CommunitySpec, community_adapter
 from models.contract.errors import DataError
+from models.contract.specs import FurtherPart
 from models.contract.types import Floats
 from models.data import prepare
 from models.data.dataset import Dataset

@@ -21,8 +21,8 @@ from models.cf.popularity import PopularityConfig
 from models.cf.sasrec import SASRecConfig
 from models.communities import CommunityConfig
 from models.config import make
-from models.contract.bundle import FurtherPart
 from models.contract.errors import ConfigError
+from models.contract.specs import FurtherPart
 from models.contract.vllm import LORA_RANKS
 from models.data.prepare import DataConfig
 from models.papers.collm.config import CoLLMConfig

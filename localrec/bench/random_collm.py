@@ -18,9 +18,10 @@ from transformers import PreTrainedTokenizerFast
 
 from localrec.bench.random_model import LORA_STD, Shape, llama
 from localrec.bench.synthetic import make_bundle
-from models.contract.bundle import CHECKPOINT, Bundle, CoLLMSpec, hash_files, write_manifest
+from models.contract.bundle import CHECKPOINT, Bundle, hash_files, write_manifest
 from models.contract.collm import PART, CoLLMPrompts
 from models.contract.redis_schema import item_hash
+from models.contract.specs import CoLLMSpec
 from models.contract.types import Ints
 from models.llm.item_token import lora_config, save_adapter
 

@@ -17,9 +17,10 @@ from torch import nn
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from localrec.bench.synthetic import Parts, make_bundle
-from models.contract.bundle import CF_MODEL, CHECKPOINT, COMMUNITIES, POPULARITY, Bundle, ModelSpec
+from models.contract.bundle import CF_MODEL, CHECKPOINT, COMMUNITIES, POPULARITY, Bundle
 from models.contract.cf import CFModel
 from models.contract.prompts import TitleTokens
+from models.contract.specs import ModelSpec
 from models.llm.backbone import Backbone
 from models.llm.item_token import ItemTokenModel, lora_config, save_adapter, save_whole_adapter
 from models.llm.title import compile_head, full_model, title_lora

@@ -28,9 +28,10 @@ from localrec.bench.report import report
 from localrec.bench.targets import Target, print_targets
 from localrec.processes import free_port, get, post, server
 from localrec.stack import ROOT, WorkerKind
-from models.contract.bundle import Bundle, CoLLMSpec, ServedModel, open_bundle
+from models.contract.bundle import Bundle, ServedModel, open_bundle
 from models.contract.collm import PART, CoLLMPrompts
 from models.contract.errors import LocalRecError
+from models.contract.specs import CoLLMSpec
 from models.contract.types import Floats, Ints
 from service.engine.serve import default_threads
 

@@ -25,7 +25,6 @@ from models.contract.bundle import (
     Bundle,
     CommunitySpec,
     Manifest,
-    ModelSpec,
     ServingSpec,
     community_adapter,
     hash_files,
@@ -47,6 +46,7 @@ from models.contract.redis_schema import (
     profile_key,
     seen_key,
 )
+from models.contract.specs import ModelSpec
 from models.contract.types import Floats, HistoryEvent, Ints, ItemId, Profile, RankedList, item_numbers
 from models.pointer import activate, mark_published
 

@@ -27,7 +27,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, get_args
+from typing import Annotated, Any, Self, get_args
 
 import msgspec
 
@@ -35,6 +35,16 @@ from models.contract.affinity import Kernel
 from models.contract.errors import BundleError
 from models.contract.fusion import FusionMethod
 from models.contract.selection import MAX_VOTER_WEIGHT, FusionSettings, ServedVoter
+from models.contract.specs import (
+    CoLLMSpec,
+    FurtherPart,
+    FurtherSpec,
+    HatLLMSpec,
+    L2RecSpec,
+    ModelSpec,
+    Part,
+    ULMRecSpec,
+)
 
 SCHEMA_VERSION = 3
 MANIFEST = "manifest.json"
@@ -49,11 +59,6 @@ TITLE_TOKENS = "title_tokens.safetensors"
 PROBE = "probe.safetensors"
 GLOBAL_ADAPTER = "global"
 
-Form = Literal["item-token", "title"]
-FurtherPart = Literal["collm", "hatllm", "ulmrec", "l2rec"]
-"""The models that a bundle may have beside the local ones."""
-Part = Literal["local", FurtherPart]
-"""A bundle's models: the local ones, which every bundle has, and the others."""
 VoterWeight = Annotated[float, msgspec.Meta(ge=0, le=MAX_VOTER_WEIGHT)]
 
 
@@ -62,96 +67,6 @@ class FileEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     sha256: str
     bytes: int
-
-
-class ModelSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What a worker must know to serve the local models, and a gateway to call them.
-
-    ``item_tokens`` is how many tokens of a prompt one item of history takes at most: 1 in the item-token form.
-    ``table_rank`` is the rank of what adapters add to the vocabulary: 0 where they share the checkpoint's item table.
-    """
-
-    form: Form
-    history_length: int
-    n_items: int
-    lora_rank: int
-    adapters: tuple[str, ...]
-    base_model: str
-    item_tokens: int = 1
-    table_rank: int = 0
-
-
-class CoLLMSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """CoLLM, as workers and gateway must know it; prompts are in :mod:`models.contract.collm`.
-
-    Args:
-        base_model: name of the backbone.
-        cf: the collaborative model whose vectors were mapped.
-        lora_rank: of the adapter.
-        max_tokens: of the longest prompt.
-        answer: the token whose logit is the score, as the tokenizer spells it, such as ``ĠYes``.
-        answer_token: its id.
-    """
-
-    base_model: str
-    cf: str
-    lora_rank: int
-    max_tokens: int
-    answer: str
-    answer_token: int
-
-
-class HatLLMSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """HatLLM, as workers and gateway must know it; which layer is masked how is in the checkpoint's ``config.json``.
-
-    Args:
-        base_model: name of the backbone.
-        history_length: items of a prompt at most.
-        lora_rank: of the adapter.
-        max_tokens: of the longest prompt.
-    """
-
-    base_model: str
-    history_length: int
-    lora_rank: int
-    max_tokens: int
-
-
-class ULMRecSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """ULMRec, as workers and gateway must know it; prompts are in :mod:`models.contract.ulmrec`.
-
-    Args:
-        base_model: name of the backbone.
-        candidates: that a prompt can hold, each with a letter.
-        lora_rank: of the adapter.
-        max_tokens: of the longest prompt.
-    """
-
-    base_model: str
-    candidates: int
-    lora_rank: int
-    max_tokens: int
-
-
-class L2RecSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """L2Rec, as workers and gateway must know it; see :mod:`models.contract.l2rec`.
-
-    Args:
-        base_model: name of the backbone.
-        history_length: items of a prompt at most.
-        user_size: numbers of the embedding that routes a user: those of the global CF model's.
-        lora_rank: of an expert.
-        max_tokens: of the longest prompt.
-    """
-
-    base_model: str
-    history_length: int
-    user_size: int
-    lora_rank: int
-    max_tokens: int
-
-
-FurtherSpec = CoLLMSpec | HatLLMSpec | ULMRecSpec | L2RecSpec
 
 
 class ServingSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -12,18 +12,10 @@ import os
 from pathlib import Path
 from typing import Literal, get_args
 
-from models.contract.bundle import (
-    CoLLMSpec,
-    HatLLMSpec,
-    L2RecSpec,
-    ModelSpec,
-    Part,
-    ServedModel,
-    ULMRecSpec,
-    verify_bundle,
-)
+from models.contract.bundle import ServedModel, verify_bundle
 from models.contract.errors import BundleError
 from models.contract.hatllm import VLLM_ARCHITECTURES
+from models.contract.specs import CoLLMSpec, HatLLMSpec, L2RecSpec, ModelSpec, Part, ULMRecSpec
 
 Device = Literal["cpu", "cuda"]
 

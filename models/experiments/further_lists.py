@@ -7,7 +7,8 @@ from typing import Any
 
 from safetensors.numpy import load_file, save_file
 
-from models.contract.bundle import Bundle, CoLLMSpec, FurtherPart, HatLLMSpec, L2RecSpec, Part, ULMRecSpec
+from models.contract.bundle import Bundle
+from models.contract.specs import CoLLMSpec, FurtherPart, HatLLMSpec, L2RecSpec, Part, ULMRecSpec
 from models.contract.types import Ints
 from models.data.dataset import Dataset
 from models.evaluation.metrics import evaluate_scorer

@@ -14,10 +14,11 @@ from safetensors.numpy import load_file, save_file
 from models.cf.baselines import BASELINES
 from models.cf.multvae import MultVAEScorer
 from models.cf.training import epoch_bar
-from models.contract.bundle import MANIFEST, Bundle, FurtherPart, Part
+from models.contract.bundle import MANIFEST, Bundle
 from models.contract.errors import DataError
 from models.contract.fusion import FusionMethod
 from models.contract.selection import GLOBAL_VOTER, FusionSettings
+from models.contract.specs import FurtherPart, Part
 from models.contract.types import Ints
 from models.data.dataset import Dataset
 from models.evaluation.measure import Protocol

@@ -8,17 +8,10 @@ import numpy as np
 from safetensors.numpy import load_file
 
 from models.contract.affinity import Kernel
-from models.contract.bundle import (
-    CF_MODEL,
-    CHECKPOINT,
-    COMMUNITIES,
-    POPULARITY,
-    Bundle,
-    Form,
-    community_adapter,
-)
+from models.contract.bundle import CF_MODEL, CHECKPOINT, COMMUNITIES, POPULARITY, Bundle, community_adapter
 from models.contract.cf import CFModel
 from models.contract.profile import build_profile
+from models.contract.specs import Form
 from models.contract.types import Array, Floats, Profile
 from models.types import Sequences
 

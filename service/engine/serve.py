@@ -9,8 +9,9 @@ import torch
 import uvicorn
 
 from models.contract import l2rec
-from models.contract.bundle import MANIFEST, CoLLMSpec, Part, verify_bundle
+from models.contract.bundle import MANIFEST, verify_bundle
 from models.contract.errors import BundleError
+from models.contract.specs import CoLLMSpec, Part
 from service.engine.app import EngineSettings, create_app
 from service.engine.device import DType
 from service.engine.l2rec import L2RecModel

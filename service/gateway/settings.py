@@ -9,8 +9,8 @@ from typing import Annotated, Any, Self
 from pydantic import Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from models.contract.bundle import Part
 from models.contract.errors import ConfigError
+from models.contract.specs import Part
 from service.gateway.ranking.settings import AskingPipeline, GlobalPipeline, Pipeline
 from service.gateway.security.settings import AdminSettings, HttpSettings, SecuritySettings
 from service.gateway.store.settings import EventSettings

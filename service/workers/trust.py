@@ -7,13 +7,14 @@ from types import MappingProxyType
 
 import numpy as np
 
-from models.contract.bundle import Part, ServedModel
+from models.contract.bundle import ServedModel
 from models.contract.collm import CoLLMPrompts
 from models.contract.errors import BundleError
 from models.contract.hatllm import ITEM_ROWS
 from models.contract.index import top_n
 from models.contract.probe import Probe, load_probe
 from models.contract.prompts import load_prompts
+from models.contract.specs import Part
 from models.contract.types import Array, Floats, Ints, RankedList, item_numbers
 from models.contract.ulmrec import ULMRecPrompts
 from service.workers.classification import Classification

@@ -8,7 +8,7 @@ from typing import Literal, Protocol
 import numpy as np
 import orjson
 
-from models.contract.bundle import Part
+from models.contract.specs import Part
 from models.contract.types import RankedList
 
 WorkerKind = Literal["vllm", "engine"]

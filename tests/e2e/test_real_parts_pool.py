@@ -16,9 +16,10 @@ from support.servers import ROOT, server
 from support.small_l2rec import HISTORY_LENGTH, random_users, reference, title_tokens, vectors
 from support.small_parts import LETTERS, N_ITEMS, letters_scores, load, ulmrec_prompts, write_parts
 
-from models.contract.bundle import Bundle, Part
+from models.contract.bundle import Bundle
 from models.contract.index import build_index
 from models.contract.l2rec import ITEM_ROWS
+from models.contract.specs import Part
 from models.contract.types import Floats, Ints, RankedList, item_numbers
 from service.gateway.telemetry import Telemetry
 from service.workers.embedding import Embedding

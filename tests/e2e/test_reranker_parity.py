@@ -11,7 +11,7 @@ from support.runs import FinishedRun
 from support.served_lists import N, item_ids, named, served, stack_of
 
 from localrec.stack import Stack, WorkerKind
-from models.contract.bundle import CoLLMSpec
+from models.contract.specs import CoLLMSpec
 from models.export import bundled
 from models.papers.collm.export import CoLLMScorer
 from models.pipeline import Pipeline

@@ -31,8 +31,9 @@ from support.small_parts import (
     write_parts,
 )
 
-from models.contract.bundle import Bundle, Part, ServedModel
+from models.contract.bundle import Bundle, ServedModel
 from models.contract.probe import load_probe
+from models.contract.specs import Part
 from models.contract.types import Ints, RankedList, item_numbers
 from models.contract.vllm import CPU_BLOCK_TOKENS
 from service.engine.adapter_files import read_adapter

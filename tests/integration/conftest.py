@@ -11,7 +11,8 @@ from support.parts import make_bundle_with
 from support.served_parts import N_ITEMS, PARTS, PIPELINES, part_workers, pools_of
 from support.stub_worker import StubProcess, stub_process
 
-from models.contract.bundle import Bundle, Part
+from models.contract.bundle import Bundle
+from models.contract.specs import Part
 from service.gateway.settings import Settings
 
 Configure = Callable[..., Settings]

@@ -14,7 +14,8 @@ from support.served_parts import N_ITEMS, PIPELINES, pools_of
 from support.stub_worker import StubProcess, stub_process
 
 from localrec.bench.load import load
-from models.contract.bundle import Bundle, Part
+from models.contract.bundle import Bundle
+from models.contract.specs import Part
 
 FILE = Path(__file__).parents[2] / "deploy" / "experiments-all.toml"
 KINDS = ("local", "collm", "hatllm", "ulmrec", "l2rec", "cf", "popular")

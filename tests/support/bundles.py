@@ -6,16 +6,9 @@ from redis import Redis
 
 from localrec.bench.synthetic import SyntheticUsers, make_bundle, publish, user_values, users_of
 from models import pointer
-from models.contract.bundle import (
-    SCHEMA_VERSION,
-    Bundle,
-    Manifest,
-    ModelSpec,
-    ServingSpec,
-    hash_files,
-    write_manifest,
-)
+from models.contract.bundle import SCHEMA_VERSION, Bundle, Manifest, ServingSpec, hash_files, write_manifest
 from models.contract.fusion import FusionMethod
+from models.contract.specs import ModelSpec
 
 __all__ = ["SyntheticUsers", "activate", "make_bundle", "publish", "user_values", "users_of", "worker_bundle"]
 

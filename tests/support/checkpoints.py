@@ -12,7 +12,8 @@ from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from models.contract.bundle import Bundle, ModelSpec
+from models.contract.bundle import Bundle
+from models.contract.specs import ModelSpec
 
 HEAD_SIZE = 32  # the smallest that vLLM's attention knows
 PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")

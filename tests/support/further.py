@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from models import further
-from models.contract.bundle import CoLLMSpec, FurtherPart, HatLLMSpec, ULMRecSpec
+from models.contract.specs import CoLLMSpec, FurtherPart, HatLLMSpec, ULMRecSpec
 from models.further import FurtherModel
 from models.papers.collm.config import CoLLMConfig
 from models.papers.hatllm.config import HatLLMConfig

@@ -10,23 +10,14 @@ from support.bundles import make_bundle
 
 from localrec.bench.stub_worker import STATE_SIZE, stub_logit, stub_scores, stub_state, stub_user_vector
 from models.contract import l2rec, ulmrec
-from models.contract.bundle import (
-    Bundle,
-    CoLLMSpec,
-    HatLLMSpec,
-    L2RecSpec,
-    Part,
-    ServedModel,
-    ULMRecSpec,
-    hash_files,
-    write_manifest,
-)
+from models.contract.bundle import Bundle, ServedModel, hash_files, write_manifest
 from models.contract.collm import TEXTS, CoLLMPrompts
 from models.contract.hatllm import ITEM_ROWS
 from models.contract.index import top_n
 from models.contract.probe import BASE, PROBED_ITEMS, Probe
 from models.contract.prompts import TitlePrompts, TitleTokens
 from models.contract.redis_schema import item_hash
+from models.contract.specs import CoLLMSpec, HatLLMSpec, L2RecSpec, Part, ULMRecSpec
 from models.contract.types import Floats, Ints, RankedList, by_score, item_numbers
 from models.contract.ulmrec import ULMRecPrompts
 from models.contract.user_index import UserIndexer

@@ -7,10 +7,11 @@ import torch
 from support.bundles import worker_bundle
 from support.checkpoints import write_adapter, write_checkpoint
 
-from models.contract.bundle import Bundle, ModelSpec
+from models.contract.bundle import Bundle
 from models.contract.index import top_n
 from models.contract.probe import BASE, PROBED_ITEMS, Probe
 from models.contract.prompts import item_prompt
+from models.contract.specs import ModelSpec
 from models.contract.types import Floats, Ints, item_numbers
 from models.llm.item_token import CatalogueModel
 from models.llm.next_item import NextItemScorer

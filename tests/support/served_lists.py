@@ -8,7 +8,8 @@ from typing import Any
 
 from localrec.processes import post
 from localrec.stack import Stack, WorkerKind, running_stack
-from models.contract.bundle import Bundle, FurtherPart
+from models.contract.bundle import Bundle
+from models.contract.specs import FurtherPart
 from models.contract.types import Ints
 
 DEADLINE_MS = 10_000  # what is compared is lists, on whatever machine

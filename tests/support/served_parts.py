@@ -17,8 +17,9 @@ from support.parts import (
 )
 from support.stub_worker import StubProcess, stub_process
 
-from models.contract.bundle import Bundle, Part
+from models.contract.bundle import Bundle
 from models.contract.profile import half
+from models.contract.specs import Part
 from models.contract.types import Floats, Ints
 from service.gateway.bundles.snapshot import load_snapshot
 

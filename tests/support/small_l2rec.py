@@ -10,11 +10,11 @@ from support.backbones import HIDDEN, write_backbone
 from torch import nn
 from transformers import AutoModel
 
-from models.contract.bundle import L2RecSpec
 from models.contract.index import top_n
 from models.contract.l2rec import CONFIG_KEY, ITEM_ROWS, L2RecLayout
 from models.contract.probe import BASE, Probe
 from models.contract.prompts import TitleTokens
+from models.contract.specs import L2RecSpec
 from models.contract.types import Floats, Ints, item_numbers
 from models.networks.l2rec import L2RecNetwork
 from models.networks.l2rec_config import ExpertsConfig

@@ -17,19 +17,11 @@ from support.small_l2rec import write_l2rec
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from models.contract import ulmrec
-from models.contract.bundle import (
-    MANIFEST,
-    Bundle,
-    CoLLMSpec,
-    HatLLMSpec,
-    ModelSpec,
-    ServedModel,
-    ULMRecSpec,
-    write_manifest,
-)
+from models.contract.bundle import MANIFEST, Bundle, ServedModel, write_manifest
 from models.contract.hatllm import CONFIG_KEY, HatLayout
 from models.contract.probe import BASE, Probe
 from models.contract.redis_schema import item_hash
+from models.contract.specs import CoLLMSpec, HatLLMSpec, ModelSpec, ULMRecSpec
 from models.contract.types import Ints, by_score, item_numbers
 from models.contract.ulmrec import ULMRecPrompts
 

@@ -7,8 +7,9 @@ import msgspec
 import numpy as np
 from support.bundles import worker_bundle
 
-from models.contract.bundle import MANIFEST, Bundle, ModelSpec, hash_files, open_bundle, write_manifest
+from models.contract.bundle import MANIFEST, Bundle, hash_files, open_bundle, write_manifest
 from models.contract.prompts import TitleTokens
+from models.contract.specs import ModelSpec
 
 RANK = 4
 HISTORY_LENGTH = 12

@@ -15,17 +15,7 @@ from support.runs import N_COMMUNITIES, FinishedRun
 from support.titles import random_titles
 
 from models import export
-from models.contract.bundle import (
-    MANIFEST,
-    Bundle,
-    CoLLMSpec,
-    CommunitySpec,
-    HatLLMSpec,
-    ModelSpec,
-    ServingSpec,
-    open_bundle,
-    verify_bundle,
-)
+from models.contract.bundle import MANIFEST, Bundle, CommunitySpec, ServingSpec, open_bundle, verify_bundle
 from models.contract.catalogue import Catalogue, Item
 from models.contract.cf import CFModel
 from models.contract.errors import BundleError
@@ -33,6 +23,7 @@ from models.contract.fusion import FusionMethod
 from models.contract.profile import build_profile
 from models.contract.prompts import load_prompts
 from models.contract.redis_schema import decode_events, decode_profile, decode_seen, history_digest, item_hash
+from models.contract.specs import CoLLMSpec, HatLLMSpec, ModelSpec
 from models.export import STORED_HISTORY, BundleParts, ExportedModel, adapter_names, build_bundle
 from models.pipeline import Pipeline
 from models.ranking.probing import make_probe

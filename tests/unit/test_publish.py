@@ -14,7 +14,7 @@ from redis import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from models import publish as publisher
-from models.contract.bundle import PROFILES, Bundle, Manifest, ModelSpec, ServingSpec
+from models.contract.bundle import PROFILES, Bundle, Manifest, ServingSpec
 from models.contract.errors import BundleError
 from models.contract.fusion import FusionMethod
 from models.contract.records import Event
@@ -35,6 +35,7 @@ from models.contract.redis_schema import (
     seen_key,
     user_hash,
 )
+from models.contract.specs import ModelSpec
 from models.contract.types import HistoryEvent, ItemId, Membership, Profile
 from models.pointer import activate, bundles, current_bundle, rollback, unpublish
 from models.publish import publish

@@ -26,10 +26,11 @@ from torch.nn.utils.rnn import pad_sequence
 from transformers import DynamicCache
 
 from models.cf.pointwise.types import Pairs
-from models.contract.bundle import CHECKPOINT, CoLLMSpec
+from models.contract.bundle import CHECKPOINT
 from models.contract.collm import PART, CoLLMPrompts
 from models.contract.errors import BundleError, ConfigError
 from models.contract.probe import BASE, PROBED_ITEMS, Probe
+from models.contract.specs import CoLLMSpec
 from models.contract.types import Floats, Ints, by_score, item_numbers
 from models.data.labelled import LabelledData
 from models.llm.backbone import cache_name

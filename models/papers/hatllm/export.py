@@ -9,12 +9,13 @@ import msgspec
 import numpy as np
 from safetensors.numpy import load_file
 
-from models.contract.bundle import CHECKPOINT, HatLLMSpec
+from models.contract.bundle import CHECKPOINT
 from models.contract.errors import BundleError
 from models.contract.hatllm import CONFIG_KEY, ITEM_ROWS, PART, HatLayout
 from models.contract.index import top_n
 from models.contract.probe import BASE, PROBED_ITEMS, Probe
 from models.contract.prompts import TitleTokens
+from models.contract.specs import HatLLMSpec
 from models.contract.types import Floats, Ints, item_numbers
 from models.llm.backbone import Backbone, load_backbone
 from models.llm.item_token import ADAPTER_CONFIG, ADAPTER_WEIGHTS

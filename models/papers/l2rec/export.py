@@ -5,12 +5,13 @@ from pathlib import Path
 
 import numpy as np
 
-from models.contract.bundle import CF_MODEL, CHECKPOINT, L2RecSpec
+from models.contract.bundle import CF_MODEL, CHECKPOINT
 from models.contract.cf import CFModel
 from models.contract.index import top_n
 from models.contract.l2rec import CONFIG_KEY, EXPERTS_CONFIG, EXPERTS_WEIGHTS, ITEM_ROWS, PART
 from models.contract.probe import BASE, PROBED_ITEMS, Probe
 from models.contract.prompts import TitleTokens
+from models.contract.specs import L2RecSpec
 from models.contract.types import item_numbers
 from models.llm.backbone import load_backbone
 from models.networks.l2rec_config import ExpertsConfig

@@ -70,7 +70,7 @@ def limited_table(points: Sequence[Point]) -> Table:
 
 
 def trained_table(rows: Mapping[str, Trained]) -> Table:
-    """What was trained of each row, whether it began from an earlier phase, how long it took; –: not kept, or nothing."""
+    """What was trained, whether it began from an earlier phase, and how long it took; –: not kept, or nothing."""
     return Table(
         "Training: numbers that are trained, best validation NDCG@10, seconds",
         ("model", "trained numbers", "pre-trained on", "validation", "seconds"),

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from models.config import option
-from models.contract.bundle import Form
 from models.contract.errors import ConfigError
+from models.contract.specs import Form
 from models.llm.backbone import layer_count
 from models.llm.item_token import LORA_TARGETS
 from models.llm.items import check_encoder

@@ -19,11 +19,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from models.contract.bundle import CHECKPOINT, ULMRecSpec
+from models.contract.bundle import CHECKPOINT
 from models.contract.cf import CFModel
 from models.contract.errors import BundleError, ConfigError
 from models.contract.probe import BASE, Probe
 from models.contract.profile import half
+from models.contract.specs import ULMRecSpec
 from models.contract.types import Floats, Ints, by_score, item_numbers
 from models.contract.ulmrec import PART, ULMRecPrompts
 from models.contract.user_index import UserIndexer

@@ -12,8 +12,9 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from models.contract.bundle import Bundle, Part
+from models.contract.bundle import Bundle
 from models.contract.errors import BundleError
+from models.contract.specs import Part
 from service.gateway.bundles.canaries import RETRY_SECONDS, Canaries
 from service.gateway.bundles.snapshot import NO_NEEDS, Snapshot, load_snapshot
 from service.gateway.traffic.collector import collector_at_rest

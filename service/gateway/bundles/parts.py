@@ -7,12 +7,13 @@ from pathlib import Path
 import numpy as np
 
 from models.contract import hatllm, l2rec
-from models.contract.bundle import Bundle, CoLLMSpec, HatLLMSpec, L2RecSpec, Part, ServedModel, ULMRecSpec
+from models.contract.bundle import Bundle, ServedModel
 from models.contract.collm import PROMPTS, CoLLMPrompts
 from models.contract.errors import BundleError
 from models.contract.index import ItemIndex, build_index
 from models.contract.probe import load_probe
 from models.contract.prompts import TitlePrompts, TitleTokens
+from models.contract.specs import CoLLMSpec, HatLLMSpec, L2RecSpec, Part, ULMRecSpec
 from models.contract.types import Floats, Ints
 from models.contract.ulmrec import ULMRecPrompts
 from models.contract.user_index import INDEXER, UserIndexer

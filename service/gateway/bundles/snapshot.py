@@ -9,7 +9,7 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
-from models.contract.bundle import CATALOGUE, CF_MODEL, COMMUNITIES, POPULARITY, Bundle, Part, verify_bundle
+from models.contract.bundle import CATALOGUE, CF_MODEL, COMMUNITIES, POPULARITY, Bundle, verify_bundle
 from models.contract.catalogue import Catalogue
 from models.contract.cf import CFModel
 from models.contract.errors import BundleError
@@ -18,6 +18,7 @@ from models.contract.probe import load_probe
 from models.contract.profile import build_profile
 from models.contract.prompts import Prompts, load_prompts
 from models.contract.selection import GLOBAL_VOTER
+from models.contract.specs import Part
 from models.contract.types import Array, Floats, Ints, Membership, Profile, RankedList
 from service.gateway.bundles.attributes import Attributes
 from service.gateway.bundles.filters import Filters

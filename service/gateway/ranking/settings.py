@@ -5,9 +5,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from models.contract.bundle import Part
 from models.contract.fusion import FusionMethod
 from models.contract.selection import MAX_VOTER_WEIGHT, ServedVoter
+from models.contract.specs import Part
 from service.gateway.tables import Name, Table
 
 FallbackName = Literal["cf", "popular"]

@@ -17,7 +17,6 @@ from models.contract.bundle import (
     CommunitySpec,
     FileEntry,
     Manifest,
-    ModelSpec,
     ServingSpec,
     community_adapter,
     hash_file,
@@ -29,6 +28,7 @@ from models.contract.bundle import (
 from models.contract.errors import BundleError
 from models.contract.fusion import FusionMethod
 from models.contract.selection import FusionSettings
+from models.contract.specs import ModelSpec
 
 
 @pytest.fixture

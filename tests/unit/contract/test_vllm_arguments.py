@@ -12,22 +12,10 @@ import msgspec
 import pytest
 from support.servers import ROOT
 
-from models.contract.bundle import (
-    SCHEMA_VERSION,
-    Bundle,
-    CoLLMSpec,
-    FurtherPart,
-    HatLLMSpec,
-    L2RecSpec,
-    Manifest,
-    ModelSpec,
-    ServingSpec,
-    ULMRecSpec,
-    hash_files,
-    write_manifest,
-)
+from models.contract.bundle import SCHEMA_VERSION, Bundle, Manifest, ServingSpec, hash_files, write_manifest
 from models.contract.errors import BundleError
 from models.contract.fusion import FusionMethod
+from models.contract.specs import CoLLMSpec, FurtherPart, HatLLMSpec, L2RecSpec, ModelSpec, ULMRecSpec
 from models.contract.vllm import PLUGIN_PATH, Device, server_arguments, server_environment
 
 

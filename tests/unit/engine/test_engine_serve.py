@@ -16,11 +16,12 @@ from support.servers import post, server
 from support.small_l2rec import write_l2rec
 from support.tables import write_table_bundle
 
-from models.contract.bundle import MANIFEST, ModelSpec, write_manifest
+from models.contract.bundle import MANIFEST, write_manifest
 from models.contract.errors import BundleError
 from models.contract.index import top_n
 from models.contract.l2rec import ITEM_ROWS
 from models.contract.probe import load_probe
+from models.contract.specs import ModelSpec
 from service.engine.serve import serve
 
 pytestmark = pytest.mark.engine

@@ -9,8 +9,8 @@ import pytest
 from support.l2rec import small_l2rec
 from support.runs import FinishedRun
 
-from models.contract.bundle import L2RecSpec
 from models.contract.errors import ConfigError
+from models.contract.specs import L2RecSpec
 from models.experiments.further_lists import run_lists
 from models.further import exported
 from models.papers.l2rec.scoring import L2RecScorer

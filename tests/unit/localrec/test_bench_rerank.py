@@ -7,9 +7,10 @@ import pytest
 from localrec.bench.random_collm import ANSWER_TOKEN, CoLLMShape, random_collm_bundle
 from localrec.bench.random_model import Shape
 from localrec.bench.rerank import RerankBenchOptions, measure
-from models.contract.bundle import CoLLMSpec, verify_bundle
+from models.contract.bundle import verify_bundle
 from models.contract.collm import CoLLMPrompts
 from models.contract.errors import BundleError
+from models.contract.specs import CoLLMSpec
 from service.engine.serve import ServeOptions, serve
 
 pytestmark = pytest.mark.engine

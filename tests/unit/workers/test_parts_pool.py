@@ -20,10 +20,11 @@ from support.parts import (
 )
 from support.pools import N_ITEMS, ask, make_ready, metric, pool_of, until, worker
 
-from models.contract.bundle import Bundle, Part
+from models.contract.bundle import Bundle
 from models.contract.errors import BundleError
 from models.contract.hatllm import ITEM_ROWS
 from models.contract.index import build_index
+from models.contract.specs import Part
 from models.contract.types import item_numbers
 from service.gateway.telemetry import Telemetry
 from service.workers.classification import Classification

@@ -17,9 +17,10 @@ from support.parts import (
     user_indexer,
 )
 
-from models.contract.bundle import Bundle, Part
+from models.contract.bundle import Bundle
 from models.contract.errors import BundleError
 from models.contract.hatllm import ITEM_ROWS
+from models.contract.specs import Part
 from service.gateway.bundles.parts import NO_PARTS, load_parts
 from service.gateway.bundles.snapshot import load_snapshot
 from service.gateway.ranking.settings import (

@@ -10,10 +10,10 @@ import pytest
 import torch
 from support.collm import colour_data, tiny_collm, write_reader
 
-from models.contract.bundle import CoLLMSpec
 from models.contract.collm import PART, CoLLMPrompts
 from models.contract.errors import BundleError, ConfigError
 from models.contract.probe import BASE, load_probe
+from models.contract.specs import CoLLMSpec
 from models.data.labelled import LabelledPairs
 from models.papers.collm.config import CoLLMConfig
 from models.papers.collm.export import SPEC, CoLLMScorer, export_part, histories_after, train_collm

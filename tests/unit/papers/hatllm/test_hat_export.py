@@ -10,12 +10,12 @@ from peft import PeftModel
 from support.backbones import LAYERS, N_ITEMS, walk_dataset, write_backbone
 from transformers import AutoModelForCausalLM
 
-from models.contract.bundle import HatLLMSpec
 from models.contract.errors import BundleError
 from models.contract.hatllm import CONFIG_KEY, ITEM_ROWS, HatLayout
 from models.contract.index import top_n
 from models.contract.probe import load_probe
 from models.contract.prompts import TitleTokens
+from models.contract.specs import HatLLMSpec
 from models.llm.backbone import load_backbone
 from models.papers.hatllm.config import HatLLMConfig
 from models.papers.hatllm.data import WindowedData

@@ -9,11 +9,12 @@ import pytest
 from support.backbones import write_backbone
 from support.l2rec import USER_SIZE, TrainedL2Rec, random_cf
 
-from models.contract.bundle import L2RecSpec, hash_files
+from models.contract.bundle import hash_files
 from models.contract.errors import BundleError
 from models.contract.l2rec import EXPERTS_CONFIG, PART, L2RecLayout
 from models.contract.probe import BASE, load_probe
 from models.contract.prompts import TitleTokens
+from models.contract.specs import L2RecSpec
 from models.papers.l2rec.export import export_part
 from models.papers.l2rec.scoring import L2RecScorer
 from models.types import Sequences

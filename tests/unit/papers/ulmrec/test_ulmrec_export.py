@@ -10,9 +10,9 @@ import torch
 from support.runs import FinishedRun
 from support.ulmrec import CODES, LEVELS, ranking_data, tiny_ulmrec
 
-from models.contract.bundle import ULMRecSpec
 from models.contract.errors import BundleError, ConfigError
 from models.contract.probe import BASE, load_probe
+from models.contract.specs import ULMRecSpec
 from models.contract.types import Floats, Ints, item_numbers
 from models.contract.ulmrec import PART, ULMRecPrompts
 from models.evaluation.metrics import NO_ITEM
