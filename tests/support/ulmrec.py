@@ -25,9 +25,8 @@ def write_ranker(directory: Path, context: int = 512) -> Path:
     """A random Llama checkpoint of 3 layers whose tokenizer knows every word of titles and prompts."""
     texts = [*TEXTS.values(), *INSTRUCTIONS.values(), *titles()]
     words = [word for text in texts for word in re.findall(r"\w+|[^\w\s]+", text)]
-    return write_llama(
-        directory, list(dict.fromkeys([*words, *LETTERS[:N_LETTERS], *MARKS])), 32, 3, context, pads=True
-    )
+    known = list(dict.fromkeys([*words, *LETTERS[:N_LETTERS], *MARKS]))
+    return write_llama(directory, known, 64, 3, context, pads=True)  # heads of 32: vLLM has no smaller ones on a CPU
 
 
 def tiny_ulmrec(backbone: Path) -> ULMRecConfig:
