@@ -225,10 +225,13 @@ async def test_adapter_that_is_unloaded_behind_the_pools_back_is_loaded_once_and
     async with pool_before(server, root, telemetry, probe_interval_seconds=0.5) as pool:
         await make_ready(pool, old.bundle, seconds=PATIENCE_SECONDS)
         async with _Traffic(pool, old) as traffic:
+            name = old.bundle.adapter_name("c01")
             for _ in range(5):
-                await asyncio.sleep(0.3)
-                await _post(server, "/v1/unload_lora_adapter", {"lora_name": old.bundle.adapter_name("c01")})
-            await asyncio.sleep(0.5)
+                await _post(server, "/v1/unload_lora_adapter", {"lora_name": name})
+                async with asyncio.timeout(PATIENCE_SECONDS):
+                    while name not in await _loaded(server):  # noqa: ASYNC110 - another process has no event for it
+                        await asyncio.sleep(0.1)
+                await asyncio.sleep(0.2)
     assert set(traffic.kinds) == {"ok"}
     assert metric(telemetry, 'localrec_adapter_load_seconds_count{outcome="ok"') == len(ADAPTERS) + 5
     assert metric(telemetry, "localrec_adapter_misses_total") >= 1
