@@ -20,6 +20,7 @@ from models.communities.anchors import CommunityConfig
 from models.contract.bundle import community_adapter
 from models.contract.selection import GLOBAL_VOTER
 from models.contract.types import Floats
+from models.evaluation.ranked import RankedRow, load_ranked, rank, save_ranked
 from models.llm.backbone import Backbone
 from models.papers.hatllm.data import WindowedData
 from models.papers.hatllm.local import (
@@ -32,7 +33,6 @@ from models.papers.hatllm.local import (
     try_fusions,
 )
 from models.papers.hatllm.model import HatModel
-from models.papers.hatllm.ranked import RankedRow, load_ranked, rank, save_ranked
 from models.papers.hatllm.study_config import FURTHER, LOCAL_ROWS, HatStudyConfig, file_name, sampling_of
 from models.papers.hatllm.training import load_hatllm, scores_of
 from models.ranking.fusion_search import ServingConfig, in_words

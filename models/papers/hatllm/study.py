@@ -26,13 +26,13 @@ from models.cf.sasrec import train_sasrec
 from models.contract.types import Floats
 from models.data import prepare
 from models.data.dataset import Dataset
+from models.evaluation.ranked import RankedRow, load_ranked, ranked_by, save_ranked
 from models.llm.backbone import layer_count, load_backbone
 from models.llm.items import fit_whitening, item_states, item_text
 from models.llm.training import forget
 from models.papers.hatllm.config import check_layers
 from models.papers.hatllm.data import WindowedData, read_windows
 from models.papers.hatllm.local_study import LocalStudy
-from models.papers.hatllm.ranked import RankedRow, load_ranked, ranked_by, save_ranked
 from models.papers.hatllm.study_config import (
     HATLLM,
     LLARA,

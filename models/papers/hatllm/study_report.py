@@ -31,7 +31,7 @@ from models.evaluation.metrics import (
     paired_bootstrap,
     ranks_in_lists,
 )
-from models.papers.hatllm.ranked import RankedRow
+from models.evaluation.ranked import RankedRow, lists_by_seed, ranked_rows
 from models.papers.hatllm.study import HatStudy
 from models.papers.hatllm.study_config import HATLLM, LOCAL_ROWS, UNMASKED, RowSpec
 
@@ -92,12 +92,12 @@ def measure_study(
     """
     chosen = [row for row in study.rows if not wanted or row.name in wanted or row.group in wanted]
     held_out = _held_out(study)
-    main = _ranked(study, [row for row in chosen if row.group == "main"], seeds)
+    main = ranked_rows(study.ranked, [row for row in chosen if row.group == "main"], seeds)
     reference = [row for row in study.rows if row.name in (UNMASKED, HATLLM)]
     ablated = [row for row in chosen if row.group == "ablation"]
-    ablation = _ranked(study, [*reference, *ablated], seeds[:1]) if ablated else {}
+    ablation = ranked_rows(study.ranked, [*reference, *ablated], seeds[:1]) if ablated else {}
     fused = [row for row in chosen if row.group == "local"]
-    local = _ranked(study, [reference[1], *fused], seeds) if fused else {}
+    local = ranked_rows(study.ranked, [reference[1], *fused], seeds) if fused else {}
     words = [{row.name: study.fusion_of(row, seed) for row in fused if row.name in LOCAL_ROWS} for seed in seeds]
     groups = {
         "main": (main, UNMASKED, tuple(seeds)),
@@ -147,15 +147,6 @@ def _held_out(study: HatStudy) -> HeldOut:
     return HeldOut(data.test, counts)
 
 
-def _ranked(study: HatStudy, rows: Sequence[RowSpec], seeds: Sequence[int]) -> dict[str, list[RankedRow]]:
-    """Seed by seed, so that what is interrupted has all rows of some seeds."""
-    found: dict[str, list[RankedRow]] = {row.name: [] for row in rows}
-    for seed in seeds:
-        for row in rows:
-            found[row.name].append(study.ranked(row, seed))
-    return found
-
-
 def _evaluation(
     study: HatStudy,
     held_out: HeldOut,
@@ -165,7 +156,7 @@ def _evaluation(
     provenance: dict[str, str],
 ) -> Evaluation:
     return evaluation_of(
-        [{name: found[number].lists for name, found in rows.items()} for number in range(len(seeds))],
+        lists_by_seed(rows),
         held_out,
         EvaluateConfig(CUTOFFS, BOOTSTRAP_SEED),
         dataset=study.config.name,

@@ -28,11 +28,11 @@ from models.contract.cf import CFModel
 from models.contract.types import Floats
 from models.data import prepare
 from models.data.dataset import Dataset
+from models.evaluation.ranked import RankedRow, load_ranked, ranked_by, save_ranked
 from models.llm.backbone import layer_count, load_backbone
 from models.llm.items import fit_whitening, item_states, item_text, sentence_states
 from models.llm.source import local_files
 from models.llm.training import forget
-from models.papers.hatllm.ranked import RankedRow, load_ranked, ranked_by, save_ranked
 from models.papers.hatllm.study_config import file_name
 from models.papers.l2rec.config import check_layers, depth_of
 from models.papers.l2rec.data import L2RecData

@@ -17,11 +17,10 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from models.contract.types import Ints
 from models.evaluation.measure import EvaluateConfig, Evaluation, HeldOut, compared, evaluation_of, metric_values
 from models.evaluation.metrics import Difference, Interval, Ranks, bootstrap, paired_bootstrap, ranks_in_lists
+from models.evaluation.ranked import RankedRow, lists_by_seed, ranked_rows
 from models.evaluation.slices import training_counts
-from models.papers.hatllm.ranked import RankedRow
 from models.papers.l2rec.limited import drawn_users
 from models.papers.l2rec.study import L2Study
 from models.papers.l2rec.study_config import BASELINES, L2REC, LIMITED, SINGLE, RowSpec
@@ -85,10 +84,10 @@ def measure_study(
     chosen = [row for row in study.rows if not wanted or row.name in wanted or row.group in wanted]
     held_out = HeldOut(study.test, training_counts(study.dataset))
     of_group = {name: [row for row in chosen if row.group == name] for name in ("main", "ablation", "limited")}
-    main = _ranked(study, of_group["main"], seeds)
+    main = ranked_rows(study.ranked, of_group["main"], seeds)
     reference = [row for row in study.rows if row.group == "main" and row.name == L2REC]
     ablated = [*reference, *of_group["ablation"]] if of_group["ablation"] else []
-    ablation = _ranked(study, ablated, seeds[:1])
+    ablation = ranked_rows(study.ranked, ablated, seeds[:1])
     whole = [row for row in of_group["main"] if row.model in LIMITED]
     limited = [*of_group["limited"], *whole] if of_group["limited"] else []
     evaluation = _evaluation(study, held_out, main, SINGLE, tuple(seeds), provenance)
@@ -115,15 +114,6 @@ def best_baseline(evaluation: Evaluation | None) -> str:
     return max(rows, key=lambda row: row.metrics[MAIN_METRIC].mean).name if rows else ""
 
 
-def _ranked(study: L2Study, rows: Sequence[RowSpec], seeds: Sequence[int]) -> dict[str, list[RankedRow]]:
-    """Seed by seed, so that what is interrupted has all rows of some seeds."""
-    found: dict[str, list[RankedRow]] = {row.name: [] for row in rows}
-    for seed in seeds:
-        for row in rows:
-            found[row.name].append(study.ranked(row, seed))
-    return found
-
-
 def _evaluation(
     study: L2Study,
     held_out: HeldOut,
@@ -136,7 +126,7 @@ def _evaluation(
     if not rows:
         return None
     return evaluation_of(
-        _runs(rows),
+        lists_by_seed(rows),
         held_out,
         _CONFIG,
         dataset=study.config.name,
@@ -147,14 +137,8 @@ def _evaluation(
     )
 
 
-def _runs(rows: Lists) -> list[dict[str, Ints]]:
-    """The lists by row, one mapping a seed."""
-    n_seeds = len(next(iter(rows.values())))
-    return [{name: found[number].lists for name, found in rows.items()} for number in range(n_seeds)]
-
-
 def _over(evaluation: Evaluation, rows: Lists, held_out: HeldOut, against: str) -> dict[str, dict[str, Difference]]:
-    found = compared(evaluation, _runs(rows), held_out, against)
+    found = compared(evaluation, lists_by_seed(rows), held_out, against)
     return {row.name: row.gains for row in found.rows if row.gains}
 
 

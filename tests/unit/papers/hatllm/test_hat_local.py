@@ -14,6 +14,7 @@ from models.communities.anchors import CommunityConfig
 from models.contract.fusion import FusionMethod
 from models.contract.selection import GLOBAL_VOTER, FusionSettings
 from models.contract.types import Membership, Profile, RankedList, item_numbers
+from models.evaluation.ranked import rank
 from models.papers.hatllm.config import HatLLMConfig, LocalConfig
 from models.papers.hatllm.data import WindowedData
 from models.papers.hatllm.local import (
@@ -28,7 +29,6 @@ from models.papers.hatllm.local import (
     try_fusions,
     use_adapter,
 )
-from models.papers.hatllm.ranked import rank
 from models.papers.hatllm.study_config import LOCAL_ROWS
 from models.papers.hatllm.training import Prepared, fit_hatllm, load_hatllm
 from models.ranking.answers import Answers, VoterLists

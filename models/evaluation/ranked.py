@@ -1,8 +1,9 @@
 """What a row of a study answered to the test examples, kept as one file."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol, TypeVar
 
 import numpy as np
 from safetensors.numpy import load_file, save_file
@@ -24,6 +25,18 @@ class RankedRow:
 
     lists: Ints
     ranks: Ranks
+
+
+class Named(Protocol):
+    """A row of a study's tables."""
+
+    @property
+    def name(self) -> str:
+        """As the tables have it."""
+        ...
+
+
+R = TypeVar("R", bound=Named)
 
 
 def rank(scores: Floats, examples: Examples) -> RankedRow:
@@ -48,3 +61,20 @@ def load_ranked(path: Path) -> RankedRow:
     """Read what :func:`save_ranked` has written."""
     found = load_file(path)
     return RankedRow(found["lists"], found["ranks"])
+
+
+def ranked_rows(
+    ranked: Callable[[R, int], RankedRow], rows: Sequence[R], seeds: Sequence[int]
+) -> dict[str, list[RankedRow]]:
+    """What rows answer, by name, one a seed; seed by seed, so that what is interrupted has all rows of some seeds."""
+    found: dict[str, list[RankedRow]] = {row.name: [] for row in rows}
+    for seed in seeds:
+        for row in rows:
+            found[row.name].append(ranked(row, seed))
+    return found
+
+
+def lists_by_seed(rows: Mapping[str, Sequence[RankedRow]]) -> list[dict[str, Ints]]:
+    """The lists of :func:`ranked_rows` by row, one mapping a seed. There is a row at least."""
+    n_seeds = len(next(iter(rows.values())))
+    return [{name: found[number].lists for name, found in rows.items()} for number in range(n_seeds)]
