@@ -22,7 +22,7 @@ def portrait(q: int = 3, n: int = 60, d: int = 5, title: str = "Lamp") -> Portra
     return Portrait(
         name="shop-1",
         bandwidth=0.8,
-        kernel="uniform",
+        kernel="epanechnikov",
         user_ids=[f"user {row}" for row in range(n)],
         embeddings=users,
         anchors=users[:q],
