@@ -109,12 +109,13 @@ const STAGES = {
 };
 
 function planWords(asked, left) {
+  const isByCommunity = asked.some(({ community }) => community !== null);
   if (asked.length === 0) return "Asks no worker.";
   const names = asked.map(({ adapter }) => adapter);
   const out = left.map(
     ({ adapter, why }) => `${adapter} (${why === "quality" ? "saved under load" : "beyond the limit"})`,
   );
-  return `Asks ${listed(names)}${out.length ? `; not ${listed(out)}` : ""}.`;
+  return `Asks ${listed(names)}${isByCommunity && out.length ? `; not ${listed(out)}` : ""}.`;
 }
 
 function fuseWords({ method, k, lists, items }) {
