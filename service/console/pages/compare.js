@@ -16,6 +16,7 @@ import {
 import { asker } from "../parts/asking.js";
 import { contrast, measures } from "../parts/contrast.js";
 import { itemsField } from "../parts/items_field.js";
+import { loadedBundles } from "../parts/loaded_bundles.js";
 import { settingsForm } from "../parts/settings.js";
 import { subjectPicker } from "../parts/subject.js";
 
@@ -145,21 +146,6 @@ function paramsOf({ subject, n, ...sides }, service) {
   const settings = SIDES.flatMap((side) => writeSettings(named(sides[side]), `${side}.`));
   const entries = [...writeSubject(subject), ...writeN(n), ...settings];
   return new URLSearchParams(entries.map(([name, value]) => [name, String(value)]));
-}
-
-/** Bundles that can answer here: the one in service first, then those of running experiments. */
-async function loadedBundles({ api, signal }) {
-  const { in_service: inService, canaries } = await api.get("/admin/bundles", signal).catch(nothingElse);
-  const loaded = Object.entries(canaries)
-    .filter(([, state]) => state === "loaded")
-    .map(([id]) => id);
-  return [...new Set([inService, ...loaded])].filter(Boolean);
-}
-
-/** Without Redis nobody knows what is published; what is in service answers all the same. */
-function nothingElse(error) {
-  if (error.code !== "store_unavailable") throw error;
-  return { in_service: null, canaries: {} };
 }
 
 function swapButton(swap) {

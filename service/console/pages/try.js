@@ -19,6 +19,7 @@ import { asker } from "../parts/asking.js";
 import { board } from "../parts/board.js";
 import { reasonsList, seenList, stagesList, summaryLine } from "../parts/course.js";
 import { itemsField } from "../parts/items_field.js";
+import { loadedBundles } from "../parts/loaded_bundles.js";
 import { settingsForm } from "../parts/settings.js";
 import { subjectPicker } from "../parts/subject.js";
 import { whyBody, whyTitle } from "../parts/why.js";
@@ -26,7 +27,10 @@ import { whyBody, whyTitle } from "../parts/why.js";
 export const title = "Try";
 
 export async function render(root, context) {
-  const service = context.service ?? (await context.api.get("/admin/service", context.signal));
+  const [service, bundles] = await Promise.all([
+    context.service ?? context.api.get("/admin/service", context.signal),
+    loadedBundles(context),
+  ]);
   const { params } = context;
   const state = {
     subject: readSubject(params),
@@ -45,6 +49,7 @@ export async function render(root, context) {
   const settings = settingsForm({
     service,
     settings: state.settings,
+    bundles,
     label: "Ranking",
     beside: itemsField(state.n, (n) => change({ n })),
     change: (next) => change({ settings: next }),

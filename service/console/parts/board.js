@@ -96,7 +96,7 @@ export function board({ signal, choose }) {
   return { element, show, focus: () => frame.querySelector('.row[aria-pressed="true"]')?.focus() };
 }
 
-function servedColumn({ answer, settings }, moves, chosen) {
+function servedColumn({ answer, lists, settings }, moves, chosen) {
   const best = Math.max(...answer.items.map(({ explanation }) => total(explanation)), 0);
   const rows = answer.items.map((item) =>
     row({
@@ -105,7 +105,7 @@ function servedColumn({ answer, settings }, moves, chosen) {
       title: item.title ?? item.item_id,
       chosen: item.item_id === chosen,
       aside: [moveMark(moves.get(item.item_id)), item.source !== settings.kind && badge(item.source)],
-      below: [contributions(item.explanation ?? [], best), votes(item.explanation ?? [])],
+      below: [contributions(item.explanation ?? [], best), votes(item.explanation ?? [], lists)],
     }),
   );
   return el(
@@ -125,6 +125,7 @@ function voterColumn(list, depth, { answer }, chosen) {
     return line;
   });
   const facts = [
+    list.community !== null && list.voter,
     list.affinity !== null && `affinity ${number(list.affinity, 3)}`,
     `weight ${significant(list.weight)}`,
   ];
@@ -160,17 +161,15 @@ function contributions(given, best) {
 }
 
 /** The same in words, where there is no room for the lists beside. */
-function votes(given) {
+function votes(given, lists) {
+  const voter = (community) => lists.find((list) => list.community === community)?.voter ?? `c${community}`;
   return el(
     "span",
     { class: "votes narrow-only", "aria-hidden": "true" },
-    given.map((vote) =>
-      el(
-        "span",
-        { class: `vote ${hue(vote.community)}` },
-        `${vote.community === null ? vote.name : `c${vote.community}`} #${vote.rank}`,
-      ),
-    ),
+    given.map((vote) => {
+      const name = vote.community === null ? vote.name : voter(vote.community);
+      return el("span", { class: `vote ${hue(vote.community)}` }, `${name} #${vote.rank}`);
+    }),
   );
 }
 
