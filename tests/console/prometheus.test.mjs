@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { growth, parseMetrics, quantile, select, total } from "../../service/console/prometheus.js";
+import { growth, parseMetrics, quantile, select, total } from "../../service/console/lib/prometheus.js";
 
 const TEXT = `# HELP localrec_assignments_total Requests by variant
 # TYPE localrec_assignments_total counter

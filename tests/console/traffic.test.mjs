@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { parseMetrics } from "../../service/console/prometheus.js";
-import { changesAnything, stateOf, variantTraffic } from "../../service/console/traffic.js";
+import { parseMetrics } from "../../service/console/lib/prometheus.js";
+import { changesAnything, stateOf, variantTraffic } from "../../service/console/lib/traffic.js";
 
 const TEXT = `localrec_assignments_total{experiment="split",variant="cf"} 12
 localrec_assignments_total{experiment="other",variant="cf"} 99

@@ -1,0 +1,58 @@
+// What a bundle is made of and how good it was offline.
+
+import { badge, dataTable, definitions, panel } from "./components.js";
+import { el } from "./dom.js";
+import { bytes, counted, dateTime, number, significant } from "./format.js";
+import { bestSettings, flattened, settingsInWords, statisticsInWords } from "./manifest.js";
+
+const SHOWN = 8;
+
+/** The panels of a bundle. */
+export function bundleDetails(bundle) {
+  const { bundle_id: id, created_at: created, in_service: served, n_communities: communities, further, n_files: files, bytes: size } = bundle;
+  const facts = definitions([
+    ["Built", dateTime(created)],
+    ["Communities", number(communities)],
+    ["Further models", further.length ? further.join(", ") : "none"],
+    ["Size", `${bytes(size)} in ${counted(files, "file")}`],
+  ]);
+  return el("div", { class: "page", id: "details" },
+    panel({ title: id, id: "bundle", actions: served ? [badge("in service", "good")] : [] }, facts),
+    panel({ title: "Offline quality", id: "quality" }, quality(bundle.metrics)),
+    panel({ title: "Data", id: "statistics" }, definitions(statisticsInWords(bundle.data_statistics))),
+    panel({ title: "Settings", id: "settings" }, settings(bundle.config)));
+}
+
+function quality(metrics) {
+  const entries = Object.entries(metrics);
+  if (!entries.length) return el("p", { class: "muted" }, "The bundle says nothing of its quality.");
+  return entries.map(([name, value]) => metric(name, value));
+}
+
+function metric(name, value) {
+  if (typeof value === "number") return definitions([[name, significant(value, 4)]]);
+  const tried = bestSettings(value, SHOWN);
+  if (!tried) return definitions(flattened({ [name]: value }).map(([path, each]) => [path, text(each)]));
+  return dataTable({
+    caption: `${name}: the best ${tried.rows.length} of ${tried.total} settings; the first is the best`,
+    showCaption: true,
+    columns: [
+      { label: "Settings", head: true, cell: ({ settings: each }) => settingsInWords(each) },
+      { label: tried.measure.toUpperCase(), numeric: true, cell: (row) => number(row[tried.measure], 4) },
+    ],
+    rows: tried.rows,
+  });
+}
+
+function settings(config) {
+  const rows = flattened(config);
+  const shown = dataTable({ caption: "Settings of the run that built the bundle", columns: [
+    { label: "Setting", head: true, cell: ([path]) => el("code", {}, path) },
+    { label: "Value", cell: ([, value]) => text(value) },
+  ], rows });
+  return el("details", {}, el("summary", {}, counted(rows.length, "setting")), shown);
+}
+
+function text(value) {
+  return Array.isArray(value) ? value.join(", ") || "none" : String(value ?? "none");
+}

@@ -1,0 +1,91 @@
+// An experiment's panel, whose counters are kept up to date.
+
+import { badge, bar, dataTable, panel } from "./components.js";
+import { el, replace } from "./dom.js";
+import { changesInWords, coverageInWords, parametersInWords, quantileInWords, shares, stateInWords, windowInWords } from "./experiment_words.js";
+import { milliseconds, number, percent } from "./format.js";
+import { select, total } from "./prometheus.js";
+import { changesAnything, stateOf, variantTraffic } from "./traffic.js";
+
+const COUNTERS = [
+  ["assignments", "Requests", ({ assignments }) => number(assignments)],
+  ["p50", "Latency, median", ({ p50 }) => quantileInWords(p50, milliseconds)],
+  ["p95", "95th percentile", ({ p95 }) => quantileInWords(p95, milliseconds)],
+  ["degraded", "Degraded", ({ degradedShare }) => percent(degradedShare)],
+];
+const UNLABELLED = new Set(["p50", "p95", "degraded"]);
+
+/**
+ * @param {object} experiment of the file, in its `layer`
+ * @returns {{element: Node, update: (now: Map, since: Map) => void}} `update` with the metrics in all and since the page
+ *   was opened
+ */
+export function experimentPanel(experiment, layer, killSwitch) {
+  const { name, variants } = experiment;
+  const parts = shares(variants);
+  const rows = variants.map((variant, at) => ({ variant, share: parts[at], cells: counterCells() }));
+  const element = panel({ title: name, id: `experiment-${name}`, actions: [badge(...stateInWords(stateOf(experiment, killSwitch, new Date())))] },
+    el("p", { class: "muted" }, `Layer ${layer.name}: ${coverageInWords(experiment)}; ${windowInWords(experiment)}.`),
+    layerBand(layer, experiment), variantsTable(name, rows),
+    variants.some((variant) => !changesAnything(variant)) && el("p", { class: "muted small" },
+      "Requests of a variant that changes nothing are counted with those of users in no experiment: their latency is not known apart."));
+
+  function update(now, since) {
+    for (const { variant, cells } of rows) {
+      const [all, opened] = [now, since].map((samples) => variantTraffic(samples, name, variant.name));
+      for (const [key, , say] of COUNTERS) {
+        const known = !UNLABELLED.has(key) || changesAnything(variant);
+        replace(cells[key], known ? [el("strong", {}, say(opened)), el("span", { class: "muted small" }, `${say(all)} in all`)] : "–");
+      }
+    }
+  }
+
+  return { element, update };
+}
+
+/** Shadows, and how often they were tried. */
+export function shadowsPanel(shadows) {
+  const rows = shadows.map((shadow) => ({ shadow, cell: el("span") }));
+  const element = panel({ title: "Shadows", id: "shadows" },
+    el("p", { class: "muted" }, "Pipelines that are tried on a share of requests after the answer, and never shown."),
+    dataTable({ caption: "Shadows", rows, columns: [
+      { label: "Shadow", head: true, cell: ({ shadow }) => shadow.name },
+      { label: "Share of requests", numeric: true, cell: ({ shadow }) => percent(shadow.share, 2) },
+      { label: "Does", cell: ({ shadow }) => [`pipeline ${shadow.pipeline}`, ...parametersInWords(shadow.parameters)].join("; ") },
+      { label: "Tried", cell: ({ cell }) => cell },
+    ] }));
+
+  function update(now, since) {
+    for (const { shadow, cell } of rows) {
+      const [all, opened] = [now, since].map((samples) => total(select(samples, "localrec_shadows_total", { shadow: shadow.name })));
+      replace(cell, `${number(opened)}, ${number(all)} in all`);
+    }
+  }
+
+  return { element, update };
+}
+
+function counterCells() {
+  return Object.fromEntries(COUNTERS.map(([key]) => [key, el("span", { class: "counter", data: { counter: key } }, "…")]));
+}
+
+function variantsTable(experiment, rows) {
+  const counters = COUNTERS.map(([key, label]) => ({ label, numeric: true, cell: ({ cells }) => cells[key] }));
+  return dataTable({
+    caption: `Variants of ${experiment}; counters since this page was opened, and in all since the gateway started`,
+    showCaption: true,
+    columns: [
+      { label: "Variant", head: true, cell: ({ variant }) => el("span", { data: { variant: variant.name } }, variant.name) },
+      { label: "Users", numeric: true, cell: ({ share }) => [percent(share), bar(share, 1)] },
+      { label: "Changes", cell: ({ variant }) => changesInWords(variant) },
+      ...counters,
+    ],
+    rows,
+  });
+}
+
+/** The part of a layer's users that an experiment takes, as a band. */
+function layerBand({ experiments }, experiment) {
+  if (experiments.length < 2 && experiment.coverage >= 1) return null;
+  return el("span", { class: "band", "aria-hidden": "true", vars: { "--from": experiment.offset, "--part": experiment.coverage } });
+}
