@@ -16,13 +16,13 @@ test("verdicts: direction, whether it is wanted, and when it holds", () => {
 
 test("no difference is said with what is possible", () => {
   const said = verdict(row("conversion", lift(0.01, -0.02, 0.04), 0.4, 1), 0.05);
-  assert.deepEqual(said, { kind: "plain", text: "No difference shown: from −2 % to +4 % is possible" });
+  assert.deepEqual(said, { kind: "plain", text: "No difference shown: from −2\u00a0% to +4\u00a0% is possible" });
   assert.equal(verdict(row("conversion", { lift: null }, null, null), 0.05).kind, "plain");
 });
 
 test("the axis reaches as far as the widest interval, within bounds", () => {
   assert.equal(reach([]), 0.05);
-  assert.equal(reach([{ comparison: lift(0, -0.02, 0.02) }]), 0.15);
+  assert.equal(reach([{ comparison: lift(0, -0.02, 0.1) }]), 0.2);
   assert.equal(reach([{ comparison: lift(0, -0.5, 5) }]), 1);
   const place = onAxis({ low: -0.5, mean: 0, high: 3 }, 1);
   assert.deepEqual(place, { low: 0.25, mean: 0.5, high: 1, cutLow: false, cutHigh: true });
@@ -33,7 +33,7 @@ test("values in their units", () => {
   assert.equal(valueInWords("click-through", 0.0973), "9.73 %");
   assert.equal(valueInWords("revenue", 2.2523), "2.252");
   assert.equal(valueInWords("revenue", null), "–");
-  assert.deepEqual([0, 0.1, -0.1, null].map(signed), ["0 %", "+10 %", "−10 %", "–"]);
+  assert.deepEqual([0, 0.1, -0.1, null].map(signed), ["0\u00a0%", "+10\u00a0%", "−10\u00a0%", "–"]);
 });
 
 test("rows by metric, in their order", () => {

@@ -4,14 +4,16 @@ import { test } from "node:test";
 import { liftInWords, mapInWords, mark, placed, shade, sharedInWords } from "../../service/console/lib/portrait.js";
 
 test("a lift in words", () => {
-  assert.equal(liftInWords(3.16), "3.2 times as often as all users");
-  assert.equal(liftInWords(1.02), "about as often as all users");
-  assert.equal(liftInWords(0.6), "40 % less often than all users");
+  assert.equal(liftInWords(3.16), "3.2 times as often");
+  assert.equal(liftInWords(1.316), "1.32 times as often");
+  assert.equal(liftInWords(1.02), "about as often");
+  assert.equal(liftInWords(0.6), "40 % less often");
 });
 
 test("whom a community shares, the most first", () => {
   const overlap = [[1, 0.2, 0.5], [0.1, 1, 0.004], [0.3, 0.001, 1]];
-  assert.equal(sharedInWords(overlap, 0), "Of its users are also 50 % in community 2 and 20 % in community 1.");
+  assert.equal(sharedInWords(overlap, 0), "50 % of them are in community 2, too, 20 % in community 1.");
+  assert.equal(sharedInWords([[1, 0.4], [0, 1]], 0), "40 % of them are in community 1, too.");
   assert.equal(sharedInWords([[1, 0], [0, 1]], 0), "None of its users are in another community.");
 });
 

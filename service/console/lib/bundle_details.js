@@ -4,6 +4,7 @@ import { badge, dataTable, definitions, panel } from "./components.js";
 import { el } from "./dom.js";
 import { bytes, counted, dateTime, number, significant } from "./format.js";
 import { bestSettings, flattened, settingsInWords, statisticsInWords } from "./manifest.js";
+import { stacked } from "./stacked.js";
 
 const SHOWN = 8;
 
@@ -38,7 +39,7 @@ function metric(name, value) {
     showCaption: true,
     columns: [
       { label: "Settings", head: true, cell: ({ settings: each }) => settingsInWords(each) },
-      { label: tried.measure.toUpperCase(), numeric: true, cell: (row) => number(row[tried.measure], 4) },
+      { label: tried.measure.toUpperCase(), numeric: true, cell: (row) => row[tried.measure].toFixed(4) },
     ],
     rows: tried.rows,
   });
@@ -46,10 +47,10 @@ function metric(name, value) {
 
 function settings(config) {
   const rows = flattened(config);
-  const shown = dataTable({ caption: "Settings of the run that built the bundle", columns: [
+  const shown = stacked(dataTable({ caption: "Settings of the run that built the bundle", columns: [
     { label: "Setting", head: true, cell: ([path]) => el("code", {}, path) },
     { label: "Value", cell: ([, value]) => text(value) },
-  ], rows });
+  ], rows }));
   return el("details", {}, el("summary", {}, counted(rows.length, "setting")), shown);
 }
 

@@ -5,6 +5,7 @@ import { el, replace } from "./dom.js";
 import { changesInWords, coverageInWords, parametersInWords, quantileInWords, shares, stateInWords, windowInWords } from "./experiment_words.js";
 import { milliseconds, number, percent } from "./format.js";
 import { select, total } from "./prometheus.js";
+import { stacked } from "./stacked.js";
 import { changesAnything, stateOf, variantTraffic } from "./traffic.js";
 
 const COUNTERS = [
@@ -35,7 +36,7 @@ export function experimentPanel(experiment, layer, killSwitch) {
       const [all, opened] = [now, since].map((samples) => variantTraffic(samples, name, variant.name));
       for (const [key, , say] of COUNTERS) {
         const known = !UNLABELLED.has(key) || changesAnything(variant);
-        replace(cells[key], known ? [el("strong", {}, say(opened)), el("span", { class: "muted small" }, `${say(all)} in all`)] : "–");
+        replace(cells[key], known && say(all) !== "–" ? [el("strong", {}, say(opened)), el("span", { class: "muted small" }, `${say(all)} in all`)] : "–");
       }
     }
   }
@@ -48,12 +49,12 @@ export function shadowsPanel(shadows) {
   const rows = shadows.map((shadow) => ({ shadow, cell: el("span") }));
   const element = panel({ title: "Shadows", id: "shadows" },
     el("p", { class: "muted" }, "Pipelines that are tried on a share of requests after the answer, and never shown."),
-    dataTable({ caption: "Shadows", rows, columns: [
+    stacked(dataTable({ caption: "Shadows, and how often they were tried", rows, columns: [
       { label: "Shadow", head: true, cell: ({ shadow }) => shadow.name },
       { label: "Share of requests", numeric: true, cell: ({ shadow }) => percent(shadow.share, 2) },
       { label: "Does", cell: ({ shadow }) => [`pipeline ${shadow.pipeline}`, ...parametersInWords(shadow.parameters)].join("; ") },
       { label: "Tried", cell: ({ cell }) => cell },
-    ] }));
+    ] })));
 
   function update(now, since) {
     for (const { shadow, cell } of rows) {
@@ -71,7 +72,7 @@ function counterCells() {
 
 function variantsTable(experiment, rows) {
   const counters = COUNTERS.map(([key, label]) => ({ label, numeric: true, cell: ({ cells }) => cells[key] }));
-  return dataTable({
+  return stacked(dataTable({
     caption: `Variants of ${experiment}; counters since this page was opened, and in all since the gateway started`,
     showCaption: true,
     columns: [
@@ -81,7 +82,7 @@ function variantsTable(experiment, rows) {
       ...counters,
     ],
     rows,
-  });
+  }));
 }
 
 /** The part of a layer's users that an experiment takes, as a band. */

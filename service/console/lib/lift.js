@@ -14,6 +14,7 @@ const MEANINGS = {
 };
 const WIDEST = 1; // a lift of 100 %: intervals beyond are cut off, and marked
 const NARROWEST = 0.05;
+const ROOM = 1.5; // for the wider intervals of any look
 
 /** What a metric measures. */
 export function meaning(metric) {
@@ -35,7 +36,7 @@ export function valueInWords(metric, value) {
 /** A signed share: +4.2 %. */
 export function signed(share) {
   if (share === null || share === undefined || !Number.isFinite(share)) return "–";
-  return `${share > 0 ? "+" : share < 0 ? "−" : ""}${number(Math.abs(share) * 100, 1)} %`;
+  return `${share > 0 ? "+" : share < 0 ? "−" : ""}${number(Math.abs(share) * 100, 1)}\u00a0%`;
 }
 
 /**
@@ -55,11 +56,10 @@ export function verdict(row, alpha) {
   return { kind: better ? "good" : "bad", text: `${direction}, ${better ? "better" : "worse"}; holds ${holds}` };
 }
 
-/** The lift to which a picture of rows reaches on both sides: the widest interval, within bounds. */
+/** The lift to which a picture of rows reaches on both sides: beyond the widest interval of one look, within bounds. */
 export function reach(rows) {
-  const ends = rows.flatMap(({ comparison }) =>
-    [comparison?.lift, comparison?.sequential_lift].filter(Boolean).flatMap(({ low, high }) => [low, high]));
-  const widest = Math.max(NARROWEST, ...ends.filter(Number.isFinite).map(Math.abs));
+  const ends = rows.flatMap(({ comparison }) => (comparison?.lift ? [comparison.lift.low, comparison.lift.high] : []));
+  const widest = Math.max(NARROWEST, ...ends.filter(Number.isFinite).map((end) => Math.abs(end) * ROOM));
   return Math.min(WIDEST, Math.ceil(widest * 20) / 20);
 }
 

@@ -18,6 +18,9 @@ const STATISTICS = {
   n_valid_examples: ["Validation examples", number],
   n_test_examples: ["Test examples", number],
   without_history: ["Users without history", number],
+  "filters.below_min_rating": ["Left out, rated too low", number],
+  "filters.duplicates": ["Left out, duplicates", number],
+  "filters.outside_core": ["Left out, too few of them", number],
 };
 const METHODS = { count: "votes counted", rrf: "RRF", wrrf_cf: "RRF weighted by affinity", wrrf_llm: "RRF weighted by accuracy", scores: "scores added" };
 

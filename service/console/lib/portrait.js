@@ -7,9 +7,9 @@ const MARGIN = 0.06;
 
 /** How much more often a community's users met an item than all users did. */
 export function liftInWords(lift) {
-  if (lift >= 1.095) return `${number(lift, 1)} times as often as all users`;
-  if (lift > 0.905) return "about as often as all users";
-  return `${number((1 - lift) * 100, 0)} % less often than all users`;
+  if (lift >= 1.05) return `${number(lift, lift < 2 ? 2 : 1)} times as often`;
+  if (lift > 0.95) return "about as often";
+  return `${number((1 - lift) * 100, 0)} % less often`;
 }
 
 /** Which other communities a community's users are in, the largest shares first. */
@@ -19,9 +19,10 @@ export function sharedInWords(overlap, number_) {
     .filter(({ share, other }) => other !== number_ && share >= 0.005)
     .sort((one, other) => other.share - one.share);
   if (!others.length) return "None of its users are in another community.";
-  const shown = others.slice(0, 4).map(({ share, other }) => `${percent(share, 0)} in community ${other}`);
-  const more = others.length > 4 ? `; ${others.length - 4} more share less` : "";
-  return `Of its users are also ${listed(shown)}${more}.`;
+  const [{ share: largest, other: first }, ...rest] = others;
+  const shown = rest.slice(0, 3).map(({ share, other }) => `${percent(share, 0)} in community ${other}`);
+  const further = shown.length ? `, ${listed(shown)}` : "";
+  return `${percent(largest, 0)} of them are in community ${first}, too${further}.`;
 }
 
 /**

@@ -4,6 +4,7 @@ import { badge, dataTable, panel } from "./components.js";
 import { el, svg } from "./dom.js";
 import { counted, number, percent, significant } from "./format.js";
 import { byMetric, meaning, onAxis, reach, signed, valueInWords, verdict } from "./lift.js";
+import { stacked } from "./stacked.js";
 
 const WIDTH = 220;
 const HEIGHT = 22;
@@ -28,7 +29,7 @@ function split({ arms, mismatch_p_value: p, n_excluded: excluded, control }) {
       caption: `Split of ${counted(users, "user")}`,
       showCaption: true,
       columns: [
-        { label: "Variant", head: true, cell: ({ variant }) => [variant, variant === control && " (control)"] },
+        { label: "Variant", head: true, cell: ({ variant }) => [variant, variant === control && control !== "control" && " (control)"] },
         { label: "Users", numeric: true, cell: ({ n_users: count }) => number(count) },
         { label: "Share", numeric: true, cell: ({ n_users: count }) => percent(users ? count / users : null, 2) },
         { label: "Expected", numeric: true, cell: ({ expected_share: share }) => percent(share, 2) },
@@ -46,13 +47,13 @@ function resultTable({ rows, alpha, control }, to) {
     const base = own.find(({ comparison }) => !comparison);
     return own.filter(({ comparison }) => comparison).map((row) => ({ row, base }));
   });
-  return dataTable({
+  return stacked(dataTable({
     caption: `Change over ${control}`,
     showCaption: true,
     columns: resultColumns(alpha, to),
     rows: groups,
     empty: "There is no variant to compare",
-  });
+  }));
 }
 
 function resultColumns(alpha, to) {
@@ -98,5 +99,5 @@ function segments({ segments: rows, alpha }) {
   const columns = resultColumns(alpha, to).filter(({ label }) => label !== "Control");
   columns.splice(1, 0, { label: "Segment", cell: ({ row }) => row.segment });
   return el("details", {}, el("summary", {}, counted(compared.length, "comparison in segments", "comparisons in segments")),
-    dataTable({ caption: `Segments; the axis goes to ${signed(to)}`, showCaption: true, columns, rows: compared.map((row) => ({ row })) }));
+    stacked(dataTable({ caption: `Segments; the axis goes to ${signed(to)}`, showCaption: true, columns, rows: compared.map((row) => ({ row })) })));
 }

@@ -122,10 +122,11 @@ function communityPanels({ overlap, n_users: all }, community) {
 function itemsTable({ number: community, items }) {
   const strongest = Math.max(...items.map(({ lift }) => lift), 1);
   return dataTable({
-    caption: "How often the community's users met an item",
+    caption: "How often the community's users met an item, compared with all users",
+    showCaption: true,
     columns: [
       { label: "Item", head: true, cell: ({ title: name, item_id: id }) => name || id },
-      { label: "Its users met it", cell: ({ lift }) => liftInWords(lift) },
+      { label: "Its users met it", cell: ({ lift }) => el("span", { class: "nowrap" }, liftInWords(lift)) },
       { label: asBar(), cell: ({ lift }) => bar(lift, strongest, hue(community)) },
     ],
     rows: items,
