@@ -25,6 +25,6 @@ test("the best settings of a search", () => {
 
 test("settings of a fusion in words", () => {
   assert.equal(settingsInWords({ method: "rrf", k: 10, others: [["cf", 1], ["global", 0.5]] }), "RRF, k 10; with cf ×1 and global ×0.5");
-  assert.equal(settingsInWords({ method: "scores", k: 0, others: [] }), "scores added");
+  assert.equal(settingsInWords({ method: "scores", k: 0, others: [] }), "Scores");
   assert.equal(settingsInWords({ epochs: 3, deep: { n: 1 } }), "epochs 3, deep.n 1");
 });

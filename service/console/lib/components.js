@@ -105,13 +105,13 @@ export function uniqueId(prefix) {
   return `${prefix}-${nextId}`;
 }
 
-/** A labelled control. */
-export function field({ label, hint, class: more = "" }, control) {
+/** A labelled control; `holder` is what the control sits in, where it is not alone. */
+export function field({ label, hint, class: more = "", holder = null }, control) {
   control.id ||= uniqueId("field");
   const hintId = hint && `${control.id}-hint`;
   if (hintId) control.setAttribute("aria-describedby", hintId);
   return el("div", { class: `field ${more}`.trim() },
-    el("label", { for: control.id }, label), control, hint && el("p", { class: "hint", id: hintId }, hint));
+    el("label", { for: control.id }, label), holder ?? control, hint && el("p", { class: "hint", id: hintId }, hint));
 }
 
 /** A select of `[value, label]` pairs. */

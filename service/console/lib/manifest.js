@@ -1,6 +1,7 @@
 // A bundle's manifest in words. Pure.
 
 import { dateTime, number, percent } from "./format.js";
+import { shortMethod } from "./words.js";
 
 const STATISTICS = {
   n_users: ["Users", number],
@@ -22,7 +23,6 @@ const STATISTICS = {
   "filters.duplicates": ["Left out, duplicates", number],
   "filters.outside_core": ["Left out, too few of them", number],
 };
-const METHODS = { count: "votes counted", rrf: "RRF", wrrf_cf: "RRF weighted by affinity", wrrf_llm: "RRF weighted by accuracy", scores: "scores added" };
 
 /** Names and values of a bundle's data statistics, in their order; what is not known here has its own name. */
 export function statisticsInWords(statistics) {
@@ -38,7 +38,7 @@ export function flattened(document, prefix = "") {
     const path = prefix + name;
     const isObject = value !== null && typeof value === "object" && !Array.isArray(value);
     if (isObject) return flattened(value, `${path}.`);
-    return [[path, Array.isArray(value) && value.some((each) => each !== null && typeof each === "object") ? JSON.stringify(value) : value]];
+    return [[path, isDeep(value) ? JSON.stringify(value) : value]];
   });
 }
 
@@ -48,7 +48,8 @@ export function flattened(document, prefix = "") {
  * @returns {{rows: object[], total: number, measure: string}|null} null: it is nothing of this kind
  */
 export function bestSettings(value, n) {
-  if (!Array.isArray(value) || !value.length || !value.every((each) => each && typeof each.settings === "object")) return null;
+  const isSearch = Array.isArray(value) && value.length > 0 && value.every((each) => typeof each?.settings === "object");
+  if (!isSearch) return null;
   const measure = Object.keys(value[0]).find((name) => typeof value[0][name] === "number");
   if (!measure) return null;
   const rows = [...value].sort((one, other) => other[measure] - one[measure]).slice(0, n);
@@ -60,7 +61,11 @@ export function settingsInWords({ method, k, others = [], ...rest }) {
   if (method === undefined) return flattened(rest).map(([path, value]) => `${path} ${value}`).join(", ");
   const damping = k ? `, k ${k}` : "";
   const voters = others.length ? `; with ${others.map(([name, weight]) => `${name} ×${number(weight)}`).join(" and ")}` : "";
-  return `${METHODS[method] ?? method}${damping}${voters}`;
+  return `${shortMethod(method)}${damping}${voters}`;
+}
+
+function isDeep(value) {
+  return Array.isArray(value) && value.some((each) => each !== null && typeof each === "object");
 }
 
 function instant(seconds) {

@@ -1,12 +1,12 @@
 // Published bundles: which is served, what each holds; activate one, or go back to the one before.
 
-import { isAborted } from "../lib/api.js";
 import { known, refusal, standing } from "../lib/activation.js";
+import { isAborted } from "../lib/api.js";
 import { badge, emptyState, errorState, loading, pageHead, panel } from "../lib/components.js";
 import { el, replace } from "../lib/dom.js";
-import { bundleDetails } from "../lib/bundle_details.js";
 import { every } from "../lib/poll.js";
-import { bundleSwitch } from "../lib/switching.js";
+import { bundleDetails } from "../parts/bundle-details.js";
+import { bundleSwitch } from "../parts/switching.js";
 
 export const title = "Bundles";
 
@@ -23,8 +23,8 @@ export function render(root, context) {
   let bundles = null;
   let open = null;
   back.addEventListener("click", () => switching.rollBack(bundles));
-  replace(root, pageHead(title, LEAD, back), switching.element, failure, el("div", { class: "split" },
-    panel({ title: "Published", id: "published" }, list), details));
+  replace(root, pageHead(title, LEAD, back), switching.element, failure,
+    el("div", { class: "split" }, panel({ title: "Published", id: "published" }, list), details));
 
   async function look() {
     try {
@@ -45,13 +45,16 @@ export function render(root, context) {
     const key = JSON.stringify([bundles, busy, open]);
     if (key === seen) return;
     seen = key;
-    const focused = document.activeElement?.dataset?.bundle && [document.activeElement.dataset.act, document.activeElement.dataset.bundle];
+    const { act, bundle } = list.contains(document.activeElement) ? document.activeElement.dataset : {};
     replace(list, bundleList(bundles, open, busy, { activate: (id) => switching.activate(bundles, id), choose }));
-    if (focused) list.querySelector(`[data-act="${focused[0]}"][data-bundle="${CSS.escape(focused[1])}"]`)?.focus();
-    if (open === null) {
-      const first = [context.params.get("bundle"), bundles.in_service, bundles.published[0]].find((id) => id && known(bundles).includes(id));
-      if (first) choose(first);
-    }
+    if (act) list.querySelector(`[data-act="${act}"][data-bundle="${CSS.escape(bundle)}"]`)?.focus();
+    if (open === null) chooseFirst();
+  }
+
+  function chooseFirst() {
+    const wanted = [context.params.get("bundle"), bundles.in_service, bundles.published[0]];
+    const first = wanted.find((id) => known(bundles).includes(id));
+    if (first) choose(first);
   }
 
   async function choose(id) {
@@ -63,7 +66,8 @@ export function render(root, context) {
       const found = await context.api.get(`/admin/bundles/${encodeURIComponent(id)}`, context.signal);
       if (open === id) replace(details, bundleDetails(found));
     } catch (error) {
-      if (!isAborted(error) && open === id) replace(details, panel({ title: id, id: "details" }, errorState(error, () => choose(id))));
+      if (isAborted(error) || open !== id) return;
+      replace(details, panel({ title: id, id: "details" }, errorState(error, () => choose(id))));
     }
   }
 
@@ -73,15 +77,23 @@ export function render(root, context) {
 function bundleList(bundles, open, busy, { activate, choose }) {
   const ids = known(bundles);
   if (!ids.length) {
-    return emptyState({ title: "Nothing is published", text: "Publish what a run has built; it is then current:", action: el("code", {}, "localrec publish RUN/bundles/ID") });
+    const how = el("code", {}, "localrec publish RUN/bundles/ID");
+    return emptyState({ title: "Nothing is published", text: "Publish what a run has built; it is then current:", action: how });
   }
   return el("ul", { class: "bundles" }, ids.map((id) => {
     const why = refusal(bundles, id);
     const published = bundles.published.includes(id);
     return el("li", { class: open === id ? "bundle chosen" : "bundle", data: { id } },
-      el("button", { type: "button", class: "choice mono", "aria-pressed": String(open === id), data: { act: "choose", bundle: id }, on: { click: () => choose(id) } }, id),
-      el("div", { class: "bundle-state" }, standing(bundles, id).map(([text, kind]) => badge(text, kind)), !published && badge("not published", "warn"),
-        published && bundles.current !== id && el("button", { type: "button", data: { act: "activate", bundle: id }, disabled: busy, "aria-label": `Activate ${id}`, on: { click: () => activate(id) } }, "Activate…")),
+      button("choose", id, { class: "choice mono", "aria-pressed": String(open === id), on: { click: () => choose(id) } }, id),
+      el("div", { class: "bundle-state" },
+        standing(bundles, id).map(([text, kind]) => badge(text, kind)), !published && badge("not published", "warn"),
+        published && bundles.current !== id && button("activate", id,
+          { disabled: busy, "aria-label": `Activate ${id}`, on: { click: () => activate(id) } }, "Activate…")),
       why && el("p", { class: "notice notice-bad" }, why));
   }));
+}
+
+/** A button that is found again when the list is drawn anew. */
+function button(act, bundle, properties, text) {
+  return el("button", { type: "button", data: { act, bundle }, ...properties }, text);
 }

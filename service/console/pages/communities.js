@@ -3,9 +3,9 @@
 import { announce, badge, bar, dataTable, emptyState, errorState, hue, loading, pageHead, panel } from "../lib/components.js";
 import { el, replace } from "../lib/dom.js";
 import { counted, number, percent } from "../lib/format.js";
-import { communityMap, markBadge } from "../lib/map.js";
 import { liftInWords, shade, sharedInWords } from "../lib/portrait.js";
 import { formatRoute } from "../lib/route.js";
+import { communityMap, markBadge } from "../parts/community-map.js";
 
 export const title = "Communities";
 
@@ -38,14 +38,16 @@ export function render(root, context) {
 function noPortrait(service) {
   return emptyState({
     title: "This bundle has no portrait of its communities",
-    text: `${service?.bundle ?? "It"} was built before portraits were part of a bundle. Build it anew, publish and activate it:`,
+    text: `${service?.bundle ?? "It"} was built before portraits were part of a bundle. Build it anew and publish it:`,
     action: el("code", {}, "localrec bundle build --run RUN"),
   });
 }
 
 function content(portrait, context) {
   const { communities, map } = portrait;
-  if (!communities.length) return emptyState({ title: "This bundle has no communities", text: "Its one model serves everybody." });
+  if (!communities.length) {
+    return emptyState({ title: "This bundle has no communities", text: "Its one model serves everybody." });
+  }
   const picture = communityMap(map, communities, select);
   const sizes = panel({ title: "Sizes", id: "sizes" }, sizesTable(portrait, select));
   const details = el("div", { id: "community-details", class: "community-details" });
@@ -81,7 +83,8 @@ function facts({ bundle_id: bundle, n_users: users, coverage, mean_memberships: 
     ["In at least one", percent(coverage)],
     ["Communities per user", `${number(memberships)} on average`],
   ];
-  return el("dl", { class: "facts" }, pairs.map(([term, value]) => el("div", {}, el("dt", {}, term), el("dd", {}, value))));
+  const fact = ([term, value]) => el("div", {}, el("dt", {}, term), el("dd", {}, value));
+  return el("dl", { class: "facts" }, pairs.map(fact));
 }
 
 function sizesTable({ communities }, select) {
@@ -136,11 +139,12 @@ function itemsTable({ number: community, items }) {
 
 function members({ members: ids, n_users: users }) {
   if (!ids.length) return el("p", { class: "muted" }, "Nobody is in it.");
+  const all = counted(users, "member");
+  const which = ids.length < users ? `The ${ids.length} nearest of ${all}.` : `All ${all}, the nearest first.`;
+  const link = (id) => el("a", { class: "tag", href: formatRoute("try", { user: id }) }, id);
   return [
-    el("p", { class: "muted small" },
-      ids.length < users ? `The ${ids.length} nearest of ${counted(users, "member")}.` : `All ${counted(users, "member")}, the nearest first.`,
-      " Choose one to see what is recommended, and why."),
-    el("ul", { class: "tags" }, ids.map((id) => el("li", {}, el("a", { class: "tag", href: formatRoute("try", { user: id }) }, id)))),
+    el("p", { class: "muted small" }, which, " Choose one to see what is recommended, and why."),
+    el("ul", { class: "tags" }, ids.map((id) => el("li", {}, link(id)))),
   ];
 }
 
@@ -154,9 +158,13 @@ function overlapTable({ overlap, communities }) {
   return dataTable({
     caption: "Share of a community's users (row) who belong to another one, too (column)",
     showCaption: true,
-    columns: [{ label: "Community", head: true, cell: ({ number: row, name }) => [markBadge(row), " ", el("span", { class: "overlap-name" }, name)] }, ...columns],
+    columns: [{ label: "Community", head: true, cell: overlapName }, ...columns],
     rows: communities,
   });
+}
+
+function overlapName({ number: row, name }) {
+  return [markBadge(row), " ", el("span", { class: "overlap-name" }, name)];
 }
 
 function overlapCell(share) {

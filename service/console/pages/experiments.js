@@ -3,11 +3,11 @@
 import { isAborted } from "../lib/api.js";
 import { badge, emptyState, errorState, loading, pageHead, panel } from "../lib/components.js";
 import { el, replace } from "../lib/dom.js";
-import { experimentPanel, shadowsPanel } from "../lib/experiment_view.js";
 import { percent } from "../lib/format.js";
 import { every } from "../lib/poll.js";
 import { growth, parseMetrics } from "../lib/prometheus.js";
-import { reportPanel } from "../lib/report_view.js";
+import { experimentPanel, shadowsPanel } from "../parts/experiment.js";
+import { reportPanel } from "../parts/report.js";
 
 export const title = "Experiments";
 
@@ -61,17 +61,21 @@ function fileView({ file, version, refused }) {
   const warning = refused && el("p", { class: "notice notice-warn" },
     el("strong", {}, "The file as it is now is not in force. "), refused, " The version before stays.");
   if (!version) return { views: [], nodes: [warning, noExperiments()] };
-  const experiments = file.layers.flatMap((layer) => layer.experiments.map((each) => experimentPanel(each, layer, file.kill_switch)));
+  const experiments = file.layers.flatMap((layer) =>
+    layer.experiments.map((each) => experimentPanel(each, layer, file.kill_switch)));
   const shadows = file.shadows.length ? [shadowsPanel(file.shadows)] : [];
   const views = [...experiments, ...shadows];
-  const nothing = !views.length && emptyState({ title: "The file has no experiments", text: "Everybody gets the default pipeline." });
-  return { views, nodes: [warning, whole(file, version), nothing, views.map(({ element }) => element)] };
+  const nothing = { title: "The file has no experiments", text: "Everybody gets the default pipeline." };
+  const shown = views.length ? views.map(({ element }) => element) : emptyState(nothing);
+  return { views, nodes: [warning, whole(file, version), shown] };
 }
 
 function whole({ kill_switch: killed, header_override: forced, holdout }, version) {
+  const held = holdout
+    ? `${percent(holdout.share, 2)} of all users are held out of everything and get ${holdout.pipeline ?? "the default pipeline"}.`
+    : "Nobody is held out.";
   return el("div", { class: "whole" },
-    el("p", { class: "muted" }, "File in force: ", el("span", { class: "mono" }, version.slice(0, 12)), ". ",
-      holdout ? `${percent(holdout.share, 2)} of all users are held out of everything and get the pipeline ${holdout.pipeline ?? "by default"}.` : "Nobody is held out."),
+    el("p", { class: "muted" }, "File in force: ", el("span", { class: "mono" }, version.slice(0, 12)), `. ${held}`),
     killed && badge("kill switch is on: nobody takes part in anything", "bad"),
     forced && badge("requests may ask for variants", "info"));
 }
@@ -79,7 +83,8 @@ function whole({ kill_switch: killed, header_override: forced, holdout }, versio
 function noExperiments() {
   return emptyState({
     title: "No experiments",
-    text: "Everybody gets the default pipeline. Write a file after deploy/experiments.toml, check it, and name it in the setting experiments_file:",
+    text: "Everybody gets the default pipeline. Write a file after deploy/experiments.toml, check it, and name it in the "
+      + "setting experiments_file:",
     action: el("code", {}, "localrec experiment check experiments.toml --config gateway.toml"),
   });
 }

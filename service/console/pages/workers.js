@@ -5,7 +5,7 @@ import { announce, emptyState, errorState, loading, pageHead, panel } from "../l
 import { el, replace } from "../lib/dom.js";
 import { counted, dateTime } from "../lib/format.js";
 import { every } from "../lib/poll.js";
-import { replicaCard } from "../lib/replica.js";
+import { replicaCard } from "../parts/replica.js";
 
 export const title = "Workers";
 
@@ -52,7 +52,8 @@ export function render(root, context) {
 
 function showAge(node, paused) {
   const at = node.dataset.at;
-  replace(node, at && `${paused ? "Paused; seen" : "Seen"} ${dateTime(at)}:${String(new Date(at).getSeconds()).padStart(2, "0")}`);
+  const seconds = String(new Date(at).getSeconds()).padStart(2, "0");
+  replace(node, at && `${paused ? "Paused; seen" : "Seen"} ${dateTime(at)}:${seconds}`);
 }
 
 /** Cards stay where they are, so that neither focus nor what was opened is lost. */
@@ -67,7 +68,8 @@ function show(node, cards, workers) {
   const current = new Set(workers.map(keyOf));
   for (const key of [...cards.keys()].filter((each) => !current.has(each))) cards.delete(key);
   if (!workers.length) {
-    replace(node, emptyState({ title: "No pools are configured", text: "Lists come from the global model and the most popular items. Pools are in gateway.toml: [[pools]]." }));
+    const text = "Lists come from the global model and the most popular items. Pools are in gateway.toml: [[pools]].";
+    replace(node, emptyState({ title: "No pools are configured", text }));
   } else if (names !== [...cards.keys()].join(" ")) {
     replace(node, poolPanels(cards, workers));
   }
@@ -78,8 +80,8 @@ function poolPanels(cards, workers) {
   return pools.map((pool) => {
     const own = workers.filter((worker) => worker.pool === pool);
     const replicas = own.map((worker) => el("li", {}, cards.get(keyOf(worker)).element));
-    return panel({ title: `Pool ${pool}`, id: `pool-${pool}`, actions: [el("span", { class: "muted small" }, counted(own.length, "replica"))] },
-      el("ul", { class: "replicas" }, replicas));
+    const count = el("span", { class: "muted small" }, counted(own.length, "replica"));
+    return panel({ title: `Pool ${pool}`, id: `pool-${pool}`, actions: [count] }, el("ul", { class: "replicas" }, replicas));
   });
 }
 

@@ -1,8 +1,8 @@
 // One replica of a pool as a card that is kept up to date.
 
-import { badge } from "./components.js";
-import { el, replace } from "./dom.js";
-import { counted, listed, milliseconds, number } from "./format.js";
+import { badge, definitions } from "../lib/components.js";
+import { el, replace } from "../lib/dom.js";
+import { counted, listed, milliseconds, number } from "../lib/format.js";
 
 const BREAKERS = {
   closed: ["closed", "good", "takes calls"],
@@ -10,17 +10,21 @@ const BREAKERS = {
   open: ["open", "bad", "left alone for a while after failures in a row"],
 };
 
+const PARTS = ["state", "why", "bundles", "adapters", "load", "latency", "breaker", "refused"];
+
 /**
  * A card, empty until its first update.
  * @returns {{element: Node, update: (worker: object) => string}} `update` returns what one should hear of, or ""
  */
 export function replicaCard() {
-  const parts = Object.fromEntries(["state", "why", "bundles", "adapters", "load", "latency", "breaker", "refused"].map((name) => [name, el("div")]));
+  const parts = Object.fromEntries(PARTS.map((name) => [name, el("div")]));
   const heading = el("h3", { class: "mono" });
-  const terms = [["Serves", parts.bundles], ["Adapters", parts.adapters], ["In flight", parts.load], ["Latency", parts.latency], ["Breaker", parts.breaker]];
+  const terms = [
+    ["Serves", parts.bundles], ["Adapters", parts.adapters], ["In flight", parts.load], ["Latency", parts.latency],
+    ["Breaker", parts.breaker],
+  ];
   const element = el("article", { class: "replica" },
-    el("div", { class: "panel-head" }, heading, parts.state), parts.why,
-    el("dl", { class: "definitions" }, terms.map(([term, value]) => [el("dt", {}, term), el("dd", {}, value)])), parts.refused);
+    el("div", { class: "panel-head" }, heading, parts.state), parts.why, definitions(terms), parts.refused);
   const shown = {};
   let wasReady = null;
 
@@ -60,7 +64,8 @@ function adapterList(names) {
 
 function latencyText(latency) {
   if (!latency?.n) return "no calls yet";
-  return `${milliseconds(latency.p50)} median, ${milliseconds(latency.p95)} 95th percentile (last ${counted(latency.n, "call")})`;
+  const last = counted(latency.n, "call");
+  return `${milliseconds(latency.p50)} median, ${milliseconds(latency.p95)} 95th percentile (last ${last})`;
 }
 
 function breakerText(state) {

@@ -1,12 +1,14 @@
 // An experiment's panel, whose counters are kept up to date.
 
-import { badge, bar, dataTable, panel } from "./components.js";
-import { el, replace } from "./dom.js";
-import { changesInWords, coverageInWords, parametersInWords, quantileInWords, shares, stateInWords, windowInWords } from "./experiment_words.js";
-import { milliseconds, number, percent } from "./format.js";
-import { select, total } from "./prometheus.js";
-import { stacked } from "./stacked.js";
-import { changesAnything, stateOf, variantTraffic } from "./traffic.js";
+import { badge, bar, dataTable, panel } from "../lib/components.js";
+import { el, replace } from "../lib/dom.js";
+import {
+  changesInWords, coverageInWords, parametersInWords, quantileInWords, shares, stateInWords, windowInWords,
+} from "../lib/experiment-words.js";
+import { milliseconds, number, percent } from "../lib/format.js";
+import { select, total } from "../lib/prometheus.js";
+import { stacked } from "../lib/stacked.js";
+import { changesAnything, stateOf, variantTraffic } from "../lib/traffic.js";
 
 const COUNTERS = [
   ["assignments", "Requests", ({ assignments }) => number(assignments)],
@@ -15,6 +17,8 @@ const COUNTERS = [
   ["degraded", "Degraded", ({ degradedShare }) => percent(degradedShare)],
 ];
 const UNLABELLED = new Set(["p50", "p95", "degraded"]);
+const UNLABELLED_WHY = "Requests of a variant that changes nothing are counted with those of users in no experiment: "
+  + "their latency is not known apart.";
 
 /**
  * @param {object} experiment of the file, in its `layer`
@@ -25,18 +29,18 @@ export function experimentPanel(experiment, layer, killSwitch) {
   const { name, variants } = experiment;
   const parts = shares(variants);
   const rows = variants.map((variant, at) => ({ variant, share: parts[at], cells: counterCells() }));
-  const element = panel({ title: name, id: `experiment-${name}`, actions: [badge(...stateInWords(stateOf(experiment, killSwitch, new Date())))] },
+  const state = stateInWords(stateOf(experiment, killSwitch, new Date()));
+  const element = panel({ title: name, id: `experiment-${name}`, actions: [badge(...state)] },
     el("p", { class: "muted" }, `Layer ${layer.name}: ${coverageInWords(experiment)}; ${windowInWords(experiment)}.`),
     layerBand(layer, experiment), variantsTable(name, rows),
-    variants.some((variant) => !changesAnything(variant)) && el("p", { class: "muted small" },
-      "Requests of a variant that changes nothing are counted with those of users in no experiment: their latency is not known apart."));
+    variants.some((variant) => !changesAnything(variant)) && el("p", { class: "muted small" }, UNLABELLED_WHY));
 
   function update(now, since) {
     for (const { variant, cells } of rows) {
       const [all, opened] = [now, since].map((samples) => variantTraffic(samples, name, variant.name));
       for (const [key, , say] of COUNTERS) {
         const known = !UNLABELLED.has(key) || changesAnything(variant);
-        replace(cells[key], known && say(all) !== "–" ? [el("strong", {}, say(opened)), el("span", { class: "muted small" }, `${say(all)} in all`)] : "–");
+        replace(cells[key], known && say(all) !== "–" ? both(say(opened), say(all)) : "–");
       }
     }
   }
@@ -58,7 +62,8 @@ export function shadowsPanel(shadows) {
 
   function update(now, since) {
     for (const { shadow, cell } of rows) {
-      const [all, opened] = [now, since].map((samples) => total(select(samples, "localrec_shadows_total", { shadow: shadow.name })));
+      const tried = (samples) => total(select(samples, "localrec_shadows_total", { shadow: shadow.name }));
+      const [all, opened] = [tried(now), tried(since)];
       replace(cell, `${number(opened)}, ${number(all)} in all`);
     }
   }
@@ -66,8 +71,13 @@ export function shadowsPanel(shadows) {
   return { element, update };
 }
 
+function both(opened, all) {
+  return [el("strong", {}, opened), el("span", { class: "muted small" }, `${all} in all`)];
+}
+
 function counterCells() {
-  return Object.fromEntries(COUNTERS.map(([key]) => [key, el("span", { class: "counter", data: { counter: key } }, "…")]));
+  const cell = (key) => el("span", { class: "counter", data: { counter: key } }, "…");
+  return Object.fromEntries(COUNTERS.map(([key]) => [key, cell(key)]));
 }
 
 function variantsTable(experiment, rows) {
@@ -88,5 +98,6 @@ function variantsTable(experiment, rows) {
 /** The part of a layer's users that an experiment takes, as a band. */
 function layerBand({ experiments }, experiment) {
   if (experiments.length < 2 && experiment.coverage >= 1) return null;
-  return el("span", { class: "band", "aria-hidden": "true", vars: { "--from": experiment.offset, "--part": experiment.coverage } });
+  const vars = { "--from": experiment.offset, "--part": experiment.coverage };
+  return el("span", { class: "band", "aria-hidden": "true", vars });
 }

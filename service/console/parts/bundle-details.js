@@ -1,21 +1,21 @@
 // What a bundle is made of and how good it was offline.
 
-import { badge, dataTable, definitions, panel } from "./components.js";
-import { el } from "./dom.js";
-import { bytes, counted, dateTime, number, significant } from "./format.js";
-import { bestSettings, flattened, settingsInWords, statisticsInWords } from "./manifest.js";
-import { stacked } from "./stacked.js";
+import { badge, dataTable, definitions, panel } from "../lib/components.js";
+import { el } from "../lib/dom.js";
+import { bytes, counted, dateTime, number, significant } from "../lib/format.js";
+import { bestSettings, flattened, settingsInWords, statisticsInWords } from "../lib/manifest.js";
+import { stacked } from "../lib/stacked.js";
 
 const SHOWN = 8;
 
 /** The panels of a bundle. */
 export function bundleDetails(bundle) {
-  const { bundle_id: id, created_at: created, in_service: served, n_communities: communities, further, n_files: files, bytes: size } = bundle;
+  const { bundle_id: id, in_service: served, further } = bundle;
   const facts = definitions([
-    ["Built", dateTime(created)],
-    ["Communities", number(communities)],
+    ["Built", dateTime(bundle.created_at)],
+    ["Communities", number(bundle.n_communities)],
     ["Further models", further.length ? further.join(", ") : "none"],
-    ["Size", `${bytes(size)} in ${counted(files, "file")}`],
+    ["Size", `${bytes(bundle.bytes)} in ${counted(bundle.n_files, "file")}`],
   ]);
   return el("div", { class: "page", id: "details" },
     panel({ title: id, id: "bundle", actions: served ? [badge("in service", "good")] : [] }, facts),

@@ -1,6 +1,7 @@
 // The experiments file in words. Pure.
 
 import { dateTime, listed, number, percent } from "./format.js";
+import { shortMethod } from "./words.js";
 
 const STATES = {
   running: ["running", "good"],
@@ -41,14 +42,15 @@ export function changesInWords({ pipeline, bundle, parameters }) {
 }
 
 /** Parameters of a variant or a shadow, one phrase each. */
-export function parametersInWords({ deadline_ms: deadline, max_communities: communities, fusion, candidates, diversity, max_per: caps }) {
+export function parametersInWords(parameters) {
+  const { deadline_ms: deadline, max_communities: communities, fusion, candidates, diversity, max_per: caps } = parameters;
   return [
     isSet(deadline) && `deadline ${deadline} ms`,
     isSet(communities) && `at most ${communities} communities`,
     isSet(fusion) && `fusion: ${fusionInWords(fusion)}`,
     isSet(candidates) && `${candidates} candidates`,
     isSet(diversity) && `diversity ${number(diversity)}`,
-    isSet(caps) && `at most ${listed(Object.entries(caps).map(([attribute, most]) => `${most} of one ${attribute}`))}`,
+    isSet(caps) && `at most ${listed(pairs(caps, (attribute, most) => `${most} of one ${attribute}`))}`,
   ].filter(Boolean);
 }
 
@@ -61,12 +63,16 @@ export function quantileInWords(quantile, say) {
 
 function fusionInWords({ method, k, candidates, voters }) {
   const said = [
-    isSet(method) && method,
+    isSet(method) && shortMethod(method),
     isSet(k) && `k ${number(k)}`,
     isSet(candidates) && `${candidates} candidates`,
-    isSet(voters) && `voters ${listed(Object.entries(voters).map(([name, weight]) => `${name} ×${number(weight)}`)) || "none"}`,
+    isSet(voters) && `voters ${listed(pairs(voters, (name, weight) => `${name} ×${number(weight)}`)) || "none"}`,
   ].filter(Boolean);
   return said.join(", ") || "as it is";
+}
+
+function pairs(mapping, say) {
+  return Object.entries(mapping).map(([key, value]) => say(key, value));
 }
 
 function isSet(value) {

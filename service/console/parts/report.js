@@ -1,10 +1,10 @@
 // An experiment's report: lifts with their intervals, drawn and in words.
 
-import { badge, dataTable, panel } from "./components.js";
-import { el, svg } from "./dom.js";
-import { counted, number, percent, significant } from "./format.js";
-import { byMetric, meaning, onAxis, reach, signed, valueInWords, verdict } from "./lift.js";
-import { stacked } from "./stacked.js";
+import { badge, dataTable, panel } from "../lib/components.js";
+import { el, svg } from "../lib/dom.js";
+import { counted, number, percent, significant } from "../lib/format.js";
+import { byMetric, meaning, onAxis, reach, signed, valueInWords, verdict } from "../lib/lift.js";
+import { stacked } from "../lib/stacked.js";
 
 const WIDTH = 220;
 const HEIGHT = 22;
@@ -13,11 +13,15 @@ const HEIGHT = 22;
 export function reportPanel(report) {
   const compared = report.rows.filter(({ comparison }) => comparison);
   const to = reach(compared);
-  return panel({ title: `Report: ${report.experiment}`, id: "report", actions: [el("span", { class: "muted small" }, report.period)] },
+  const period = el("span", { class: "muted small" }, report.period);
+  return panel({ title: `Report: ${report.experiment}`, id: "report", actions: [period] },
     report.warnings.map((warning) => el("p", { class: "notice notice-bad" }, warning)),
     split(report),
     resultTable(report, to),
-    el("p", { class: "muted small" }, `The thick line is the ${percent(1 - report.alpha, 0)} interval of one look that was planned before; the thin one holds at any number of looks. The axis goes from ${signed(-to)} to ${signed(to)}; an arrow head: it goes on beyond.`),
+    el("p", { class: "muted small" },
+      `The thick line is the ${percent(1 - report.alpha, 0)} interval of one look that was planned before; `,
+      "the thin one holds at any number of looks. ",
+      `The axis goes from ${signed(-to)} to ${signed(to)}; an arrow head: it goes on beyond.`),
     report.segments.length > 0 && segments(report));
 }
 
@@ -29,7 +33,7 @@ function split({ arms, mismatch_p_value: p, n_excluded: excluded, control }) {
       caption: `Split of ${counted(users, "user")}`,
       showCaption: true,
       columns: [
-        { label: "Variant", head: true, cell: ({ variant }) => [variant, variant === control && control !== "control" && " (control)"] },
+        { label: "Variant", head: true, cell: ({ variant }) => nameOf(variant, control) },
         { label: "Users", numeric: true, cell: ({ n_users: count }) => number(count) },
         { label: "Share", numeric: true, cell: ({ n_users: count }) => percent(users ? count / users : null, 2) },
         { label: "Expected", numeric: true, cell: ({ expected_share: share }) => percent(share, 2) },
@@ -40,6 +44,10 @@ function split({ arms, mismatch_p_value: p, n_excluded: excluded, control }) {
     el("p", {}, badge(odd ? "not split as it should be" : "split as it should be", odd ? "bad" : "good"),
       el("span", { class: "muted" }, ` p = ${significant(p)}; ${counted(excluded, "user")} seen in several variants and left out.`)),
   ];
+}
+
+function nameOf(variant, control) {
+  return variant === control && control !== "control" ? `${variant} (control)` : variant;
 }
 
 function resultTable({ rows, alpha, control }, to) {
@@ -75,7 +83,8 @@ function said(row, alpha) {
 
 function intervals({ lift, sequential_lift: sequential }, to) {
   if (!lift) return "–";
-  const words = `${signed(lift.mean)}, from ${signed(lift.low)} to ${signed(lift.high)}; at any look from ${signed(sequential?.low)} to ${signed(sequential?.high)}`;
+  const words = `${signed(lift.mean)}, from ${signed(lift.low)} to ${signed(lift.high)}; `
+    + `at any look from ${signed(sequential?.low)} to ${signed(sequential?.high)}`;
   return svg("svg", { class: "interval", viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img", "aria-label": words },
     svg("title", {}, words),
     svg("line", { class: "zero", x1: WIDTH / 2, x2: WIDTH / 2, y1: 0, y2: HEIGHT }),
@@ -98,6 +107,7 @@ function segments({ segments: rows, alpha }) {
   const to = reach(compared);
   const columns = resultColumns(alpha, to).filter(({ label }) => label !== "Control");
   columns.splice(1, 0, { label: "Segment", cell: ({ row }) => row.segment });
+  const rowsOf = compared.map((row) => ({ row }));
   return el("details", {}, el("summary", {}, counted(compared.length, "comparison in segments", "comparisons in segments")),
-    stacked(dataTable({ caption: `Segments; the axis goes to ${signed(to)}`, showCaption: true, columns, rows: compared.map((row) => ({ row })) })));
+    stacked(dataTable({ caption: `Segments; the axis goes to ${signed(to)}`, showCaption: true, columns, rows: rowsOf })));
 }

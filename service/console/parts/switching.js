@@ -1,11 +1,11 @@
 // Activate a bundle or roll back: ask first, then watch until it is in service, or was refused.
 
-import { progress } from "./activation.js";
-import { isAborted } from "./api.js";
-import { announce, confirmDialog } from "./components.js";
-import { el, replace } from "./dom.js";
-import { counted } from "./format.js";
-import { pause } from "./poll.js";
+import { progress } from "../lib/activation.js";
+import { isAborted } from "../lib/api.js";
+import { announce, confirmDialog } from "../lib/components.js";
+import { el, replace } from "../lib/dom.js";
+import { counted } from "../lib/format.js";
+import { pause } from "../lib/poll.js";
 
 const EVERY_MS = 500;
 
@@ -30,7 +30,7 @@ export function bundleSwitch(context, changed) {
       await context.api.post(path, undefined, context.signal);
       await watch(wanted, from);
     } catch (error) {
-      if (!isAborted(error)) say("bad", `${wanted} was not activated: ${error.message}. ${from ?? "Nothing"} stays in service.`);
+      if (!isAborted(error)) say("bad", `${wanted} was not activated: ${error.message}. ${stays(from)}`);
     } finally {
       busy = false;
       await changed();
@@ -47,10 +47,10 @@ export function bundleSwitch(context, changed) {
         context.look();
         return;
       }
-      if (state === "refused") return say("bad", `${wanted} was refused: ${reason} ${from ?? "Nothing"} stays in service.`);
+      if (state === "refused") return say("bad", `${wanted} was refused: ${reason} ${stays(from)}`);
       if (state === "overtaken") return say("warn", `Meanwhile somebody made ${reason} the current bundle.`);
-      const seconds = Math.round((Date.now() - began) / 1000);
-      say("warn", `${wanted} is current. ${from ?? "Nothing"} serves until the workers are ready: ${counted(seconds, "second")} so far.`);
+      const waited = counted(Math.round((Date.now() - began) / 1000), "second");
+      say("warn", `${wanted} is current. ${from ?? "Nothing"} serves until the workers are ready: ${waited} so far.`);
       await pause(EVERY_MS, context.signal);
     }
   }
@@ -66,13 +66,15 @@ export function bundleSwitch(context, changed) {
   }
 
   async function activate({ in_service: from }, id) {
-    if (await confirmDialog({ title: "Activate this bundle?", body: consequences(from, id), confirm: "Activate" })) {
+    const asked = { title: "Activate this bundle?", body: consequences(from, id), confirm: "Activate" };
+    if (await confirmDialog(asked)) {
       await move(`/admin/bundles/${encodeURIComponent(id)}/activate`, id, from);
     }
   }
 
   async function rollBack({ in_service: from, previous }) {
-    if (await confirmDialog({ title: "Roll back?", body: consequences(from, previous), confirm: "Roll back", danger: true })) {
+    const asked = { title: "Roll back?", body: consequences(from, previous), confirm: "Roll back", danger: true };
+    if (await confirmDialog(asked)) {
       await move("/admin/bundles/rollback", previous, from);
     }
   }
@@ -80,9 +82,14 @@ export function bundleSwitch(context, changed) {
   return { element, isBusy: () => busy, activate, rollBack };
 }
 
+function stays(bundle) {
+  return bundle === null ? "Nothing is in service." : `${bundle} stays in service.`;
+}
+
 function consequences(from, to) {
   return [
-    el("p", {}, "From now on ", el("strong", { class: "mono" }, to), " is served", from && [" instead of ", el("span", { class: "mono" }, from)], "."),
+    el("p", {}, "From now on ", el("strong", { class: "mono" }, to), " is served",
+      from && [" instead of ", el("span", { class: "mono" }, from)], "."),
     el("ul", {},
       el("li", {}, "It is checked as a whole first; where anything is wrong, nothing changes."),
       el("li", {}, "Every gateway on this Redis follows when its workers have the adapters. No request fails."),

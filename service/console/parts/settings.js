@@ -1,0 +1,145 @@
+// How: pipeline, fusion, communities. What is not set is as the service has it, and the control says what that is.
+
+import { el, replace } from "../lib/dom.js";
+import { field, select, uniqueId } from "../lib/components.js";
+import { number } from "../lib/format.js";
+import { bounded, DAMPED, METHODS, pipelineOf, serviceSettings } from "../lib/trial.js";
+import { methodName, shortMethod } from "../lib/words.js";
+
+const K_SLIDER_MAX = 100;
+
+/**
+ * @param {{service: object, settings: object, bundles?: string[], beside?: HTMLElement, label: string,
+ *   change: (settings: object) => void}} options `bundles`: those that are loaded here, where one may choose; `beside`:
+ *   a control that stands beside the pipeline.
+ * @returns {{element: HTMLElement, show: (settings: object, communities?: number) => void}} `communities`: how many the
+ *   user belongs to.
+ */
+export function settingsForm({ service, settings, bundles = [], beside, label, change }) {
+  let current = settings;
+  let members = null;
+  const element = el("div", { class: "settings", role: "group", "aria-label": label });
+
+  function set(changed) {
+    current = { ...current, ...changed };
+    change(current);
+    show(current);
+  }
+
+  function reset() {
+    set({ ...serviceSettings(), pipeline: current.pipeline, bundle: current.bundle });
+    element.querySelector("select").focus();
+  }
+
+  function show(next, communities = members) {
+    current = next;
+    members = communities;
+    const focused = element.contains(document.activeElement) ? document.activeElement.name : null;
+    replace(element, controls());
+    if (focused) element.querySelector(`[name="${focused}"]`)?.focus();
+  }
+
+  function controls() {
+    const pipeline = pipelineOf(current, service);
+    return [
+      el("div", { class: "settings-row" }, pipelineField(), bundles.length > 1 && bundleField(), beside),
+      pipeline?.fusion ? fusionControls(pipeline) : el("p", { class: "hint" },
+        "This pipeline serves one list as it is: there is nothing to fuse."),
+    ];
+  }
+
+  function pipelineField() {
+    const options = service.pipelines.map(({ name }) => [name, name === service.default_pipeline ? `${name} (default)` : name]);
+    const value = current.pipeline ?? service.default_pipeline;
+    const control = select(options, value, { name: "pipeline", on: { change: (event) => {
+      const chosen = event.target.value;
+      set({ ...serviceSettings(), bundle: current.bundle, pipeline: chosen === service.default_pipeline ? null : chosen });
+    } } });
+    return field({ label: "Pipeline" }, control);
+  }
+
+  function bundleField() {
+    const options = bundles.map((id) => [id, id === service.bundle ? `${id} (in service)` : id]);
+    const control = select(options, current.bundle ?? service.bundle, { name: "bundle", on: { change: (event) =>
+      set({ bundle: event.target.value === service.bundle ? null : event.target.value }) } });
+    return field({ label: "Bundle" }, control);
+  }
+
+  function fusionControls(pipeline) {
+    const { fusion } = pipeline;
+    const method = current.method ?? fusion.method;
+    const isChanged = ["method", "k", "communities", "candidates", "cf", "global"].some((name) => current[name] !== null);
+    return [
+      el("div", { class: "settings-row" }, methodField(fusion), kField(fusion, method), communitiesField(pipeline)),
+      el("details", { class: "more", open: ["candidates", "cf", "global"].some((name) => current[name] !== null) },
+        el("summary", {}, "Other voters and list lengths"),
+        el("div", { class: "settings-row" },
+          weightField("cf", "Weight of the global CF model", fusion),
+          weightField("global", "Weight of the global adapter", fusion),
+          numberField({ name: "candidates", label: "Items of each voter", min: 1, max: 1000, whole: true, shown: fusion.candidates }))),
+      isChanged && el("button", { type: "button", class: "quiet small reset", on: { click: reset } }, "Back to what is served"),
+    ];
+  }
+
+  function methodField(fusion) {
+    const options = METHODS.map((each) => [each, `${shortMethod(each)}${each === fusion.method ? " (served)" : ""}`]);
+    const value = current.method ?? fusion.method;
+    const control = select(options, value, { name: "method", on: { change: (event) =>
+      set({ method: event.target.value === fusion.method ? null : event.target.value }) } });
+    return field({ label: "Fusion", hint: methodName(value) }, control);
+  }
+
+  function kField(fusion, method) {
+    return numberField({
+      name: "k", label: "k, the damping of ranks", min: 0, max: 10_000, shown: fusion.k, sliderMax: K_SLIDER_MAX,
+      disabled: !DAMPED.has(method), hint: DAMPED.has(method)
+        ? "Small: the first ranks decide. Large: to be in many lists does."
+        : `${shortMethod(method)} has no damping.`,
+    });
+  }
+
+  function communitiesField(pipeline) {
+    const most = Math.max(1, Math.min(members ?? pipeline.max_communities, 100));
+    const hint = members === null ? "The nearest first." : `The nearest first; this user belongs to ${members}.`;
+    return numberField({
+      name: "communities", label: "Communities at most", min: 1, max: 100, whole: true, sliderMax: Math.max(most, current.communities ?? 1),
+      shown: Math.min(pipeline.max_communities, most), hint,
+    });
+  }
+
+  function weightField(name, text, fusion) {
+    return numberField({ name, label: text, min: 0, max: 1000, shown: fusion.voters[name] ?? 0, step: 0.1,
+      hint: "0: no vote. 1: as much as all communities." });
+  }
+
+  /** A number, with a slider beside it where `sliderMax` says how far that goes; empty is as served, `shown`. */
+  function numberField({ name, label: text, min, max, whole = false, shown, sliderMax, disabled = false, hint, step }) {
+    const value = current[name] ?? shown;
+    const shared = { min, disabled, step: step ?? (whole ? 1 : "any") };
+    const control = el("input", { ...shared, type: "number", name, max, value: number(value, 3).replaceAll(",", ""), on: { change: take } });
+    const slider = sliderMax !== undefined && el("input", {
+      ...shared, type: "range", step: 1, name: `${name}-slider`, max: sliderMax, value, id: uniqueId("slider"),
+      "aria-label": `${text}, slider`, on: { input: take },
+    });
+
+    function take(event) {
+      const given = bounded(event.target.value, min, max, whole);
+      if (given === null && event.target.value !== "") {
+        control.setCustomValidity(`Expected ${whole ? "a whole number" : "a number"} from ${min} to ${max}`);
+        control.reportValidity();
+        return;
+      }
+      control.setCustomValidity("");
+      control.value = given ?? shown;
+      if (slider) slider.value = given ?? shown;
+      current = { ...current, [name]: given === shown ? null : given };
+      change(current);
+      if (event.type === "change") show(current);
+    }
+
+    return field({ label: text, hint, holder: slider && el("div", { class: "number-slider" }, slider, control) }, control);
+  }
+
+  show(current);
+  return { element, show };
+}
