@@ -5,9 +5,10 @@ origin whenever more than reading is asked for, and a page whose name was pointe
 rebinding) still has its own name in `Host`.
 """
 
+import re
 from collections.abc import Mapping
 
-LOOPBACK = frozenset({b"127.0.0.1", b"localhost", b"[::1]"})
+_OWN_NAME = re.compile(rb"(127\.0\.0\.1|localhost|\[::1\])(:\d{1,5})?")
 
 
 def suspicion(headers: Mapping[bytes, bytes], has_pages: bool) -> str:
@@ -22,8 +23,8 @@ def suspicion(headers: Mapping[bytes, bytes], has_pages: bool) -> str:
     if not has_pages:
         return "" if origin is None else "Without API keys, browsers may not do what needs the scope 'admin'"
     host = headers.get(b"host", b"").lower()
-    if host.rpartition(b":")[0] not in LOOPBACK and host not in LOOPBACK:
-        names = ", ".join(sorted(name.decode() for name in LOOPBACK))
+    if not _OWN_NAME.fullmatch(host):
+        names = "127.0.0.1, localhost, [::1]"
         return f"Without API keys, the operators' port answers to the names of its own machine alone: {names}"
     if origin is not None and origin.lower() not in (b"http://" + host, b"https://" + host):
         return "Without API keys, no page but the operators' port's own may ask it"
