@@ -59,7 +59,10 @@ async function show({ focus }) {
     await drawn;
   } catch (error) {
     if (signal.aborted || isAborted(error)) return;
-    replace(page, errorState(error, () => show({ focus: true })));
+    replace(
+      page,
+      errorState(error, () => show({ focus: true })),
+    );
   }
 }
 

@@ -17,8 +17,8 @@ export class ApiError extends Error {
 /**
  * A client.
  *
- * @param {{signIn: (error: ApiError|null) => Promise<string>, fetch?: typeof fetch, storage?: Storage}} options `signIn`
- *   asks for a key where the API wants one, and is told why the last one was refused.
+ * @param {{signIn: (error: ApiError|null) => Promise<string>, fetch?: typeof fetch, storage?: Storage}} options
+ *   `signIn` asks for a key where the API wants one, and is told why the last one was refused.
  */
 export function createApi({ signIn, fetch: send = globalThis.fetch.bind(globalThis), storage = sessionStorage }) {
   let asking = null;

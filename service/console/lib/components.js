@@ -11,9 +11,12 @@ export function hue(community) {
 
 /** Page heading with a sentence on what the page is for. */
 export function pageHead(title, text, ...actions) {
-  return el("div", { class: "page-head" },
+  return el(
+    "div",
+    { class: "page-head" },
     el("div", {}, el("h1", { tabindex: -1 }, title), text && el("p", { class: "lead" }, text)),
-    actions.length > 0 && el("div", { class: "actions" }, actions));
+    actions.length > 0 && el("div", { class: "actions" }, actions),
+  );
 }
 
 /** A panel with a heading. */
@@ -38,7 +41,14 @@ export function errorState(error, retry) {
   const { title, text } = explained(error);
   const again = retry && el("button", { type: "button", on: { click: retry } }, "Try again");
   const id = error.requestId && el("p", { class: "muted small" }, `Request ${error.requestId}`);
-  return el("div", { class: "failure", role: "alert" }, el("p", { class: "empty-title" }, title), el("p", {}, text), id, again);
+  return el(
+    "div",
+    { class: "failure", role: "alert" },
+    el("p", { class: "empty-title" }, title),
+    el("p", {}, text),
+    id,
+    again,
+  );
 }
 
 /** What a failure means for the reader. */
@@ -67,13 +77,25 @@ export function explained(error) {
  */
 export function dataTable({ caption, showCaption = false, columns, rows, empty = "Nothing here yet" }) {
   const head = columns.map(({ label, numeric }) => el("th", { scope: "col", class: numeric && "numeric" }, label));
-  const body = rows.map((row, index) => el("tr", {}, columns.map((column) => cell(column, row, index))));
+  const body = rows.map((row, index) =>
+    el(
+      "tr",
+      {},
+      columns.map((column) => cell(column, row, index)),
+    ),
+  );
   const nothing = el("tr", {}, el("td", { colspan: columns.length, class: "muted" }, empty));
-  return el("div", { class: "table-frame", role: "region", "aria-label": caption, tabindex: 0 },
-    el("table", {},
+  return el(
+    "div",
+    { class: "table-frame", role: "region", "aria-label": caption, tabindex: 0 },
+    el(
+      "table",
+      {},
       el("caption", { class: showCaption ? null : "visually-hidden" }, caption),
       el("thead", {}, el("tr", {}, head)),
-      el("tbody", {}, body.length ? body : nothing)));
+      el("tbody", {}, body.length ? body : nothing),
+    ),
+  );
 }
 
 function cell({ numeric, head, cell: content }, row, index) {
@@ -94,7 +116,11 @@ export function badge(text, kind = "plain") {
 
 /** Terms and their values. */
 export function definitions(pairs) {
-  return el("dl", { class: "definitions" }, pairs.map(([term, value]) => [el("dt", {}, term), el("dd", {}, value)]));
+  return el(
+    "dl",
+    { class: "definitions" },
+    pairs.map(([term, value]) => [el("dt", {}, term), el("dd", {}, value)]),
+  );
 }
 
 let nextId = 0;
@@ -110,30 +136,53 @@ export function field({ label, hint, class: more = "", holder = null }, control)
   control.id ||= uniqueId("field");
   const hintId = hint && `${control.id}-hint`;
   if (hintId) control.setAttribute("aria-describedby", hintId);
-  return el("div", { class: `field ${more}`.trim() },
-    el("label", { for: control.id }, label), holder ?? control, hint && el("p", { class: "hint", id: hintId }, hint));
+  return el(
+    "div",
+    { class: `field ${more}`.trim() },
+    el("label", { for: control.id }, label),
+    holder ?? control,
+    hint && el("p", { class: "hint", id: hintId }, hint),
+  );
 }
 
 /** A select of `[value, label]` pairs. */
 export function select(options, value, properties = {}) {
   const chosen = String(value ?? "");
-  return el("select", properties,
-    options.map(([each, label]) => el("option", { value: each, selected: String(each) === chosen }, label)));
+  return el(
+    "select",
+    properties,
+    options.map(([each, label]) => el("option", { value: each, selected: String(each) === chosen }, label)),
+  );
 }
 
 /** Ask before something happens. Resolves to whether it was confirmed; Escape and Cancel say no. */
 export function confirmDialog({ title, body = [], confirm, cancel = "Cancel", danger = false }) {
   return new Promise((resolve) => {
     const id = uniqueId("dialog");
-    const dialog = el("dialog", { "aria-labelledby": id, on: { close: () => {
-      dialog.remove();
-      resolve(dialog.returnValue === "confirm");
-    } } },
-    el("form", { method: "dialog" },
-      el("h2", { id }, title), el("div", { class: "dialog-body" }, body),
-      el("div", { class: "actions" },
-        el("button", { value: "cancel", autofocus: true }, cancel),
-        el("button", { value: "confirm", class: danger ? "danger" : "primary" }, confirm))));
+    const dialog = el(
+      "dialog",
+      {
+        "aria-labelledby": id,
+        on: {
+          close: () => {
+            dialog.remove();
+            resolve(dialog.returnValue === "confirm");
+          },
+        },
+      },
+      el(
+        "form",
+        { method: "dialog" },
+        el("h2", { id }, title),
+        el("div", { class: "dialog-body" }, body),
+        el(
+          "div",
+          { class: "actions" },
+          el("button", { value: "cancel", autofocus: true }, cancel),
+          el("button", { value: "confirm", class: danger ? "danger" : "primary" }, confirm),
+        ),
+      ),
+    );
     document.body.append(dialog);
     dialog.showModal();
   });

@@ -41,7 +41,10 @@ function setAttribute(node, name, value) {
 }
 
 function nodes(children) {
-  return children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false).map(asNode);
+  return children
+    .flat(Infinity)
+    .filter((child) => child !== null && child !== undefined && child !== false)
+    .map(asNode);
 }
 
 function asNode(child) {

@@ -35,12 +35,18 @@ function ofReason(reason) {
 
 function ofWarnings(warnings) {
   const known = SUBJECTS.map(([subject, kind, title, text]) => {
-    const more = warnings.map(split).filter(([each]) => each === subject).map(([, rest]) => rest);
+    const more = warnings
+      .map(split)
+      .filter(([each]) => each === subject)
+      .map(([, rest]) => rest);
     return more.length ? { kind, title: `${title}.`, text, more } : null;
   });
   const names = new Set(SUBJECTS.map(([subject]) => subject));
   const others = warnings.filter((line) => !names.has(split(line)[0]));
-  return [...known.filter(Boolean), ...others.map((line) => ({ kind: "warn", title: "Warning.", text: line, more: [] }))];
+  return [
+    ...known.filter(Boolean),
+    ...others.map((line) => ({ kind: "warn", title: "Warning.", text: line, more: [] })),
+  ];
 }
 
 function bad(title, text, more = []) {

@@ -32,8 +32,8 @@ export function jaccard(first, second) {
 }
 
 /**
- * Rank-biased overlap, extrapolated (Webber, Moffat and Zobel 2010, equation 32): 1 for equal lists, 0 for lists without
- * a common item; the top weighs most.
+ * Rank-biased overlap, extrapolated (Webber, Moffat and Zobel 2010, equation 32): 1 for equal lists, 0 for lists
+ * without a common item; the top weighs most.
  *
  * @param {string[]} first best first.
  * @param {string[]} second likewise, of any length.

@@ -10,7 +10,9 @@ export function parseRoute(hash, pages) {
 /** The hash of a page with its state; what is empty is left out. */
 export function formatRoute(page, params = {}) {
   const entries = params instanceof URLSearchParams ? [...params] : Object.entries(params);
-  const kept = new URLSearchParams(entries.filter(([, value]) => value !== null && value !== undefined && value !== ""));
+  const kept = new URLSearchParams(
+    entries.filter(([, value]) => value !== null && value !== undefined && value !== ""),
+  );
   const query = kept.toString();
   return `#/${page}${query ? `?${query}` : ""}`;
 }

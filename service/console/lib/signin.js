@@ -7,14 +7,28 @@ import { el } from "./dom.js";
 export function signIn(refusal) {
   return new Promise((resolve) => {
     const id = uniqueId("dialog");
-    const key = el("input", { type: "password", name: "key", required: true, autocomplete: "off", spellcheck: "false" });
-    const why = refusal && el("p", { class: "notice notice-bad", role: "alert" }, `${refusal.message}.`.replace("..", "."));
-    const dialog = el("dialog", { id: "sign-in", "aria-labelledby": id, on: { cancel: (event) => event.preventDefault() } },
-      el("form", { on: { submit: finish } },
+    const key = el("input", {
+      type: "password",
+      name: "key",
+      required: true,
+      autocomplete: "off",
+      spellcheck: "false",
+    });
+    const why =
+      refusal && el("p", { class: "notice notice-bad", role: "alert" }, `${refusal.message}.`.replace("..", "."));
+    const dialog = el(
+      "dialog",
+      { id: "sign-in", "aria-labelledby": id, on: { cancel: (event) => event.preventDefault() } },
+      el(
+        "form",
+        { on: { submit: finish } },
         el("h2", { id }, "Sign in"),
         el("p", {}, "This service takes requests with an API key that has the scope admin."),
-        why, field({ label: "API key", hint: "Kept in this tab until it is closed." }, key),
-        el("div", { class: "actions" }, el("button", { class: "primary" }, "Sign in"))));
+        why,
+        field({ label: "API key", hint: "Kept in this tab until it is closed." }, key),
+        el("div", { class: "actions" }, el("button", { class: "primary" }, "Sign in")),
+      ),
+    );
 
     function finish(event) {
       event.preventDefault();

@@ -50,7 +50,8 @@ function showState(node, service, error, signedIn, signOut) {
   const key = JSON.stringify([service?.ready, service?.bundle, service?.warnings?.length, error?.code, signedIn]);
   if (node.dataset.shown === key) return;
   node.dataset.shown = key;
-  const bundle = service?.bundle && el("span", { class: "top-bundle", title: `In service: ${service.bundle}` }, service.bundle);
+  const bundle =
+    service?.bundle && el("span", { class: "top-bundle", title: `In service: ${service.bundle}` }, service.bundle);
   const out = signedIn && el("button", { type: "button", class: "quiet", on: { click: signOut } }, "Sign out");
   replace(node, bundle, readiness(service, error), out);
 }
@@ -64,9 +65,25 @@ function readiness(service, error) {
 
 function showBanners(node, found) {
   node.hidden = found.length === 0;
-  replace(node, found.map(({ kind, title, text, more }) =>
-    el("div", { class: `notice notice-${kind}`, data: { notice: kind } },
-      el("p", {}, el("strong", {}, title), " ", text),
-      more.length > 0 && el("details", {}, el("summary", {}, counted(more.length, "message")),
-        el("ul", {}, more.map((line) => el("li", {}, line)))))));
+  replace(
+    node,
+    found.map(({ kind, title, text, more }) =>
+      el(
+        "div",
+        { class: `notice notice-${kind}`, data: { notice: kind } },
+        el("p", {}, el("strong", {}, title), " ", text),
+        more.length > 0 &&
+          el(
+            "details",
+            {},
+            el("summary", {}, counted(more.length, "message")),
+            el(
+              "ul",
+              {},
+              more.map((line) => el("li", {}, line)),
+            ),
+          ),
+      ),
+    ),
+  );
 }

@@ -17,6 +17,7 @@ const SETTINGS = {
   candidates: (given) => bounded(given, 1, 1_000, true),
   cf: (given) => bounded(given, 0, 1_000, false),
   global: (given) => bounded(given, 0, 1_000, false),
+  deadline: (given) => bounded(given, 1, 10_000, true),
 };
 
 /**
@@ -46,7 +47,9 @@ export function readSettings(params, prefix = "") {
 
 /** Entries for the address; what is as the service has it is left out. */
 export function writeSettings(settings, prefix = "") {
-  return Object.keys(SETTINGS).filter((name) => settings[name] !== null).map((name) => [prefix + name, settings[name]]);
+  return Object.keys(SETTINGS)
+    .filter((name) => settings[name] !== null)
+    .map((name) => [prefix + name, settings[name]]);
 }
 
 /** Nothing is other than the service has it. */
@@ -74,6 +77,7 @@ export function pipelineOf(settings, service) {
 export function tryBody(subject, n, settings, service) {
   const request = { user_id: subject.kind === "user" ? subject.user : VISITOR, n };
   if (subject.kind === "history") request.history = subject.history;
+  if (settings.deadline !== null) request.deadline_ms = settings.deadline;
   const body = { request };
   if (settings.pipeline !== null) body.pipeline = settings.pipeline;
   if (settings.bundle !== null) body.bundle = settings.bundle;

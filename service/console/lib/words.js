@@ -11,14 +11,23 @@ const METHOD_NAMES = {
 };
 const SHORT_METHODS = { count: "Count", rrf: "RRF", wrrf_cf: "wRRF (CF)", wrrf_llm: "wRRF (LLM)", scores: "Scores" };
 const SOURCES = {
-  local: "the fused local models", collm: "CoLLM", hatllm: "HatLLM", ulmrec: "ULMRec", l2rec: "L2Rec",
-  cf: "the global CF model", popular: "popularity",
+  local: "the fused local models",
+  collm: "CoLLM",
+  hatllm: "HatLLM",
+  ulmrec: "ULMRec",
+  l2rec: "L2Rec",
+  cf: "the global CF model",
+  popular: "popularity",
 };
 const STEPS = { rotation: "rotation (it was shown lately)", diversity: "diversity", cap: "a cap on its kind" };
 const FAILURES = {
-  timeout: "did not answer in time", refused: "was too busy", unreachable: "could not be reached",
-  not_found: "does not have the adapter", not_resident: "has no slot for the adapter now",
-  untrusted: "failed the adapter's probe", invalid: "gave an answer that breaks the contract",
+  timeout: "did not answer in time",
+  refused: "was too busy",
+  unreachable: "could not be reached",
+  not_found: "does not have the adapter",
+  not_resident: "has no slot for the adapter now",
+  untrusted: "failed the adapter's probe",
+  invalid: "gave an answer that breaks the contract",
 };
 const REASONS = {
   models_skipped: "The models were not asked, because of load.",
@@ -35,8 +44,12 @@ const REASONS = {
   bundle_not_ready: "The bundle that was asked for is not loaded; the one in service answered",
 };
 const LEFT_OUT = {
-  seen: "seen already", excluded: "excluded by the request", hidden: "hidden by an operator",
-  filtered: "not passing the filters", capped: "above a cap", not_candidates: "not among the candidates",
+  seen: "seen already",
+  excluded: "excluded by the request",
+  hidden: "hidden by an operator",
+  filtered: "not passing the filters",
+  capped: "above a cap",
+  not_candidates: "not among the candidates",
 };
 
 export const methodName = (method) => METHOD_NAMES[method] ?? method;
@@ -80,31 +93,38 @@ const USERS = {
 
 const STAGES = {
   state: ({ user, history }) => ({
-    title: "State", text: `${USERS[user] ?? user}; the history has ${counted(history, "item")}.`,
+    title: "State",
+    text: `${USERS[user] ?? user}; the history has ${counted(history, "item")}.`,
   }),
   plan: ({ asked, not_asked: left }) => ({ title: "Plan", text: planWords(asked, left) }),
   fan_out: ({ answered, failed }) => ({ title: "Fan-out", text: fanOutWords(answered, failed) }),
   fuse: ({ method, k, lists, items }) => ({
     title: "Fuse",
-    text: `${counted(lists, "list")} of ${counted(items, "distinct item")} became one by ${shortMethod(method)}`
-      + `${method === "count" || method === "scores" ? "" : `, k = ${number(k)}`}.`,
+    text:
+      `${counted(lists, "list")} of ${counted(items, "distinct item")} became one by ${shortMethod(method)}` +
+      `${method === "count" || method === "scores" ? "" : `, k = ${number(k)}`}.`,
   }),
-  fill: ({ items }) => ({
-    title: "Fill",
-    text: `${listed(Object.entries(items).map(([source, count]) => `${count} from ${sourceName(source)}`)) || "Nothing"}.`,
-  }),
+  fill: ({ items }) => ({ title: "Fill", text: fillWords(items) }),
   arrange: ({ pool, moved, diversity, discount }) => ({
     title: "Arrange",
-    text: `Picked from the best ${pool} with diversity ${number(diversity)}`
-      + `${discount > 0 ? ` and a discount of ${number(discount)} a showing` : ""}; ${counted(moved, "item")} moved.`,
+    text:
+      `Picked from the best ${pool} with diversity ${number(diversity)}` +
+      `${discount > 0 ? ` and a discount of ${number(discount)} a showing` : ""}; ${counted(moved, "item")} moved.`,
   }),
 };
 
 function planWords(asked, left) {
   if (asked.length === 0) return "Asks no worker.";
   const names = asked.map(({ adapter }) => adapter);
-  const out = left.map(({ adapter, why }) => `${adapter} (${why === "quality" ? "saved under load" : "beyond the limit"})`);
+  const out = left.map(
+    ({ adapter, why }) => `${adapter} (${why === "quality" ? "saved under load" : "beyond the limit"})`,
+  );
   return `Asks ${listed(names)}${out.length ? `; not ${listed(out)}` : ""}.`;
+}
+
+function fillWords(items) {
+  const brought = Object.entries(items).map(([source, count]) => `${count} from ${sourceName(source)}`);
+  return `${listed(brought) || "Nothing"}.`;
 }
 
 function fanOutWords(answered, failed) {

@@ -4,10 +4,17 @@ import { isAborted } from "../lib/api.js";
 import { emptyState, errorState, loading, pageHead, panel } from "../lib/components.js";
 import { el, replace } from "../lib/dom.js";
 import {
-  isComplete, readN, readSettings, readSubject, tryBody, writeN, writeSettings, writeSubject,
+  isComplete,
+  readN,
+  readSettings,
+  readSubject,
+  tryBody,
+  writeN,
+  writeSettings,
+  writeSubject,
 } from "../lib/trial.js";
 import { contrast, measures } from "../parts/contrast.js";
-import { itemsField } from "../parts/items-field.js";
+import { itemsField } from "../parts/items_field.js";
 import { settingsForm } from "../parts/settings.js";
 import { subjectPicker } from "../parts/subject.js";
 
@@ -17,30 +24,60 @@ const SIDES = ["a", "b"];
 
 export async function render(root, context) {
   const [service, bundles] = await Promise.all([
-    context.service ?? context.api.get("/admin/service", context.signal), loadedBundles(context),
+    context.service ?? context.api.get("/admin/service", context.signal),
+    loadedBundles(context),
   ]);
   const state = stateOf(context.params, service);
   const titles = new Map();
   const outcome = el("div", { class: "outcome", id: "outcome", "aria-busy": "false" });
-  const subject = subjectPicker({ context, subject: state.subject, titles, change: (next) => change({ subject: next }) });
-  const forms = Object.fromEntries(SIDES.map((side) => [side, settingsForm({
-    service, settings: state[side], bundles, label: `Side ${side.toUpperCase()}`, change: (next) => change({ [side]: next }),
-  })]));
+  const subject = subjectPicker({
+    context,
+    subject: state.subject,
+    titles,
+    change: (next) => change({ subject: next }),
+  });
+  const forms = Object.fromEntries(
+    SIDES.map((side) => [
+      side,
+      settingsForm({
+        service,
+        settings: state[side],
+        bundles,
+        label: `Side ${side.toUpperCase()}`,
+        change: (next) => change({ [side]: next }),
+      }),
+    ]),
+  );
   const lists = contrast({ signal: context.signal });
   const figures = el("div", { class: "figures" });
   const body = panel({ title: "Lists", id: "lists" }, figures, lists.element);
   let asking = new AbortController();
   let waiting = 0;
 
-  replace(root,
-    pageHead(title, "Two pipelines, settings or bundles for the same user, side by side.", swapButton(() => {
-      change({ a: state.b, b: state.a });
-      for (const side of SIDES) forms[side].show(state[side]);
-    })),
-    el("div", { class: "controls controls-compare" },
-      panel({ title: "Who", id: "who" }, subject.element, itemsField(state.n, (n) => change({ n }))),
-      SIDES.map((side) => panel({ title: `Side ${side.toUpperCase()}`, id: `side-${side}`, class: `side-${side}` }, forms[side].element))),
-    outcome);
+  replace(
+    root,
+    pageHead(
+      title,
+      "Two pipelines, settings or bundles for the same user, side by side.",
+      swapButton(() => {
+        change({ a: state.b, b: state.a });
+        for (const side of SIDES) forms[side].show(state[side]);
+      }),
+    ),
+    el(
+      "div",
+      { class: "controls controls-compare" },
+      panel(
+        { title: "Who", id: "who" },
+        subject.element,
+        itemsField(state.n, (n) => change({ n })),
+      ),
+      SIDES.map((side) =>
+        panel({ title: `Side ${side.toUpperCase()}`, id: `side-${side}`, class: `side-${side}` }, forms[side].element),
+      ),
+    ),
+    outcome,
+  );
 
   function change(changed) {
     Object.assign(state, changed);
@@ -53,14 +90,21 @@ export async function render(root, context) {
     asking.abort();
     asking = new AbortController();
     if (!isComplete(state.subject)) {
-      finish(emptyState({ title: "For whom?", text: "Pick a user or compose a history, to compare what each side recommends." }));
+      finish(
+        emptyState({
+          title: "For whom?",
+          text: "Pick a user or compose a history, to compare what each side recommends.",
+        }),
+      );
       return;
     }
     outcome.setAttribute("aria-busy", "true");
     if (!outcome.contains(body)) replace(outcome, loading("Asking both sides…"));
     const signal = AbortSignal.any([asking.signal, context.signal]);
     try {
-      const asked = SIDES.map((side) => context.api.post("/admin/try", tryBody(state.subject, state.n, state[side], service), signal));
+      const asked = SIDES.map((side) =>
+        context.api.post("/admin/try", tryBody(state.subject, state.n, state[side], service), signal),
+      );
       show(await Promise.all(asked));
     } catch (error) {
       if (!isAborted(error)) finish(errorState(error, run));
@@ -103,7 +147,9 @@ function paramsOf({ subject, n, a, b }) {
 /** Bundles that can answer here: the one in service first, then those of running experiments. */
 async function loadedBundles({ api, signal }) {
   const { in_service: inService, canaries } = await api.get("/admin/bundles", signal);
-  const loaded = Object.entries(canaries).filter(([, state]) => state === "loaded").map(([id]) => id);
+  const loaded = Object.entries(canaries)
+    .filter(([, state]) => state === "loaded")
+    .map(([id]) => id);
   return [...new Set([inService, ...loaded])].filter(Boolean);
 }
 

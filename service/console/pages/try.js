@@ -6,11 +6,19 @@ import { el, replace } from "../lib/dom.js";
 import { counted } from "../lib/format.js";
 import { gone, moves } from "../lib/ranking.js";
 import {
-  isComplete, readN, readSettings, readSubject, tryBody, writeN, writeSettings, writeSubject,
+  isComplete,
+  readN,
+  readSettings,
+  readSubject,
+  tryBody,
+  VISITOR,
+  writeN,
+  writeSettings,
+  writeSubject,
 } from "../lib/trial.js";
 import { board } from "../parts/board.js";
 import { reasonsList, seenList, stagesList, summaryLine } from "../parts/course.js";
-import { itemsField } from "../parts/items-field.js";
+import { itemsField } from "../parts/items_field.js";
 import { settingsForm } from "../parts/settings.js";
 import { subjectPicker } from "../parts/subject.js";
 import { whyBody, whyTitle } from "../parts/why.js";
@@ -22,13 +30,24 @@ export async function render(root, context) {
   const service = context.service ?? (await context.api.get("/admin/service", context.signal));
   const { params } = context;
   const state = {
-    subject: readSubject(params), settings: readSettings(params), n: readN(params), item: params.get("item"),
+    subject: readSubject(params),
+    settings: readSettings(params),
+    n: readN(params),
+    item: params.get("item"),
   };
   const titles = new Map();
   const outcome = el("div", { class: "outcome", id: "outcome", "aria-busy": "false" });
-  const subject = subjectPicker({ context, subject: state.subject, titles, change: (next) => change({ subject: next, item: null }) });
+  const subject = subjectPicker({
+    context,
+    subject: state.subject,
+    titles,
+    change: (next) => change({ subject: next, item: null }),
+  });
   const settings = settingsForm({
-    service, settings: state.settings, label: "Ranking", beside: itemsField(state.n, (n) => change({ n })),
+    service,
+    settings: state.settings,
+    label: "Ranking",
+    beside: itemsField(state.n, (n) => change({ n })),
     change: (next) => change({ settings: next }),
   });
   const view = resultView(context, outcome, { choose, compose });
@@ -36,12 +55,20 @@ export async function render(root, context) {
   let asking = new AbortController();
   let waiting = 0;
 
-  replace(root,
-    pageHead(title, "What is recommended to whom, and why. Nothing here is logged as shown, and no experiment counts it."),
-    el("div", { class: "controls" },
+  replace(
+    root,
+    pageHead(
+      title,
+      "What is recommended to whom, and why. Nothing here is logged as shown, and no experiment counts it.",
+    ),
+    el(
+      "div",
+      { class: "controls" },
       panel({ title: "Who", id: "who" }, subject.element),
-      panel({ title: "How", id: "how" }, settings.element)),
-    outcome);
+      panel({ title: "How", id: "how" }, settings.element),
+    ),
+    outcome,
+  );
 
   function change(changed) {
     if ("subject" in changed) before = null;
@@ -53,8 +80,12 @@ export async function render(root, context) {
 
   function write(options) {
     const item = state.item === null ? [] : [["item", state.item]];
-    context.setParams(new URLSearchParams(
-      [...writeSubject(state.subject), ...writeSettings(state.settings), ...writeN(state.n), ...item].map(asText)), options);
+    context.setParams(
+      new URLSearchParams(
+        [...writeSubject(state.subject), ...writeSettings(state.settings), ...writeN(state.n), ...item].map(asText),
+      ),
+      options,
+    );
   }
 
   async function run() {
@@ -103,18 +134,34 @@ function resultView(context, outcome, { choose, compose }) {
   const summary = el("div", { class: "summary" });
   const why = el("div", { class: "why-body" });
   const whyHeading = el("h2", { id: "why-title" }, "Why");
-  const back = el("button", { type: "button", class: "quiet small narrow-only", on: { click: () => lists.focus() } }, "Back to the list");
+  const back = el(
+    "button",
+    { type: "button", class: "quiet small narrow-only", on: { click: () => lists.focus() } },
+    "Back to the list",
+  );
   const seen = el("div", {});
   const stages = el("div", {});
   const changed = el("p", { class: "hint", id: "changed" });
-  const copy = el("button", { type: "button", class: "quiet small", on: { click: () => compose(historyOf(current)) } }, "Change this history");
+  const copy = el(
+    "button",
+    { type: "button", class: "quiet small", on: { click: () => compose(historyOf(current)) } },
+    "Change this history",
+  );
   const lists = board({ signal: context.signal, choose: (item) => chosen(item) });
   const body = [
     panel({ title: "Lists", id: "lists" }, summary, changed, lists.element),
-    el("section", { class: "panel", id: "why", "aria-labelledby": "why-title" }, el("div", { class: "panel-head" }, whyHeading, back), why),
-    el("div", { class: "pair" },
+    el(
+      "section",
+      { class: "panel", id: "why", "aria-labelledby": "why-title" },
+      el("div", { class: "panel-head" }, whyHeading, back),
+      why,
+    ),
+    el(
+      "div",
+      { class: "pair" },
       panel({ title: "How it came about", id: "course" }, stages),
-      panel({ title: "What was seen", id: "seen", actions: [copy] }, seen)),
+      panel({ title: "What was seen", id: "seen", actions: [copy] }, seen),
+    ),
   ];
   let current = null;
   let marks = new Map();
@@ -140,9 +187,17 @@ function resultView(context, outcome, { choose, compose }) {
     empty(kind) {
       current = null;
       outcome.setAttribute("aria-busy", "false");
-      replace(outcome, emptyState(kind === "user"
-        ? { title: "Whose list?", text: "Pick a user, or type the id of one, to see what is recommended and why." }
-        : { title: "What did they like?", text: "Add titles to a history, and see what is recommended to somebody with it." }));
+      replace(
+        outcome,
+        emptyState(
+          kind === "user"
+            ? { title: "Whose list?", text: "Pick a user, or type the id of one, to see what is recommended and why." }
+            : {
+                title: "What did they like?",
+                text: "Add titles to a history, and see what is recommended to somebody with it.",
+              },
+        ),
+      );
     },
     failed(error, retry) {
       current = null;
@@ -159,12 +214,12 @@ function resultView(context, outcome, { choose, compose }) {
       changed.hidden = changed.textContent === "";
       replace(stages, stagesList(tried));
       replace(seen, seenList(tried));
-      copy.hidden = tried.history.length === 0;
+      copy.hidden = tried.history.length === 0 || tried.answer.user_id === VISITOR;
       if (isFirst) replace(outcome, body);
       outcome.setAttribute("aria-busy", "false");
       lists.show(tried, marks, item);
       explain(item);
-      context.announce(`${counted(tried.answer.items.length, "item")} for ${tried.answer.user_id}. ${changed.textContent}`);
+      context.announce(`${gist(tried)} ${changed.textContent}`);
     },
   };
 }
@@ -174,10 +229,17 @@ function changeWords(before, tried, marks) {
   const count = (kind) => kinds.filter((each) => each === kind).length;
   const left = gone(ids(before), ids(tried)).length;
   const parts = [
-    count("up") && `${count("up")} up`, count("down") && `${count("down")} down`, count("new") && `${count("new")} new`,
+    count("up") && `${count("up")} up`,
+    count("down") && `${count("down")} down`,
+    count("new") && `${count("new")} new`,
     left && `${left} gone`,
   ].filter(Boolean);
   return parts.length ? `Since the list before: ${parts.join(", ")}.` : "The list is the same as before.";
+}
+
+function gist({ answer }) {
+  const whom = answer.user_id === VISITOR ? "this history" : `user ${answer.user_id}`;
+  return `${counted(answer.items.length, "item")} for ${whom}.`;
 }
 
 /** How many communities the user belongs to; null where the pipeline asks none. */
@@ -189,7 +251,9 @@ function membersOf({ answer }) {
 }
 
 function isKnown({ answer, lists }, item) {
-  return item !== null && [answer.items, ...lists.map(({ items }) => items)].flat().some(({ item_id: id }) => id === item);
+  return (
+    item !== null && [answer.items, ...lists.map(({ items }) => items)].flat().some(({ item_id: id }) => id === item)
+  );
 }
 
 const ids = ({ answer }) => answer.items.map(({ item_id: id }) => id);

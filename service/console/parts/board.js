@@ -21,10 +21,18 @@ export function board({ signal, choose }) {
   const columns = el("div", { class: "columns" });
   const frame = el("div", { class: "board-frame" }, columns, drawing);
   const longer = el("button", { type: "button", class: "quiet small", on: { click: toggleLength } });
-  const help = el("p", { class: "hint wide-only", id: helpId },
-    "Point at an item, or walk with the arrow keys, to see its rank in every list; choose it to see why it is there.");
-  const element = el("div", { class: "board", role: "group", "aria-label": "Lists", "aria-describedby": helpId },
-    help, frame, longer);
+  const help = el(
+    "p",
+    { class: "hint wide-only", id: helpId },
+    "Point at an item, or walk with the arrow keys, to see its rank in every list; choose it to see why it is there.",
+  );
+  const element = el(
+    "div",
+    { class: "board", role: "group", "aria-label": "Lists", "aria-describedby": helpId },
+    help,
+    frame,
+    longer,
+  );
   let shown = null;
   let isLong = false;
   let lit = null;
@@ -35,7 +43,11 @@ export function board({ signal, choose }) {
     const depth = isLong ? Infinity : Math.max(FEWEST_ROWS, tried.answer.items.length);
     longer.hidden = tried.lists.every(({ items }) => items.length <= Math.max(FEWEST_ROWS, tried.answer.items.length));
     longer.textContent = isLong ? "Show the beginning of each list" : "Show more of each list";
-    replace(columns, servedColumn(tried, moves, chosen), tried.lists.map((list) => voterColumn(list, depth, tried, chosen)));
+    replace(
+      columns,
+      servedColumn(tried, moves, chosen),
+      tried.lists.map((list) => voterColumn(list, depth, tried, chosen)),
+    );
     reachable(frame, chosen);
     if (hadFocus) rowAt(hadFocus)?.focus();
     light(hadFocus?.item ?? null);
@@ -66,7 +78,10 @@ export function board({ signal, choose }) {
     drawLines(frame, drawing, [...columns.children], served, lit ?? shown.chosen);
   }
 
-  const placeOf = (target) => ({ column: [...columns.children].indexOf(target.closest(".column")), item: target.dataset.item });
+  const placeOf = (target) => ({
+    column: [...columns.children].indexOf(target.closest(".column")),
+    item: target.dataset.item,
+  });
   const rowAt = ({ column, item }) =>
     [...(columns.children[column]?.querySelectorAll(".row") ?? [])].find((each) => each.dataset.item === item);
 
@@ -79,15 +94,27 @@ export function board({ signal, choose }) {
 
 function servedColumn({ answer, lists }, moves, chosen) {
   const best = Math.max(...answer.items.map(({ explanation }) => total(explanation)), 0);
-  const rows = answer.items.map((item) => row({
-    item: item.item_id, rank: item.rank, title: item.title ?? item.item_id, chosen: item.item_id === chosen,
-    aside: [moveMark(moves.get(item.item_id)), item.source !== answer.pipeline && lists.length > 1
-      && badge(item.source, item.source === "cf" || item.source === "popular" ? "info" : "plain")],
-    below: [contributions(item.explanation ?? [], best), votes(item.explanation ?? [])],
-  }));
-  return el("section", { class: "column column-served", "aria-label": "Served list" },
+  const rows = answer.items.map((item) =>
+    row({
+      item: item.item_id,
+      rank: item.rank,
+      title: item.title ?? item.item_id,
+      chosen: item.item_id === chosen,
+      aside: [
+        moveMark(moves.get(item.item_id)),
+        item.source !== answer.pipeline &&
+          lists.length > 1 &&
+          badge(item.source, item.source === "cf" || item.source === "popular" ? "info" : "plain"),
+      ],
+      below: [contributions(item.explanation ?? [], best), votes(item.explanation ?? [])],
+    }),
+  );
+  return el(
+    "section",
+    { class: "column column-served", "aria-label": "Served list" },
     el("header", {}, el("h3", {}, "Served"), el("p", { class: "column-facts" }, `${answer.items.length} items`)),
-    el("ol", {}, rows));
+    el("ol", {}, rows),
+  );
 }
 
 function voterColumn(list, depth, { answer }, chosen) {
@@ -98,26 +125,54 @@ function voterColumn(list, depth, { answer }, chosen) {
     line.firstChild.classList.toggle("unserved", !served.has(id));
     return line;
   });
-  const facts = [list.affinity !== null && `affinity ${number(list.affinity, 3)}`, `weight ${significant(list.weight)}`];
-  return el("section", { class: `column ${hue(list.community)}`, "aria-label": `${short}${long ? `, ${long}` : ""}` },
-    el("header", {},
+  const facts = [
+    list.affinity !== null && `affinity ${number(list.affinity, 3)}`,
+    `weight ${significant(list.weight)}`,
+  ];
+  return el(
+    "section",
+    { class: `column ${hue(list.community)}`, "aria-label": `${short}${long ? `, ${long}` : ""}` },
+    el(
+      "header",
+      {},
       el("h3", {}, el("span", { class: "swatch", "aria-hidden": "true" }), short, el("span", { class: "column-rank" })),
       long && el("p", { class: "column-name", title: long }, long),
-      el("p", { class: "column-facts" }, facts.filter(Boolean).join(" · "))),
-    rows.length ? el("ol", {}, rows) : el("p", { class: "muted small" }, "No item of this list may be shown."));
+      el("p", { class: "column-facts" }, facts.filter(Boolean).join(" · ")),
+    ),
+    rows.length ? el("ol", {}, rows) : el("p", { class: "muted small" }, "No item of this list may be shown."),
+  );
 }
 
 /** Who put the item there, by their parts, on the scale of the best item. */
 function contributions(given, best) {
   if (best <= 0 || given.length === 0) return null;
-  return el("span", { class: "parts", "aria-hidden": "true" }, given.filter(({ contribution }) => contribution > 0).map((vote) =>
-    el("span", { class: `part ${hue(vote.community)}`, vars: { "--share": (vote.contribution / best).toFixed(4) } })));
+  return el(
+    "span",
+    { class: "parts", "aria-hidden": "true" },
+    given
+      .filter(({ contribution }) => contribution > 0)
+      .map((vote) =>
+        el("span", {
+          class: `part ${hue(vote.community)}`,
+          vars: { "--share": (vote.contribution / best).toFixed(4) },
+        }),
+      ),
+  );
 }
 
 /** The same in words, where there is no room for the lists beside. */
 function votes(given) {
-  return el("span", { class: "votes narrow-only", "aria-hidden": "true" }, given.map((vote) =>
-    el("span", { class: `vote ${hue(vote.community)}` }, `${vote.community === null ? vote.name : `c${vote.community}`} #${vote.rank}`)));
+  return el(
+    "span",
+    { class: "votes narrow-only", "aria-hidden": "true" },
+    given.map((vote) =>
+      el(
+        "span",
+        { class: `vote ${hue(vote.community)}` },
+        `${vote.community === null ? vote.name : `c${vote.community}`} #${vote.rank}`,
+      ),
+    ),
+  );
 }
 
 function total(given) {

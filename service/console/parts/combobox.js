@@ -15,14 +15,22 @@ const WAIT_MS = 160;
  * @param {(text: string) => void} [options.enter] Enter was pressed on what was typed; without it, only options count.
  * @param {(error: Error) => void} options.failed suggestions could not be had.
  * @param {AbortSignal} options.signal the page was left.
+ * @param {number} [options.least] characters from which on there are suggestions.
  * @param {boolean} [options.clears] whether the field is empty again after a pick.
  * @returns {{element: HTMLElement, input: HTMLInputElement}}
  */
-export function combobox({ suggest, pick, enter, failed, signal, clears = false, ...attributes }) {
+export function combobox({ suggest, pick, enter, failed, signal, least = 0, clears = false, ...attributes }) {
   const listId = uniqueId("options");
   const input = el("input", {
-    type: "text", role: "combobox", autocomplete: "off", autocapitalize: "off", spellcheck: "false",
-    "aria-autocomplete": "list", "aria-expanded": "false", "aria-controls": listId, ...attributes,
+    type: "text",
+    role: "combobox",
+    autocomplete: "off",
+    autocapitalize: "off",
+    spellcheck: "false",
+    "aria-autocomplete": "list",
+    "aria-expanded": "false",
+    "aria-controls": listId,
+    ...attributes,
   });
   const list = el("ul", { class: "options", role: "listbox", id: listId, hidden: true, "aria-label": "Suggestions" });
   let options = [];
@@ -31,6 +39,10 @@ export function combobox({ suggest, pick, enter, failed, signal, clears = false,
   let waiting = 0;
 
   async function ask() {
+    if (input.value.trim().length < least) {
+      close();
+      return;
+    }
     asking.abort();
     asking = new AbortController();
     const { signal: mine } = asking;
@@ -50,9 +62,18 @@ export function combobox({ suggest, pick, enter, failed, signal, clears = false,
   function open({ options: found, more }) {
     options = found;
     const rows = options.map(({ label, note }, at) =>
-      el("li", { role: "option", id: `${listId}-${at}`, "aria-selected": "false",
-        on: { pointerdown: (event) => event.preventDefault(), click: () => take(at) } },
-      el("span", {}, label), note && el("span", { class: "muted small" }, note)));
+      el(
+        "li",
+        {
+          role: "option",
+          id: `${listId}-${at}`,
+          "aria-selected": "false",
+          on: { pointerdown: (event) => event.preventDefault(), click: () => take(at) },
+        },
+        el("span", {}, label),
+        note && el("span", { class: "muted small" }, note),
+      ),
+    );
     const rest = more && el("li", { class: "options-more", role: "presentation" }, "More: type on");
     const none = options.length === 0 && el("li", { class: "options-more", role: "presentation" }, "Nothing found");
     replace(list, rows, rest, none);
@@ -97,7 +118,8 @@ export function combobox({ suggest, pick, enter, failed, signal, clears = false,
 
   function step(by) {
     if (list.hidden) ask();
-    else if (options.length) mark(active < 0 && by < 0 ? options.length - 1 : (active + by + options.length) % options.length);
+    else if (options.length)
+      mark(active < 0 && by < 0 ? options.length - 1 : (active + by + options.length) % options.length);
   }
 
   function onEnter() {

@@ -27,11 +27,21 @@ function figures(first, second, both, most) {
     ["shared", `${both} of ${most}`, "items in both lists"],
     ["same", String(same), "at the same rank in both"],
     ["jaccard", percent(jaccard(first, second), 0), "Jaccard: shared of all distinct items"],
-    ["rbo", number(rankBiasedOverlap(first, second, PERSISTENCE)), `Rank-biased overlap, p = ${PERSISTENCE}: 1 is the same list; the top weighs most`],
-    ["tau", tau === null ? "–" : number(tau), "Kendall's τ of the shared items: 1 is the same order, −1 the reverse"],
+    [
+      "rbo",
+      number(rankBiasedOverlap(first, second, PERSISTENCE)),
+      `Rank-biased overlap, p = ${PERSISTENCE}: 1 is the same list; the top weighs most`,
+    ],
+    ["tau", tau === null ? "–" : number(tau), "Kendall's τ of shared items: 1 is the same order, −1 the reverse"],
   ];
-  return rows.map(([name, value, what]) => el("div", { class: "figure", data: { measure: name } },
-    el("p", { class: "figure-value" }, value), el("p", { class: "hint" }, what)));
+  return rows.map(([name, value, what]) =>
+    el(
+      "div",
+      { class: "figure", data: { measure: name } },
+      el("p", { class: "figure-value" }, value),
+      el("p", { class: "hint" }, what),
+    ),
+  );
 }
 
 /**
@@ -65,7 +75,8 @@ export function contrast({ signal }) {
 
   function choose(item) {
     chosen = chosen === item ? null : item;
-    for (const each of frame.querySelectorAll(".row")) each.setAttribute("aria-pressed", String(each.dataset.item === chosen));
+    for (const each of frame.querySelectorAll(".row"))
+      each.setAttribute("aria-pressed", String(each.dataset.item === chosen));
     draw();
   }
 
@@ -86,22 +97,40 @@ function column(side, { answer }, against, chosen) {
   const rows = answer.items.map((item) => {
     const move = against.get(item.item_id);
     const line = row({
-      item: item.item_id, rank: item.rank, title: item.title ?? item.item_id, chosen: item.item_id === chosen,
-      aside: move.kind === "new" ? el("span", { class: "move move-only" }, `only ${side}`) : side === "B" && moveMark(move),
+      item: item.item_id,
+      rank: item.rank,
+      title: item.title ?? item.item_id,
+      chosen: item.item_id === chosen,
+      aside:
+        move.kind === "new" ? el("span", { class: "move move-only" }, `only ${side}`) : side === "B" && moveMark(move),
     });
     line.firstChild.classList.toggle("unserved", move.kind === "new");
     return line;
   });
   const timings = Object.values(answer.timings_ms);
   const facts = definitions([
-    ["Pipeline", answer.pipeline], ["Bundle", el("span", { class: "mono" }, answer.model_version)],
+    ["Pipeline", answer.pipeline],
+    ["Bundle", el("span", { class: "mono" }, answer.model_version)],
     ["Time", milliseconds(answer.timings_ms.total ?? timings.reduce((all, each) => all + each, 0))],
     ["From", [...new Set(answer.items.map(({ source }) => sourceName(source)))].join(", ") || "–"],
   ]);
-  return el("section", { class: `column column-side side-${side.toLowerCase()}`, "aria-label": `Side ${side}` },
-    el("header", {}, el("h3", {}, `Side ${side}`, answer.degraded && badge("degraded", "warn"),
-      side === "B" && el("span", { class: "muted small moves-hint" }, `moves since ${other}`)), facts),
-    rows.length ? el("ol", {}, rows) : el("p", { class: "muted" }, "No item."));
+  return el(
+    "section",
+    { class: `column column-side side-${side.toLowerCase()}`, "aria-label": `Side ${side}` },
+    el(
+      "header",
+      {},
+      el(
+        "h3",
+        {},
+        `Side ${side}`,
+        answer.degraded && badge("degraded", "warn"),
+        side === "B" && el("span", { class: "muted small moves-hint" }, `moves are from ${other}`),
+      ),
+      facts,
+    ),
+    rows.length ? el("ol", {}, rows) : el("p", { class: "muted" }, "No item."),
+  );
 }
 
 const idsOf = ({ answer }) => answer.items.map(({ item_id: id }) => id);

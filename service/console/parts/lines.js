@@ -16,7 +16,11 @@ export function drawLines(frame, drawing, columns, items, lit) {
   const rows = columns.map((column) => rowsOf(column));
   const paths = [...items].filter((item) => item !== lit).flatMap((item) => pathsOf(item, rows, origin, frame, 1));
   const over = lit === null ? [] : pathsOf(lit, rows, origin, frame, rows.length);
-  replace(drawing, paths.map((d) => svg("path", { d })), over.map((d) => svg("path", { d, class: "lit" })));
+  replace(
+    drawing,
+    paths.map((d) => svg("path", { d })),
+    over.map((d) => svg("path", { d, class: "lit" })),
+  );
 }
 
 function rowsOf(column) {
@@ -26,7 +30,8 @@ function rowsOf(column) {
 /** From each column that has the item to the next one that does, at most `reach` columns further. */
 function pathsOf(item, rows, origin, frame, reach) {
   const having = rows.flatMap((column, at) => (column.has(item) ? [{ at, row: column.get(item) }] : []));
-  return having.slice(1)
+  return having
+    .slice(1)
     .map((to, before) => ({ from: having[before], to }))
     .filter(({ from, to }) => to.at - from.at <= reach)
     .map(({ from, to }) => curve(from.row.getBoundingClientRect(), to.row.getBoundingClientRect(), origin, frame));

@@ -10,26 +10,37 @@ export function moveMark(move) {
     up: [`↑${move.by}`, `up ${move.by}`],
     down: [`↓${move.by}`, `down ${move.by}`],
   }[move.kind];
-  return el("span", { class: `move move-${move.kind}` },
-    el("span", { "aria-hidden": "true" }, sign), el("span", { class: "visually-hidden" }, words));
+  return el(
+    "span",
+    { class: `move move-${move.kind}` },
+    el("span", { "aria-hidden": "true" }, sign),
+    el("span", { class: "visually-hidden" }, words),
+  );
 }
 
 /** One row: a button that chooses its item. */
 export function row({ item, rank, title, aside, below, chosen }) {
-  return el("li", {},
-    el("button", { type: "button", class: "row", tabindex: -1, data: { item }, "aria-pressed": String(chosen) },
+  return el(
+    "li",
+    {},
+    el(
+      "button",
+      { type: "button", class: "row", tabindex: -1, data: { item }, "aria-pressed": String(chosen) },
       el("span", { class: "row-rank" }, rank),
       el("span", { class: "row-title", title }, title),
-      aside, below));
+      aside,
+      below,
+    ),
+  );
 }
 
 /**
- * Make the columns of a frame one thing to walk: up and down within a column, left and right to the same item in the next
- * one that has it. One row of each column can be reached by Tab.
+ * Make the columns of a frame one thing to walk: up and down within a column, left and right to the same item in the
+ * next one that has it. One row of each column can be reached by Tab.
  *
  * @param {HTMLElement} frame holds columns, `.column`, of rows, `.row`.
- * @param {{light: (item: string|null) => void, choose: (item: string) => void, signal: AbortSignal}} options `light`: the
- *   item that is pointed at or focused, null where none is.
+ * @param {{light: (item: string|null) => void, choose: (item: string) => void, signal: AbortSignal}} options
+ *   `light`: the item that is pointed at or focused, null where none is.
  */
 export function walkable(frame, { light, choose, signal }) {
   const on = (name, listener) => frame.addEventListener(name, listener, { signal });
@@ -82,7 +93,9 @@ function across(target, frame, by) {
   const columns = [...frame.querySelectorAll(".column")];
   const at = columns.indexOf(columnOf(target));
   const further = by > 0 ? columns.slice(at + 1) : columns.slice(0, at).reverse();
-  return further.map((column) => rowsOf(column).find((each) => each.dataset.item === target.dataset.item)).find(Boolean);
+  return further
+    .map((column) => rowsOf(column).find((each) => each.dataset.item === target.dataset.item))
+    .find(Boolean);
 }
 
 function enter(target) {

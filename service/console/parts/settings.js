@@ -27,7 +27,8 @@ export function settingsForm({ service, settings, bundles = [], beside, label, c
   }
 
   function reset() {
-    set({ ...serviceSettings(), pipeline: current.pipeline, bundle: current.bundle });
+    const { pipeline, bundle, deadline } = current;
+    set({ ...serviceSettings(), pipeline, bundle, deadline });
     element.querySelector("select").focus();
   }
 
@@ -42,57 +43,116 @@ export function settingsForm({ service, settings, bundles = [], beside, label, c
   function controls() {
     const pipeline = pipelineOf(current, service);
     return [
-      el("div", { class: "settings-row" }, pipelineField(), bundles.length > 1 && bundleField(), beside),
-      pipeline?.fusion ? fusionControls(pipeline) : el("p", { class: "hint" },
-        "This pipeline serves one list as it is: there is nothing to fuse."),
+      el(
+        "div",
+        { class: "settings-head" },
+        pipelineField(),
+        bundles.length > 1 && bundleField(),
+        beside,
+        deadlineField(),
+      ),
+      pipeline?.fusion
+        ? fusionControls(pipeline)
+        : el("p", { class: "hint" }, "This pipeline serves one list as it is: there is nothing to fuse."),
     ];
   }
 
   function pipelineField() {
-    const options = service.pipelines.map(({ name }) => [name, name === service.default_pipeline ? `${name} (default)` : name]);
+    const options = service.pipelines.map(({ name }) => [
+      name,
+      name === service.default_pipeline ? `${name} (default)` : name,
+    ]);
     const value = current.pipeline ?? service.default_pipeline;
-    const control = select(options, value, { name: "pipeline", on: { change: (event) => {
-      const chosen = event.target.value;
-      set({ ...serviceSettings(), bundle: current.bundle, pipeline: chosen === service.default_pipeline ? null : chosen });
-    } } });
+    const control = select(options, value, {
+      name: "pipeline",
+      on: {
+        change: (event) => {
+          const chosen = event.target.value;
+          set({
+            ...serviceSettings(),
+            bundle: current.bundle,
+            deadline: current.deadline,
+            pipeline: chosen === service.default_pipeline ? null : chosen,
+          });
+        },
+      },
+    });
     return field({ label: "Pipeline" }, control);
   }
 
   function bundleField() {
     const options = bundles.map((id) => [id, id === service.bundle ? `${id} (in service)` : id]);
-    const control = select(options, current.bundle ?? service.bundle, { name: "bundle", on: { change: (event) =>
-      set({ bundle: event.target.value === service.bundle ? null : event.target.value }) } });
+    const control = select(options, current.bundle ?? service.bundle, {
+      name: "bundle",
+      on: { change: (event) => set({ bundle: event.target.value === service.bundle ? null : event.target.value }) },
+    });
     return field({ label: "Bundle" }, control);
+  }
+
+  function deadlineField() {
+    return numberField({
+      name: "deadline",
+      label: "Deadline, ms",
+      min: 1,
+      max: 10_000,
+      whole: true,
+      shown: service.default_deadline_ms,
+      narrow: true,
+    });
   }
 
   function fusionControls(pipeline) {
     const { fusion } = pipeline;
     const method = current.method ?? fusion.method;
-    const isChanged = ["method", "k", "communities", "candidates", "cf", "global"].some((name) => current[name] !== null);
+    const isChanged = ["method", "k", "communities", "candidates", "cf", "global"].some(
+      (name) => current[name] !== null,
+    );
     return [
       el("div", { class: "settings-row" }, methodField(fusion), kField(fusion, method), communitiesField(pipeline)),
-      el("details", { class: "more", open: ["candidates", "cf", "global"].some((name) => current[name] !== null) },
+      el(
+        "details",
+        { class: "more", open: ["candidates", "cf", "global"].some((name) => current[name] !== null) },
         el("summary", {}, "Other voters and list lengths"),
-        el("div", { class: "settings-row" },
+        el(
+          "div",
+          { class: "settings-row" },
           weightField("cf", "Weight of the global CF model", fusion),
           weightField("global", "Weight of the global adapter", fusion),
-          numberField({ name: "candidates", label: "Items of each voter", min: 1, max: 1000, whole: true, shown: fusion.candidates }))),
-      isChanged && el("button", { type: "button", class: "quiet small reset", on: { click: reset } }, "Back to what is served"),
+          numberField({
+            name: "candidates",
+            label: "Items of each voter",
+            min: 1,
+            max: 1000,
+            whole: true,
+            shown: fusion.candidates,
+          }),
+        ),
+      ),
+      isChanged &&
+        el("button", { type: "button", class: "quiet small reset", on: { click: reset } }, "Back to what is served"),
     ];
   }
 
   function methodField(fusion) {
     const options = METHODS.map((each) => [each, `${shortMethod(each)}${each === fusion.method ? " (served)" : ""}`]);
     const value = current.method ?? fusion.method;
-    const control = select(options, value, { name: "method", on: { change: (event) =>
-      set({ method: event.target.value === fusion.method ? null : event.target.value }) } });
+    const control = select(options, value, {
+      name: "method",
+      on: { change: (event) => set({ method: event.target.value === fusion.method ? null : event.target.value }) },
+    });
     return field({ label: "Fusion", hint: methodName(value) }, control);
   }
 
   function kField(fusion, method) {
     return numberField({
-      name: "k", label: "k, the damping of ranks", min: 0, max: 10_000, shown: fusion.k, sliderMax: K_SLIDER_MAX,
-      disabled: !DAMPED.has(method), hint: DAMPED.has(method)
+      name: "k",
+      label: "Damping k",
+      min: 0,
+      max: 10_000,
+      shown: fusion.k,
+      sliderMax: K_SLIDER_MAX,
+      disabled: !DAMPED.has(method),
+      hint: DAMPED.has(method)
         ? "Small: the first ranks decide. Large: to be in many lists does."
         : `${shortMethod(method)} has no damping.`,
     });
@@ -100,27 +160,69 @@ export function settingsForm({ service, settings, bundles = [], beside, label, c
 
   function communitiesField(pipeline) {
     const most = Math.max(1, Math.min(members ?? pipeline.max_communities, 100));
-    const hint = members === null ? "The nearest first." : `The nearest first; this user belongs to ${members}.`;
+    const hint =
+      members === null ? "At most; the nearest first." : `At most; the nearest first. This user belongs to ${members}.`;
     return numberField({
-      name: "communities", label: "Communities at most", min: 1, max: 100, whole: true, sliderMax: Math.max(most, current.communities ?? 1),
-      shown: Math.min(pipeline.max_communities, most), hint,
+      name: "communities",
+      label: "Communities",
+      min: 1,
+      max: 100,
+      whole: true,
+      sliderMax: Math.max(most, current.communities ?? 1),
+      shown: Math.min(pipeline.max_communities, most),
+      hint,
     });
   }
 
   function weightField(name, text, fusion) {
-    return numberField({ name, label: text, min: 0, max: 1000, shown: fusion.voters[name] ?? 0, step: 0.1,
-      hint: "0: no vote. 1: as much as all communities." });
+    return numberField({
+      name,
+      label: text,
+      min: 0,
+      max: 1000,
+      shown: fusion.voters[name] ?? 0,
+      step: 0.1,
+      hint: "0: no vote. 1: as much as all communities.",
+    });
   }
 
   /** A number, with a slider beside it where `sliderMax` says how far that goes; empty is as served, `shown`. */
-  function numberField({ name, label: text, min, max, whole = false, shown, sliderMax, disabled = false, hint, step }) {
+  function numberField({
+    name,
+    label: text,
+    min,
+    max,
+    whole = false,
+    shown,
+    sliderMax,
+    disabled = false,
+    narrow = false,
+    hint,
+    step,
+  }) {
     const value = current[name] ?? shown;
     const shared = { min, disabled, step: step ?? (whole ? 1 : "any") };
-    const control = el("input", { ...shared, type: "number", name, max, value: number(value, 3).replaceAll(",", ""), on: { change: take } });
-    const slider = sliderMax !== undefined && el("input", {
-      ...shared, type: "range", step: 1, name: `${name}-slider`, max: sliderMax, value, id: uniqueId("slider"),
-      "aria-label": `${text}, slider`, on: { input: take },
+    const control = el("input", {
+      ...shared,
+      type: "number",
+      name,
+      max,
+      value: number(value, 3).replaceAll(",", ""),
+      on: { change: take },
     });
+    const slider =
+      sliderMax !== undefined &&
+      el("input", {
+        ...shared,
+        type: "range",
+        step: 1,
+        name: `${name}-slider`,
+        max: sliderMax,
+        value,
+        id: uniqueId("slider"),
+        "aria-label": `${text}, slider`,
+        on: { input: take },
+      });
 
     function take(event) {
       const given = bounded(event.target.value, min, max, whole);
@@ -137,7 +239,15 @@ export function settingsForm({ service, settings, bundles = [], beside, label, c
       if (event.type === "change") show(current);
     }
 
-    return field({ label: text, hint, holder: slider && el("div", { class: "number-slider" }, slider, control) }, control);
+    return field(
+      {
+        label: text,
+        hint,
+        class: narrow ? "narrow" : "",
+        holder: slider ? el("div", { class: "number-slider" }, slider, control) : null,
+      },
+      control,
+    );
   }
 
   show(current);

@@ -18,13 +18,22 @@ export function subjectPicker({ context, subject, titles, change }) {
   const choice = kindChoice(current.kind, (kind) => set({ ...current, kind }));
   const user = userField();
   const examples = el("p", { class: "examples small" });
-  const userPart = el("div", { class: "subject-part" },
-    field({ label: "User", holder: user.element }, user.input), examples);
+  const userPart = el(
+    "div",
+    { class: "subject-part" },
+    field({ label: "User", holder: user.element }, user.input),
+    examples,
+  );
   const search = itemField();
   const chosen = el("ol", { class: "composed", "aria-label": "History, oldest first" });
   const hint = el("p", { class: "hint" });
-  const historyPart = el("div", { class: "subject-part" },
-    field({ label: "Add items", holder: search.element }, search.input), hint, chosen);
+  const historyPart = el(
+    "div",
+    { class: "subject-part" },
+    field({ label: "Add items", holder: search.element }, search.input),
+    hint,
+    chosen,
+  );
   const element = el("div", { class: "subject" }, choice.element, userPart, historyPart, trouble);
 
   function set(next) {
@@ -42,7 +51,7 @@ export function subjectPicker({ context, subject, titles, change }) {
     if (document.activeElement !== user.input) user.input.value = next.user;
     examples.hidden = next.user !== "";
     hint.textContent = next.history.length
-      ? "Oldest first; the last one weighs most in what comes next."
+      ? "Oldest first: models go by the order."
       : "Search for titles that somebody could have liked, and add them.";
     replace(chosen, next.history.map(composedItem));
   }
@@ -55,15 +64,26 @@ export function subjectPicker({ context, subject, titles, change }) {
 
   function userField() {
     return combobox({
-      suggest: suggestUsers(context), pick: ({ value }) => set({ ...current, user: value }), failed,
-      enter: (text) => set({ ...current, user: text }), signal: context.signal, id: "user", name: "user",
+      suggest: suggestUsers(context),
+      pick: ({ value }) => set({ ...current, user: value }),
+      failed,
+      enter: (text) => set({ ...current, user: text }),
+      signal: context.signal,
+      id: "user",
+      name: "user",
       placeholder: "Type an id",
     });
   }
 
   function itemField() {
     return combobox({
-      suggest: suggestItems(context), pick: add, failed, signal: context.signal, clears: true, id: "item-search",
+      suggest: suggestItems(context),
+      pick: add,
+      failed,
+      signal: context.signal,
+      clears: true,
+      least: 1,
+      id: "item-search",
       placeholder: "Words of a title",
     });
   }
@@ -81,15 +101,28 @@ export function subjectPicker({ context, subject, titles, change }) {
   function composedItem(item, at) {
     const name = titles.get(item) ?? item;
     const last = current.history.length - 1;
-    const act = (label, sign, does, disabled = false) => el("button", {
-      type: "button", class: "icon quiet", "aria-label": `${label} ${name}`, title: label, disabled,
-      data: { act: label }, on: { click: does },
-    }, sign);
-    return el("li", { data: { item } },
+    const act = (label, sign, does, disabled = false) =>
+      el(
+        "button",
+        {
+          type: "button",
+          class: "icon quiet",
+          "aria-label": `${label} ${name}`,
+          title: label,
+          disabled,
+          data: { act: label },
+          on: { click: does },
+        },
+        sign,
+      );
+    return el(
+      "li",
+      { data: { item } },
       el("span", { class: "composed-title" }, name),
       act("Move up", "↑", () => move(at, -1), at === 0),
       act("Move down", "↓", () => move(at, 1), at === last),
-      act("Remove", "×", () => remove(at)));
+      act("Remove", "×", () => remove(at)),
+    );
   }
 
   function move(at, by) {
@@ -112,15 +145,23 @@ export function subjectPicker({ context, subject, titles, change }) {
   /** The same button of a row, or what is left to press there. */
   function focusOn(at, act) {
     const row = chosen.children[at];
-    const button = row.querySelector(`[data-act="${act}"]:not(:disabled)`) ?? row.querySelector("button:not(:disabled)");
+    const button =
+      row.querySelector(`[data-act="${act}"]:not(:disabled)`) ?? row.querySelector("button:not(:disabled)");
     button.focus();
   }
 
   async function showExamples() {
     const { options } = await suggestUsers(context)("", context.signal);
     if (options.length === 0) return;
-    replace(examples, "For example ", options.slice(0, FEW).map(({ value }) =>
-      el("button", { type: "button", class: "chip", on: { click: () => set({ ...current, user: value }) } }, value)));
+    replace(
+      examples,
+      "For example ",
+      options
+        .slice(0, FEW)
+        .map(({ value }) =>
+          el("button", { type: "button", class: "chip", on: { click: () => set({ ...current, user: value }) } }, value),
+        ),
+    );
   }
 
   show(current);
@@ -130,13 +171,32 @@ export function subjectPicker({ context, subject, titles, change }) {
 
 function kindChoice(kind, chosen) {
   const name = uniqueId("who");
-  const radios = [["user", "A user"], ["history", "A history"]].map(([value, label]) => {
-    const radio = el("input", { type: "radio", name, value, checked: value === kind, on: { change: () => chosen(value) } });
+  const radios = [
+    ["user", "A user"],
+    ["history", "A history"],
+  ].map(([value, label]) => {
+    const radio = el("input", {
+      type: "radio",
+      name,
+      value,
+      checked: value === kind,
+      on: { change: () => chosen(value) },
+    });
     return { radio, element: el("label", {}, radio, el("span", {}, label)) };
   });
-  const element = el("fieldset", { class: "segments" },
-    el("legend", { class: "visually-hidden" }, "For whom"), radios.map(({ element: each }) => each));
-  return { element, show: (value) => radios.forEach(({ radio }) => { radio.checked = radio.value === value; }) };
+  const element = el(
+    "fieldset",
+    { class: "segments" },
+    el("legend", { class: "visually-hidden" }, "For whom"),
+    radios.map(({ element: each }) => each),
+  );
+  return {
+    element,
+    show: (value) =>
+      radios.forEach(({ radio }) => {
+        radio.checked = radio.value === value;
+      }),
+  };
 }
 
 function suggestUsers({ api }) {
@@ -149,7 +209,11 @@ function suggestUsers({ api }) {
 function suggestItems({ api }) {
   return async (query, signal) => {
     const { items, more } = await api.get(withQuery("/admin/items", { query, limit: 20 }), signal);
-    const options = items.map(({ item_id: value, title }) => ({ value, label: title ?? value, note: title ? value : undefined }));
+    const options = items.map(({ item_id: value, title }) => ({
+      value,
+      label: title ?? value,
+      note: title ? value : undefined,
+    }));
     return { options, more };
   };
 }

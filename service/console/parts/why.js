@@ -17,16 +17,29 @@ export function whyBody(tried, item) {
   const served = tried.answer.items.find(({ item_id: id }) => id === item);
   const votes = served?.explanation ?? [];
   const sum = votes.reduce((all, { contribution }) => all + contribution, 0);
-  const words = served ? placeWords(served, tried.answer.items.length)
+  const words = served
+    ? placeWords(served, tried.answer.items.length)
     : "It is in a voter's list, but the sum of its votes is below that of the last item served.";
-  const rows = tried.lists.map((list) => ({ list, vote: votes.find((vote) => isOf(vote, list)), seen: rankIn(list, item) }));
+  const rows = tried.lists.map((list) => ({
+    list,
+    vote: votes.find((vote) => isOf(vote, list)),
+    seen: rankIn(list, item),
+  }));
   return [
     el("p", {}, words),
-    rows.length > 0 && dataTable({
-      caption: "Voters, and their parts in the item's score", columns: columns(sum, served !== undefined), rows,
-    }),
-    served && votes.length > 1 && el("p", { class: "hint" },
-      `Score ${significant(sum, 4)}: the sum of the voters' parts. A voter's part is the score that its list alone would give.`),
+    rows.length > 0 &&
+      dataTable({
+        caption: "Voters, and their parts in the item's score",
+        columns: columns(sum, served !== undefined),
+        rows,
+      }),
+    served &&
+      votes.length > 1 &&
+      el(
+        "p",
+        { class: "hint" },
+        `Score ${significant(sum, 4)}: the sum of the parts. A voter's part is the score that its list alone gives.`,
+      ),
   ];
 }
 
@@ -35,18 +48,29 @@ function columns(sum, isServed) {
     { label: "Voter", head: true, cell: ({ list }) => voterCell(list) },
     { label: "Affinity", numeric: true, cell: ({ list }) => number(list.affinity, 3) },
     { label: "Weight", numeric: true, cell: ({ list }) => significant(list.weight) },
-    { label: "Rank there", numeric: true, cell: ({ list, vote, seen }) => vote?.rank ?? seen ?? `below ${list.items.length}` },
+    {
+      label: "Rank there",
+      numeric: true,
+      cell: ({ list, vote, seen }) => vote?.rank ?? seen ?? `below ${list.items.length}`,
+    },
   ];
   if (!isServed || sum <= 0) return always;
-  return [...always,
+  return [
+    ...always,
     { label: "Part", numeric: true, cell: ({ vote }) => (vote ? significant(vote.contribution) : "–") },
-    { label: "Share of the score", cell: ({ list, vote }) => shareCell(vote?.contribution ?? 0, sum, list.community) }];
+    { label: "Share of the score", cell: ({ list, vote }) => shareCell(vote?.contribution ?? 0, sum, list.community) },
+  ];
 }
 
 function voterCell(list) {
   const { short, long } = voterName(list);
-  return el("span", { class: hue(list.community) },
-    el("span", { class: "swatch", "aria-hidden": "true" }), short, long && el("span", { class: "muted small voter-long" }, long));
+  return el(
+    "span",
+    { class: hue(list.community) },
+    el("span", { class: "swatch", "aria-hidden": "true" }),
+    short,
+    long && el("span", { class: "muted small voter-long" }, long),
+  );
 }
 
 function shareCell(part, sum, community) {
@@ -54,7 +78,9 @@ function shareCell(part, sum, community) {
 }
 
 function isOf(vote, list) {
-  return vote.community === null ? list.community === null && vote.name === list.name : vote.community === list.community;
+  return vote.community === null
+    ? list.community === null && vote.name === list.name
+    : vote.community === list.community;
 }
 
 function rankIn(list, item) {
