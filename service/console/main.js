@@ -13,8 +13,9 @@
 //   signal         AbortSignal: the page was left
 //   onService      (listener) is told each newer state of the service while the page is shown
 //   look           () asks for the state of the service now
+//   again          () renders the page anew, from its address
 
-import { createApi, isAborted } from "./lib/api.js";
+import { ApiError, createApi, isAborted } from "./lib/api.js";
 import { announce, errorState, loading } from "./lib/components.js";
 import { replace } from "./lib/dom.js";
 import { formatRoute, parseRoute } from "./lib/route.js";
@@ -59,10 +60,9 @@ async function show({ focus }) {
     await drawn;
   } catch (error) {
     if (signal.aborted || isAborted(error)) return;
-    replace(
-      page,
-      errorState(error, () => show({ focus: true })),
-    );
+    // A module that could not be loaded stays so until the document is loaded anew.
+    const retry = error instanceof ApiError ? () => show({ focus: true }) : () => location.reload();
+    replace(page, errorState(error, retry));
   }
 }
 
@@ -85,6 +85,10 @@ function context(route, service, signal) {
       if (!signal.aborted) listeners.push(listener);
     },
     look: watched.look,
+    again: () => {
+      if (!signal.aborted)
+        show({ focus: false }).then(() => PAGES.forEach((name) => import(`./pages/${name}.js`).catch(() => {})));
+    },
   };
 }
 
@@ -100,4 +104,4 @@ document.getElementById("skip").addEventListener("click", (event) => {
   document.getElementById("main").focus();
 });
 addEventListener("hashchange", () => show({ focus: true }));
-show({ focus: false });
+show({ focus: false }).then(() => PAGES.forEach((name) => import(`./pages/${name}.js`).catch(() => {})));

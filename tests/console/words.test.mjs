@@ -30,10 +30,12 @@ test("a stage says what it did", () => {
   const plan = {
     name: "plan",
     ms: 1,
-    asked: [{ adapter: "c00" }],
+    asked: [{ adapter: "c00", community: 0 }],
     not_asked: [{ adapter: "c01", why: "max_communities" }],
   };
   assert.equal(stageWords(plan).text, "Asks c00; not c01 (beyond the limit).");
+  const alone = { ...plan, asked: [{ adapter: "hatllm", community: null }] };
+  assert.equal(stageWords(alone).text, "Asks hatllm.");
   const fanOut = { name: "fan_out", ms: 1, answered: ["c00"], failed: [{ adapter: "c01", why: "timeout" }] };
   assert.equal(stageWords(fanOut).text, "1 of 2 answered: c01 did not answer in time.");
   const fuse = { name: "fuse", ms: 1, method: "rrf", k: 20, lists: 2, items: 120 };

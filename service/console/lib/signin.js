@@ -18,7 +18,7 @@ export function signIn(refusal) {
       refusal && el("p", { class: "notice notice-bad", role: "alert" }, `${refusal.message}.`.replace("..", "."));
     const dialog = el(
       "dialog",
-      { id: "sign-in", "aria-labelledby": id, on: { cancel: (event) => event.preventDefault() } },
+      { id: "sign-in", "aria-labelledby": id, on: { cancel: (event) => event.preventDefault(), close: comeBack } },
       el(
         "form",
         { on: { submit: finish } },
@@ -34,14 +34,19 @@ export function signIn(refusal) {
       event.preventDefault();
       const given = key.value.trim();
       if (!given) return;
-      dialog.close();
       dialog.remove();
       announce("Signing in");
       resolve(given);
     }
 
+    /** A browser closes a dialog at the second Escape, whatever the page says. */
+    function comeBack() {
+      if (!dialog.isConnected) return;
+      dialog.showModal();
+      key.focus();
+    }
+
     document.body.append(dialog);
-    dialog.showModal();
-    key.focus();
+    comeBack();
   });
 }

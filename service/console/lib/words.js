@@ -66,7 +66,7 @@ export function ordinal(rank) {
 /** A voter as people know it: its number for a community, its name for the others. */
 export function voterName({ voter, name, community }) {
   if (community !== null && community !== undefined) return { short: `Community ${community}`, long: name };
-  const others = { cf: "Global CF model", global: "Global adapter", popular: "Popularity" };
+  const others = { cf: "Global CF model", global: "Adapter for all", popular: "Popularity" };
   return { short: others[voter ?? name] ?? sourceName(voter ?? name), long: "" };
 }
 
@@ -98,12 +98,7 @@ const STAGES = {
   }),
   plan: ({ asked, not_asked: left }) => ({ title: "Plan", text: planWords(asked, left) }),
   fan_out: ({ answered, failed }) => ({ title: "Fan-out", text: fanOutWords(answered, failed) }),
-  fuse: ({ method, k, lists, items }) => ({
-    title: "Fuse",
-    text:
-      `${counted(lists, "list")} of ${counted(items, "distinct item")} became one by ${shortMethod(method)}` +
-      `${method === "count" || method === "scores" ? "" : `, k = ${number(k)}`}.`,
-  }),
+  fuse: (stage) => ({ title: "Fuse", text: fuseWords(stage) }),
   fill: ({ items }) => ({ title: "Fill", text: fillWords(items) }),
   arrange: ({ pool, moved, diversity, discount }) => ({
     title: "Arrange",
@@ -114,12 +109,20 @@ const STAGES = {
 };
 
 function planWords(asked, left) {
+  const isByCommunity = asked.some(({ community }) => community !== null);
   if (asked.length === 0) return "Asks no worker.";
   const names = asked.map(({ adapter }) => adapter);
   const out = left.map(
     ({ adapter, why }) => `${adapter} (${why === "quality" ? "saved under load" : "beyond the limit"})`,
   );
-  return `Asks ${listed(names)}${out.length ? `; not ${listed(out)}` : ""}.`;
+  return `Asks ${listed(names)}${isByCommunity && out.length ? `; not ${listed(out)}` : ""}.`;
+}
+
+function fuseWords({ method, k, lists, items }) {
+  if (lists === 0) return "There was no list.";
+  const damping = method === "count" || method === "scores" ? "" : `, k = ${number(k)}`;
+  const many = `${counted(lists, "list")} of ${counted(items, "distinct item")}`;
+  return `${many} became one by ${shortMethod(method)}${damping}.`;
 }
 
 function fillWords(items) {

@@ -1,6 +1,6 @@
 // Compare: two ways to rank, for the same user.
 
-import { isAborted } from "../lib/api.js";
+import { ApiError } from "../lib/api.js";
 import { emptyState, errorState, loading, pageHead, panel } from "../lib/components.js";
 import { el, replace } from "../lib/dom.js";
 import {
@@ -13,13 +13,14 @@ import {
   writeSettings,
   writeSubject,
 } from "../lib/trial.js";
+import { asker } from "../parts/asking.js";
 import { contrast, measures } from "../parts/contrast.js";
 import { itemsField } from "../parts/items_field.js";
+import { loadedBundles } from "../parts/loaded_bundles.js";
 import { settingsForm } from "../parts/settings.js";
 import { subjectPicker } from "../parts/subject.js";
 
 export const title = "Compare";
-const WAIT_MS = 180;
 const SIDES = ["a", "b"];
 
 export async function render(root, context) {
@@ -51,8 +52,7 @@ export async function render(root, context) {
   const lists = contrast({ signal: context.signal });
   const figures = el("div", { class: "figures" });
   const body = panel({ title: "Lists", id: "lists" }, figures, lists.element);
-  let asking = new AbortController();
-  let waiting = 0;
+  const asking = asker({ context, ask, failed: (error, again) => finish(errorState(error, again)) });
 
   replace(
     root,
@@ -81,14 +81,11 @@ export async function render(root, context) {
 
   function change(changed) {
     Object.assign(state, changed);
-    context.setParams(paramsOf(state));
-    clearTimeout(waiting);
-    waiting = setTimeout(run, WAIT_MS);
+    asking.soon();
   }
 
-  async function run() {
-    asking.abort();
-    asking = new AbortController();
+  async function ask(signal) {
+    context.setParams(paramsOf(state, service));
     if (!isComplete(state.subject)) {
       finish(
         emptyState({
@@ -100,14 +97,16 @@ export async function render(root, context) {
     }
     outcome.setAttribute("aria-busy", "true");
     if (!outcome.contains(body)) replace(outcome, loading("Asking both sides…"));
-    const signal = AbortSignal.any([asking.signal, context.signal]);
+    show(await Promise.all(SIDES.map((side) => askSide(side, signal))));
+  }
+
+  async function askSide(side, signal) {
     try {
-      const asked = SIDES.map((side) =>
-        context.api.post("/admin/try", tryBody(state.subject, state.n, state[side], service), signal),
-      );
-      show(await Promise.all(asked));
+      return await context.api.post("/admin/try", tryBody(state.subject, state.n, state[side], service), signal);
     } catch (error) {
-      if (!isAborted(error)) finish(errorState(error, run));
+      if (!(error instanceof ApiError)) throw error;
+      const { status, code, message, field, requestId } = error;
+      throw new ApiError(status, code, `Side ${side.toUpperCase()}: ${message}`, field, requestId);
     }
   }
 
@@ -126,8 +125,11 @@ export async function render(root, context) {
     if (!outcome.contains(content)) replace(outcome, content);
   }
 
-  context.signal.addEventListener("abort", () => clearTimeout(waiting));
-  await run();
+  context.onService((next) => {
+    if (next && next.bundle !== service.bundle) context.again();
+  });
+  context.setParams(paramsOf(state, service), { replace: true });
+  await asking.now();
 }
 
 /** Without a word in the address: what is served beside the first other pipeline. */
@@ -138,19 +140,12 @@ function stateOf(params, service) {
   return { subject: readSubject(params), n: readN(params), a, b };
 }
 
-function paramsOf({ subject, n, a, b }) {
-  const entries = [...writeSubject(subject), ...writeN(n), ...writeSettings(a, "a."), ...writeSettings(b, "b.")];
-  const sides = entries.some(([name]) => /^[ab]\./.test(name)) ? [] : [["a.pipeline", ""]];
-  return new URLSearchParams([...entries, ...sides].map(([name, value]) => [name, String(value)]));
-}
-
-/** Bundles that can answer here: the one in service first, then those of running experiments. */
-async function loadedBundles({ api, signal }) {
-  const { in_service: inService, canaries } = await api.get("/admin/bundles", signal);
-  const loaded = Object.entries(canaries)
-    .filter(([, state]) => state === "loaded")
-    .map(([id]) => id);
-  return [...new Set([inService, ...loaded])].filter(Boolean);
+/** Each side names its pipeline: what is served by default may be another one when the address is opened again. */
+function paramsOf({ subject, n, ...sides }, service) {
+  const named = (side) => ({ ...side, pipeline: side.pipeline ?? service.default_pipeline });
+  const settings = SIDES.flatMap((side) => writeSettings(named(sides[side]), `${side}.`));
+  const entries = [...writeSubject(subject), ...writeN(n), ...settings];
+  return new URLSearchParams(entries.map(([name, value]) => [name, String(value)]));
 }
 
 function swapButton(swap) {

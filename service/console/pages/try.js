@@ -1,6 +1,5 @@
 // Try: one user, one way to rank, and how the list came about.
 
-import { isAborted } from "../lib/api.js";
 import { emptyState, errorState, loading, pageHead, panel } from "../lib/components.js";
 import { el, replace } from "../lib/dom.js";
 import { counted } from "../lib/format.js";
@@ -16,18 +15,22 @@ import {
   writeSettings,
   writeSubject,
 } from "../lib/trial.js";
+import { asker } from "../parts/asking.js";
 import { board } from "../parts/board.js";
 import { reasonsList, seenList, stagesList, summaryLine } from "../parts/course.js";
 import { itemsField } from "../parts/items_field.js";
+import { loadedBundles } from "../parts/loaded_bundles.js";
 import { settingsForm } from "../parts/settings.js";
 import { subjectPicker } from "../parts/subject.js";
 import { whyBody, whyTitle } from "../parts/why.js";
 
 export const title = "Try";
-const WAIT_MS = 180;
 
 export async function render(root, context) {
-  const service = context.service ?? (await context.api.get("/admin/service", context.signal));
+  const [service, bundles] = await Promise.all([
+    context.service ?? context.api.get("/admin/service", context.signal),
+    loadedBundles(context),
+  ]);
   const { params } = context;
   const state = {
     subject: readSubject(params),
@@ -46,14 +49,14 @@ export async function render(root, context) {
   const settings = settingsForm({
     service,
     settings: state.settings,
+    bundles,
     label: "Ranking",
     beside: itemsField(state.n, (n) => change({ n })),
     change: (next) => change({ settings: next }),
   });
   const view = resultView(context, outcome, { choose, compose });
-  let before = null; // what was shown last for this subject
-  let asking = new AbortController();
-  let waiting = 0;
+  let before = null; // what was shown last for this user, or for the history before it was changed
+  const asking = asker({ context, ask, failed: view.failed });
 
   replace(
     root,
@@ -71,45 +74,36 @@ export async function render(root, context) {
   );
 
   function change(changed) {
-    if ("subject" in changed) before = null;
+    if (changed.subject && !(changed.subject.kind === "history" && state.subject.kind === "history")) before = null;
     Object.assign(state, changed);
-    write();
-    clearTimeout(waiting);
-    waiting = setTimeout(run, WAIT_MS);
+    asking.soon();
   }
 
   function write(options) {
-    const item = state.item === null ? [] : [["item", state.item]];
-    context.setParams(
-      new URLSearchParams(
-        [...writeSubject(state.subject), ...writeSettings(state.settings), ...writeN(state.n), ...item].map(asText),
-      ),
-      options,
-    );
+    const { subject: whom, settings: how, n, item } = state;
+    const entries = [
+      ...writeSubject(whom),
+      ...writeSettings(how),
+      ...writeN(n),
+      ...(item === null ? [] : [["item", item]]),
+    ];
+    context.setParams(new URLSearchParams(entries.map(([name, value]) => [name, String(value)])), options);
   }
 
-  async function run() {
-    asking.abort();
-    asking = new AbortController();
-    const { signal } = asking;
+  async function ask(signal) {
+    write();
     if (!isComplete(state.subject)) {
       view.empty(state.subject.kind);
       return;
     }
     view.busy();
-    try {
-      const body = tryBody(state.subject, state.n, state.settings, context.service ?? service);
-      const tried = await context.api.post("/admin/try", body, AbortSignal.any([signal, context.signal]));
-      show(tried);
-    } catch (error) {
-      if (!isAborted(error)) view.failed(error, run);
-    }
+    show(await context.api.post("/admin/try", tryBody(state.subject, state.n, state.settings, service), signal));
   }
 
   function show(tried) {
     for (const { item_id: id, title: name } of tried.history) titles.set(id, name ?? id);
     subject.show(state.subject);
-    settings.show(state.settings, membersOf(tried));
+    settings.belongs(membersOf(tried));
     view.show(tried, before, state.item);
     before = tried;
   }
@@ -125,8 +119,11 @@ export async function render(root, context) {
     document.getElementById("item-search").focus();
   }
 
-  context.signal.addEventListener("abort", () => clearTimeout(waiting));
-  await run();
+  context.onService((next) => {
+    if (next && next.bundle !== service.bundle) context.again();
+  });
+  write({ replace: true });
+  await asking.now();
 }
 
 /** What is below the controls: nothing yet, an answer, or why there is none. */
@@ -258,4 +255,3 @@ function isKnown({ answer, lists }, item) {
 
 const ids = ({ answer }) => answer.items.map(({ item_id: id }) => id);
 const historyOf = ({ history }) => [...new Set(history.map(({ item_id: id }) => id))];
-const asText = ([name, value]) => [name, String(value)];

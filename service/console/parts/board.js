@@ -43,6 +43,10 @@ export function board({ signal, choose }) {
     const depth = isLong ? Infinity : Math.max(FEWEST_ROWS, tried.answer.items.length);
     longer.hidden = tried.lists.every(({ items }) => items.length <= Math.max(FEWEST_ROWS, tried.answer.items.length));
     longer.textContent = isLong ? "Show the beginning of each list" : "Show more of each list";
+    columns.classList.toggle(
+      "columns-named",
+      tried.lists.some((list) => voterName(list).long !== ""),
+    );
     replace(
       columns,
       servedColumn(tried, moves, chosen),
@@ -92,7 +96,7 @@ export function board({ signal, choose }) {
   return { element, show, focus: () => frame.querySelector('.row[aria-pressed="true"]')?.focus() };
 }
 
-function servedColumn({ answer, lists }, moves, chosen) {
+function servedColumn({ answer, lists, settings }, moves, chosen) {
   const best = Math.max(...answer.items.map(({ explanation }) => total(explanation)), 0);
   const rows = answer.items.map((item) =>
     row({
@@ -100,13 +104,8 @@ function servedColumn({ answer, lists }, moves, chosen) {
       rank: item.rank,
       title: item.title ?? item.item_id,
       chosen: item.item_id === chosen,
-      aside: [
-        moveMark(moves.get(item.item_id)),
-        item.source !== answer.pipeline &&
-          lists.length > 1 &&
-          badge(item.source, item.source === "cf" || item.source === "popular" ? "info" : "plain"),
-      ],
-      below: [contributions(item.explanation ?? [], best), votes(item.explanation ?? [])],
+      aside: [moveMark(moves.get(item.item_id)), item.source !== settings.kind && badge(item.source)],
+      below: [contributions(item.explanation ?? [], best), votes(item.explanation ?? [], lists)],
     }),
   );
   return el(
@@ -126,6 +125,7 @@ function voterColumn(list, depth, { answer }, chosen) {
     return line;
   });
   const facts = [
+    list.community !== null && list.voter,
     list.affinity !== null && `affinity ${number(list.affinity, 3)}`,
     `weight ${significant(list.weight)}`,
   ];
@@ -161,17 +161,15 @@ function contributions(given, best) {
 }
 
 /** The same in words, where there is no room for the lists beside. */
-function votes(given) {
+function votes(given, lists) {
+  const voter = (community) => lists.find((list) => list.community === community)?.voter ?? `c${community}`;
   return el(
     "span",
     { class: "votes narrow-only", "aria-hidden": "true" },
-    given.map((vote) =>
-      el(
-        "span",
-        { class: `vote ${hue(vote.community)}` },
-        `${vote.community === null ? vote.name : `c${vote.community}`} #${vote.rank}`,
-      ),
-    ),
+    given.map((vote) => {
+      const name = vote.community === null ? vote.name : voter(vote.community);
+      return el("span", { class: `vote ${hue(vote.community)}` }, `${name} #${vote.rank}`);
+    }),
   );
 }
 

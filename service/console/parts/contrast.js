@@ -116,7 +116,7 @@ function column(side, { answer }, against, chosen) {
   ]);
   return el(
     "section",
-    { class: `column column-side side-${side.toLowerCase()}`, "aria-label": `Side ${side}` },
+    { class: `column column-side side-${side.toLowerCase()}`, "aria-label": `List of side ${side}` },
     el(
       "header",
       {},

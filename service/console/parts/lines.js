@@ -10,6 +10,8 @@ import { replace, svg } from "../lib/dom.js";
  * @param {string|null} lit the one that stands out, and whose line skips columns that lack it.
  */
 export function drawLines(frame, drawing, columns, items, lit) {
+  drawing.setAttribute("width", 0); // else it would be measured with the rest, and never shrink
+  drawing.setAttribute("height", 0);
   const origin = frame.getBoundingClientRect();
   drawing.setAttribute("width", frame.scrollWidth);
   drawing.setAttribute("height", frame.scrollHeight);

@@ -12,8 +12,8 @@ const K_SLIDER_MAX = 100;
  * @param {{service: object, settings: object, bundles?: string[], beside?: HTMLElement, label: string,
  *   change: (settings: object) => void}} options `bundles`: those that are loaded here, where one may choose; `beside`:
  *   a control that stands beside the pipeline.
- * @returns {{element: HTMLElement, show: (settings: object, communities?: number) => void}} `communities`: how many the
- *   user belongs to.
+ * @returns {{element: HTMLElement, show: (settings: object) => void, belongs: (communities: number|null) => void}}
+ *   `show`: draw other settings; `belongs`: how many communities the user belongs to, null where that is not known.
  */
 export function settingsForm({ service, settings, bundles = [], beside, label, change }) {
   let current = settings;
@@ -32,9 +32,8 @@ export function settingsForm({ service, settings, bundles = [], beside, label, c
     element.querySelector("select").focus();
   }
 
-  function show(next, communities = members) {
+  function show(next) {
     current = next;
-    members = communities;
     const focused = element.contains(document.activeElement) ? document.activeElement.name : null;
     replace(element, controls());
     if (focused) element.querySelector(`[name="${focused}"]`)?.focus();
@@ -116,8 +115,8 @@ export function settingsForm({ service, settings, bundles = [], beside, label, c
         el(
           "div",
           { class: "settings-row" },
-          weightField("cf", "Weight of the global CF model", fusion),
-          weightField("global", "Weight of the global adapter", fusion),
+          weightField("cf", "Weight of the CF model", fusion),
+          weightField("global", "Weight of the adapter for all", fusion),
           numberField({
             name: "candidates",
             label: "Items of each voter",
@@ -250,6 +249,13 @@ export function settingsForm({ service, settings, bundles = [], beside, label, c
     );
   }
 
+  /** Draws only what changes: somebody may be typing, or dragging a slider. */
+  function belongs(communities) {
+    if (communities === members) return;
+    members = communities;
+    show(current);
+  }
+
   show(current);
-  return { element, show };
+  return { element, show, belongs };
 }

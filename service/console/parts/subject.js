@@ -53,7 +53,11 @@ export function subjectPicker({ context, subject, titles, change }) {
     hint.textContent = next.history.length
       ? "Oldest first: models go by the order."
       : "Search for titles that somebody could have liked, and add them.";
+    const pressed = chosen.contains(document.activeElement) ? document.activeElement : null;
+    const place = pressed && { item: pressed.closest("li").dataset.item, act: pressed.dataset.act };
     replace(chosen, next.history.map(composedItem));
+    const at = place ? next.history.indexOf(place.item) : -1;
+    if (at >= 0) focusOn(at, place.act);
   }
 
   function failed(error) {
