@@ -2,7 +2,7 @@
 
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +10,7 @@ import msgspec
 from redis import Redis
 
 from localrec.processes import free_port
-from localrec.stack import CPU_DEADLINE_MS, Stack, running_stack
+from localrec.stack import CPU_DEADLINE_MS, Stack, running_stack, running_worker
 from models import pointer
 from models.contract.bundle import CATALOGUE, MANIFEST, Bundle, open_bundle, write_manifest
 from models.evaluation.measure import as_json
@@ -73,10 +73,16 @@ class Console:
     other: str
     broken: str
     directory: Path
+    parts: ExitStack
 
     @property
     def origin(self) -> str:
         return f"http://127.0.0.1:{self.port}"
+
+    def restart_worker(self) -> None:
+        """Where it was, after it was killed; it ends with the service."""
+        again = running_worker(self.bundle, self.directory, "engine", self.stack.worker_port)
+        self.parts.enter_context(again)
 
 
 @contextmanager
@@ -105,8 +111,11 @@ def running_console(bundle: Bundle, directory: Path, *, reported_users: int = RE
         publish(served, redis)
         pointer.mark_published(broken, redis)
 
-    with running_stack(served, directory, admin_port=port, publish=publish_all, environment=environment) as stack:
-        yield Console(stack, port, served, other.id, broken, directory)
+    with (
+        running_stack(served, directory, admin_port=port, publish=publish_all, environment=environment) as stack,
+        ExitStack() as parts,
+    ):
+        yield Console(stack, port, served, other.id, broken, directory, parts)
 
 
 def copies(bundle: Bundle, root: Path) -> tuple[Bundle, Bundle, str]:

@@ -60,14 +60,14 @@ export function render(root, context) {
 function fileView({ file, version, refused }) {
   const warning = refused && el("p", { class: "notice notice-warn" },
     el("strong", {}, "The file as it is now is not in force. "), refused, " The version before stays.");
-  if (!version) return { views: [], nodes: [warning, noExperiments()] };
+  if (!file.layers.length && !file.shadows.length) {
+    return { views: [], nodes: [warning, file.holdout && whole(file, version), noExperiments()] };
+  }
   const experiments = file.layers.flatMap((layer) =>
     layer.experiments.map((each) => experimentPanel(each, layer, file.kill_switch)));
   const shadows = file.shadows.length ? [shadowsPanel(file.shadows)] : [];
   const views = [...experiments, ...shadows];
-  const nothing = { title: "The file has no experiments", text: "Everybody gets the default pipeline." };
-  const shown = views.length ? views.map(({ element }) => element) : emptyState(nothing);
-  return { views, nodes: [warning, whole(file, version), shown] };
+  return { views, nodes: [warning, whole(file, version), views.map(({ element }) => element)] };
 }
 
 function whole({ kill_switch: killed, header_override: forced, holdout }, version) {

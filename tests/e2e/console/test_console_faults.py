@@ -181,7 +181,7 @@ def test_what_there_is_not_is_said_with_how_to_get_it(small: Small, watched: Wat
 
 
 def test_sign_in_with_a_key(small: Small, watched: Watched, page: "Page", tmp_path: Path):
-    """Nothing is shown before; a wrong key is refused, one without the scope too; the right one lasts until sign-out."""
+    """Nothing is shown before; a wrong key is refused, one without the scope too; the right one lasts."""
     from playwright.sync_api import expect
 
     keys = tmp_path / "keys.toml"
