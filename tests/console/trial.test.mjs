@@ -4,6 +4,7 @@ import test from "node:test";
 import {
   bounded,
   isComplete,
+  membersOf,
   readN,
   readSettings,
   readSubject,
@@ -96,4 +97,14 @@ test("a number is within its bounds, or none", () => {
   assert.equal(bounded("1e9", 0, 1, false), null);
   assert.equal(bounded("Infinity", 0, Infinity, false), null);
   assert.equal(bounded("0.5", 0, 1, true), null);
+});
+
+test("a user's communities are those that are asked and those that are not", () => {
+  const answered = (asked, left) => ({
+    answer: { explanation: { stages: [{ name: "plan", asked, not_asked: left }] } },
+  });
+  const [community, everyone] = [{ community: 0 }, { community: null }];
+  assert.equal(membersOf(answered([community, everyone], [{ community: 1 }])), 2);
+  assert.equal(membersOf(answered([everyone], [{ community: 1 }])), null);
+  assert.equal(membersOf(answered([], [])), null);
 });

@@ -3,7 +3,14 @@ import test from "node:test";
 
 import { bytes, counted, listed, milliseconds, number, percent } from "../../service/console/lib/format.js";
 import { notices } from "../../service/console/lib/notices.js";
-import { ordinal, placeWords, reasonWords, stageWords, voterName } from "../../service/console/lib/words.js";
+import {
+  changeWords,
+  ordinal,
+  placeWords,
+  reasonWords,
+  stageWords,
+  voterName,
+} from "../../service/console/lib/words.js";
 
 test("numbers are for people, and what is none is a dash", () => {
   assert.equal(number(1234.567), "1,234.57");
@@ -93,4 +100,9 @@ test("without an answer nothing else is told", () => {
     notices({ ready: false, reasons: ["bundle: none is published"], warnings: [] }, null)[0].title,
     "No bundle in service.",
   );
+});
+
+test("what became of a list is a sentence", () => {
+  assert.equal(changeWords(["a", "b", "c"], ["c", "b", "x"]), "Since the list before: 1 up, 1 new, 1 gone.");
+  assert.equal(changeWords(["a", "b"], ["a", "b"]), "The list is the same as before.");
 });

@@ -86,6 +86,18 @@ export function tryBody(subject, n, settings, service) {
   return body;
 }
 
+/** The ids of the served items, best first. */
+export function idsOf({ answer }) {
+  return answer.items.map(({ item_id: id }) => id);
+}
+
+/** How many communities the user belongs to; null where the pipeline asks none. */
+export function membersOf({ answer }) {
+  const planned = answer.explanation.stages.find(({ name }) => name === "plan");
+  const asked = planned?.asked.filter(({ community }) => community !== null) ?? [];
+  return asked.length > 0 ? asked.length + planned.not_asked.length : null;
+}
+
 function overridesOf(settings, service) {
   const overrides = {};
   if (settings.communities !== null) overrides.max_communities = settings.communities;

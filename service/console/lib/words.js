@@ -1,6 +1,7 @@
 // What the service says of itself, in words. Pure.
 
 import { counted, listed, number } from "./format.js";
+import { gone, moves } from "./ranking.js";
 
 const METHOD_NAMES = {
   count: "Count: how many lists have the item among their first ten",
@@ -147,4 +148,13 @@ export function placeWords({ rank, source, source_rank: sourceRank, moved }, n) 
 /** How many items were left out, and why. */
 export function leftOutWords(leftOut) {
   return Object.entries(leftOut).map(([why, count]) => `${number(count, 0)} ${LEFT_OUT[why] ?? why}`);
+}
+
+/** What became of a list of item ids, in a sentence. */
+export function changeWords(before, after) {
+  const kinds = [...moves(before, after).values()].map(({ kind }) => kind);
+  const counts = ["up", "down", "new"].map((kind) => [kinds.filter((each) => each === kind).length, kind]);
+  const parts = [...counts, [gone(before, after).length, "gone"]].filter(([count]) => count > 0);
+  if (parts.length === 0) return "The list is the same as before.";
+  return `Since the list before: ${parts.map(([count, kind]) => `${count} ${kind}`).join(", ")}.`;
 }

@@ -1,28 +1,24 @@
 // Try: one user, one way to rank, and how the list came about.
 
-import { emptyState, errorState, loading, pageHead, panel } from "../lib/components.js";
+import { pageHead, panel } from "../lib/components.js";
 import { el, replace } from "../lib/dom.js";
-import { counted } from "../lib/format.js";
-import { gone, moves } from "../lib/ranking.js";
 import {
   isComplete,
+  membersOf,
   readN,
   readSettings,
   readSubject,
   tryBody,
-  VISITOR,
   writeN,
   writeSettings,
   writeSubject,
 } from "../lib/trial.js";
 import { asker } from "../parts/asking.js";
-import { board } from "../parts/board.js";
-import { reasonsList, seenList, stagesList, summaryLine } from "../parts/course.js";
 import { itemsField } from "../parts/items_field.js";
 import { loadedBundles } from "../parts/loaded_bundles.js";
+import { resultView } from "../parts/result.js";
 import { settingsForm } from "../parts/settings.js";
 import { subjectPicker } from "../parts/subject.js";
-import { whyBody, whyTitle } from "../parts/why.js";
 
 export const title = "Try";
 
@@ -54,7 +50,7 @@ export async function render(root, context) {
     beside: itemsField(state.n, (n) => change({ n })),
     change: (next) => change({ settings: next }),
   });
-  const view = resultView(context, outcome, { choose, compose });
+  const view = resultView({ context, outcome, choose, compose });
   let before = null; // what was shown last for this user, or for the history before it was changed
   const asking = asker({ context, ask, failed: view.failed });
 
@@ -125,133 +121,3 @@ export async function render(root, context) {
   write({ replace: true });
   await asking.now();
 }
-
-/** What is below the controls: nothing yet, an answer, or why there is none. */
-function resultView(context, outcome, { choose, compose }) {
-  const summary = el("div", { class: "summary" });
-  const why = el("div", { class: "why-body" });
-  const whyHeading = el("h2", { id: "why-title" }, "Why");
-  const back = el(
-    "button",
-    { type: "button", class: "quiet small narrow-only", on: { click: () => lists.focus() } },
-    "Back to the list",
-  );
-  const seen = el("div", {});
-  const stages = el("div", {});
-  const changed = el("p", { class: "hint", id: "changed" });
-  const copy = el(
-    "button",
-    { type: "button", class: "quiet small", on: { click: () => compose(historyOf(current)) } },
-    "Change this history",
-  );
-  const lists = board({ signal: context.signal, choose: (item) => chosen(item) });
-  const body = [
-    panel({ title: "Lists", id: "lists" }, summary, changed, lists.element),
-    el(
-      "section",
-      { class: "panel", id: "why", "aria-labelledby": "why-title" },
-      el("div", { class: "panel-head" }, whyHeading, back),
-      why,
-    ),
-    el(
-      "div",
-      { class: "pair" },
-      panel({ title: "How it came about", id: "course" }, stages),
-      panel({ title: "What was seen", id: "seen", actions: [copy] }, seen),
-    ),
-  ];
-  let current = null;
-  let marks = new Map();
-
-  function chosen(item) {
-    choose(item);
-    lists.show(current, marks, item);
-    explain(item);
-    if (back.checkVisibility()) whyHeading.scrollIntoView({ block: "center" });
-    context.announce(whyTitle(current, item));
-  }
-
-  function explain(item) {
-    whyHeading.textContent = item === null ? "Why" : whyTitle(current, item);
-    replace(why, item === null ? el("p", { class: "muted" }, "There is no item to explain.") : whyBody(current, item));
-  }
-
-  return {
-    busy() {
-      outcome.setAttribute("aria-busy", "true");
-      if (current === null) replace(outcome, loading("Asking the models…"));
-    },
-    empty(kind) {
-      current = null;
-      outcome.setAttribute("aria-busy", "false");
-      replace(
-        outcome,
-        emptyState(
-          kind === "user"
-            ? { title: "Whose list?", text: "Pick a user, or type the id of one, to see what is recommended and why." }
-            : {
-                title: "What did they like?",
-                text: "Add titles to a history, and see what is recommended to somebody with it.",
-              },
-        ),
-      );
-    },
-    failed(error, retry) {
-      current = null;
-      outcome.setAttribute("aria-busy", "false");
-      replace(outcome, errorState(error, retry));
-    },
-    show(tried, before, wanted) {
-      const isFirst = current === null;
-      current = tried;
-      marks = before === null ? new Map() : moves(ids(before), ids(tried));
-      const item = isKnown(tried, wanted) ? wanted : (ids(tried)[0] ?? null);
-      replace(summary, summaryLine(tried), reasonsList(tried));
-      changed.textContent = before === null ? "" : changeWords(before, tried, marks);
-      changed.hidden = changed.textContent === "";
-      replace(stages, stagesList(tried));
-      replace(seen, seenList(tried));
-      copy.hidden = tried.history.length === 0 || tried.answer.user_id === VISITOR;
-      if (isFirst) replace(outcome, body);
-      outcome.setAttribute("aria-busy", "false");
-      lists.show(tried, marks, item);
-      explain(item);
-      context.announce(`${gist(tried)} ${changed.textContent}`);
-    },
-  };
-}
-
-function changeWords(before, tried, marks) {
-  const kinds = [...marks.values()].map(({ kind }) => kind);
-  const count = (kind) => kinds.filter((each) => each === kind).length;
-  const left = gone(ids(before), ids(tried)).length;
-  const parts = [
-    count("up") && `${count("up")} up`,
-    count("down") && `${count("down")} down`,
-    count("new") && `${count("new")} new`,
-    left && `${left} gone`,
-  ].filter(Boolean);
-  return parts.length ? `Since the list before: ${parts.join(", ")}.` : "The list is the same as before.";
-}
-
-function gist({ answer }) {
-  const whom = answer.user_id === VISITOR ? "this history" : `user ${answer.user_id}`;
-  return `${counted(answer.items.length, "item")} for ${whom}.`;
-}
-
-/** How many communities the user belongs to; null where the pipeline asks none. */
-function membersOf({ answer }) {
-  const planned = answer.explanation.stages.find(({ name }) => name === "plan");
-  const asked = planned?.asked.filter(({ community }) => community !== null) ?? [];
-  const all = asked.length + (planned?.not_asked.length ?? 0);
-  return all > 0 ? all : null;
-}
-
-function isKnown({ answer, lists }, item) {
-  return (
-    item !== null && [answer.items, ...lists.map(({ items }) => items)].flat().some(({ item_id: id }) => id === item)
-  );
-}
-
-const ids = ({ answer }) => answer.items.map(({ item_id: id }) => id);
-const historyOf = ({ history }) => [...new Set(history.map(({ item_id: id }) => id))];

@@ -4,6 +4,7 @@ import { badge, definitions } from "../lib/components.js";
 import { el, replace, svg } from "../lib/dom.js";
 import { counted, milliseconds, number, percent } from "../lib/format.js";
 import { jaccard, kendallTau, moves, rankBiasedOverlap, shared } from "../lib/ranking.js";
+import { idsOf } from "../lib/trial.js";
 import { sourceName } from "../lib/words.js";
 import { drawLines } from "./lines.js";
 import { moveMark, reachable, row, walkable } from "./rows.js";
@@ -132,5 +133,3 @@ function column(side, { answer }, against, chosen) {
     rows.length ? el("ol", {}, rows) : el("p", { class: "muted" }, "No item."),
   );
 }
-
-const idsOf = ({ answer }) => answer.items.map(({ item_id: id }) => id);

@@ -1,12 +1,14 @@
 // How: pipeline, fusion, communities. What is not set is as the service has it, and the control says what that is.
 
 import { el, replace } from "../lib/dom.js";
-import { field, select, uniqueId } from "../lib/components.js";
-import { number } from "../lib/format.js";
-import { bounded, DAMPED, METHODS, pipelineOf, serviceSettings } from "../lib/trial.js";
+import { field, select } from "../lib/components.js";
+import { DAMPED, METHODS, pipelineOf, serviceSettings } from "../lib/trial.js";
 import { methodName, shortMethod } from "../lib/words.js";
+import { numberField } from "./number_field.js";
 
 const K_SLIDER_MAX = 100;
+const OFTEN_SET = ["method", "k", "communities"];
+const OFTEN_LEFT = ["candidates", "cf", "global"]; // out of sight until somebody asks for them
 
 /**
  * @param {{service: object, settings: object, bundles?: string[], beside?: HTMLElement, label: string,
@@ -18,6 +20,7 @@ const K_SLIDER_MAX = 100;
 export function settingsForm({ service, settings, bundles = [], beside, label, change }) {
   let current = settings;
   let members = null;
+  let isOpen = OFTEN_LEFT.some((name) => settings[name] !== null);
   const element = el("div", { class: "settings", role: "group", "aria-label": label });
 
   function set(changed) {
@@ -35,6 +38,7 @@ export function settingsForm({ service, settings, bundles = [], beside, label, c
   function show(next) {
     current = next;
     const focused = element.contains(document.activeElement) ? document.activeElement.name : null;
+    isOpen = element.querySelector("details")?.open ?? isOpen;
     replace(element, controls());
     if (focused) element.querySelector(`[name="${focused}"]`)?.focus();
   }
@@ -89,35 +93,33 @@ export function settingsForm({ service, settings, bundles = [], beside, label, c
   }
 
   function deadlineField() {
-    return numberField({
+    return numberOf({
       name: "deadline",
       label: "Deadline, ms",
       min: 1,
       max: 10_000,
       whole: true,
       shown: service.default_deadline_ms,
-      narrow: true,
+      class: "narrow",
     });
   }
 
   function fusionControls(pipeline) {
     const { fusion } = pipeline;
     const method = current.method ?? fusion.method;
-    const isChanged = ["method", "k", "communities", "candidates", "cf", "global"].some(
-      (name) => current[name] !== null,
-    );
+    const isChanged = [...OFTEN_SET, ...OFTEN_LEFT].some((name) => current[name] !== null);
     return [
       el("div", { class: "settings-row" }, methodField(fusion), kField(fusion, method), communitiesField(pipeline)),
       el(
         "details",
-        { class: "more", open: ["candidates", "cf", "global"].some((name) => current[name] !== null) },
+        { class: "more", open: isOpen },
         el("summary", {}, "Other voters and list lengths"),
         el(
           "div",
           { class: "settings-row" },
           weightField("cf", "Weight of the CF model", fusion),
           weightField("global", "Weight of the adapter for all", fusion),
-          numberField({
+          numberOf({
             name: "candidates",
             label: "Items of each voter",
             min: 1,
@@ -143,7 +145,7 @@ export function settingsForm({ service, settings, bundles = [], beside, label, c
   }
 
   function kField(fusion, method) {
-    return numberField({
+    return numberOf({
       name: "k",
       label: "Damping k",
       min: 0,
@@ -161,7 +163,7 @@ export function settingsForm({ service, settings, bundles = [], beside, label, c
     const most = Math.max(1, Math.min(members ?? pipeline.max_communities, 100));
     const hint =
       members === null ? "At most; the nearest first." : `At most; the nearest first. This user belongs to ${members}.`;
-    return numberField({
+    return numberOf({
       name: "communities",
       label: "Communities",
       min: 1,
@@ -174,7 +176,7 @@ export function settingsForm({ service, settings, bundles = [], beside, label, c
   }
 
   function weightField(name, text, fusion) {
-    return numberField({
+    return numberOf({
       name,
       label: text,
       min: 0,
@@ -185,68 +187,17 @@ export function settingsForm({ service, settings, bundles = [], beside, label, c
     });
   }
 
-  /** A number, with a slider beside it where `sliderMax` says how far that goes; empty is as served, `shown`. */
-  function numberField({
-    name,
-    label: text,
-    min,
-    max,
-    whole = false,
-    shown,
-    sliderMax,
-    disabled = false,
-    narrow = false,
-    hint,
-    step,
-  }) {
-    const value = current[name] ?? shown;
-    const shared = { min, disabled, step: step ?? (whole ? 1 : "any") };
-    const control = el("input", {
-      ...shared,
-      type: "number",
+  function numberOf({ name, ...options }) {
+    return numberField({
+      ...options,
       name,
-      max,
-      value: number(value, 3).replaceAll(",", ""),
-      on: { change: take },
-    });
-    const slider =
-      sliderMax !== undefined &&
-      el("input", {
-        ...shared,
-        type: "range",
-        step: 1,
-        name: `${name}-slider`,
-        max: sliderMax,
-        value,
-        id: uniqueId("slider"),
-        "aria-label": `${text}, slider`,
-        on: { input: take },
-      });
-
-    function take(event) {
-      const given = bounded(event.target.value, min, max, whole);
-      if (given === null && event.target.value !== "") {
-        control.setCustomValidity(`Expected ${whole ? "a whole number" : "a number"} from ${min} to ${max}`);
-        control.reportValidity();
-        return;
-      }
-      control.setCustomValidity("");
-      control.value = given ?? shown;
-      if (slider) slider.value = given ?? shown;
-      current = { ...current, [name]: given === shown ? null : given };
-      change(current);
-      if (event.type === "change") show(current);
-    }
-
-    return field(
-      {
-        label: text,
-        hint,
-        class: narrow ? "narrow" : "",
-        holder: slider ? el("div", { class: "number-slider" }, slider, control) : null,
+      value: current[name],
+      change: (given) => {
+        current = { ...current, [name]: given };
+        change(current);
       },
-      control,
-    );
+      settled: () => show(current),
+    });
   }
 
   /** Draws only what changes: somebody may be typing, or dragging a slider. */

@@ -19,7 +19,7 @@ export function whyBody(tried, item) {
   const sum = votes.reduce((all, { contribution }) => all + contribution, 0);
   const words = served
     ? placeWords(served, tried.answer.items.length)
-    : "It is in a voter's list, but the sum of its votes is below that of the last item served.";
+    : "It is in a list, but the votes, or what arranges the served list, put others before it.";
   const rows = tried.lists.map((list) => ({
     list,
     vote: votes.find((vote) => isOf(vote, list)),

@@ -33,7 +33,7 @@ def _node() -> str:
 def test_the_modules_pass_their_own_tests() -> None:
     assert TESTS
     command = [_node(), "--test", "--test-reporter=tap", *map(str, TESTS)]
-    run = subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=ROOT, check=False)
+    run = subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=ROOT, check=False)
     assert run.returncode == 0, run.stdout[-8_000:] + run.stderr[-2_000:]
     passed = re.search(r"^# pass (\d+)$", run.stdout, re.MULTILINE)
     assert passed
