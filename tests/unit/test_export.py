@@ -23,7 +23,6 @@ from models.contract.bundle import (
     ServingSpec,
     open_bundle,
     verify_bundle,
-    write_manifest,
 )
 from models.contract.catalogue import Catalogue, Item
 from models.contract.cf import CFModel
@@ -151,15 +150,15 @@ def test_the_same_content_has_the_same_id_anywhere_anytime(bundle: Bundle, parts
     assert again.manifest.files == bundle.manifest.files
 
 
-def test_bundle_from_before_there_were_portraits_gets_one_and_keeps_its_id(
-    bundle: Bundle, parts: BundleParts, tmp_path: Path
+def test_portrait_has_no_part_in_the_id_and_is_replaced(
+    bundle: Bundle, parts: BundleParts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    older = build_bundle(parts, tmp_path)
-    older.path(PORTRAIT).unlink()
-    files = {name: entry for name, entry in older.manifest.files.items() if name != PORTRAIT}
-    write_manifest(older.directory, msgspec.structs.replace(older.manifest, files=files))
+    with monkeypatch.context() as patch:
+        patch.setattr(export, "portrait_file", lambda portrait: portrait_file(portrait, seed=1))
+        other = build_bundle(parts, tmp_path)
+    assert other.path(PORTRAIT).read_bytes() != bundle.path(PORTRAIT).read_bytes()
     again = build_bundle(parts, tmp_path)
-    assert again.id == older.id == bundle.id
+    assert again.id == other.id == bundle.id
     assert verify_bundle(again.directory).manifest.files == bundle.manifest.files
 
 
