@@ -10,7 +10,7 @@ test("nested documents as paths", () => {
 
 test("statistics with their names and units, and unknown ones with their own", () => {
   const said = statisticsInWords({ n_users: 943, density: 0.06304, first_timestamp: null, filters: { outside_core: 0, new_kind: 2 } });
-  assert.deepEqual(said, [["Users", "943"], ["Density", "6.3 %"], ["First interaction", "–"], ["Left out, too few of them", "0"], ["filters: new kind", "2"]]);
+  assert.deepEqual(said, [["Users", "943"], ["Density", "6.3 %"], ["First interaction", "–"], ["Left out, too rare", "0"], ["filters: new kind", "2"]]);
 });
 
 test("the best settings of a search", () => {

@@ -86,13 +86,22 @@ class Console:
 
 
 @contextmanager
-def running_console(bundle: Bundle, directory: Path, *, reported_users: int = REPORTED_USERS) -> Iterator[Console]:
+def running_console(
+    bundle: Bundle,
+    directory: Path,
+    *,
+    deadline_ms: int = CPU_DEADLINE_MS,
+    reported_users: int = REPORTED_USERS,
+    shows_broken: bool = True,
+) -> Iterator[Console]:
     """Serve copies of a bundle, with everything that the console shows, while the context lasts.
 
     Args:
         bundle: its copies are served, not itself.
         directory: for all of it; its path is short.
+        deadline_ms: of requests that name none; default: enough for whatever machine, as lists are looked at.
         reported_users: of the simulated experiment whose report is shown.
+        shows_broken: whether the bundle that lacks a file is published.
     """
     served, other, broken = copies(bundle, directory / "bundles")
     experiments, report, port = directory / "experiments.toml", directory / "report.json", free_port()
@@ -102,14 +111,15 @@ def running_console(bundle: Bundle, directory: Path, *, reported_users: int = RE
         "LOCALREC_EXPERIMENTS_FILE": str(experiments),
         "LOCALREC_EXPERIMENTS_POLL_MS": "100",
         "LOCALREC_BUNDLE_POLL_MS": "100",
-        "LOCALREC_DEFAULT_DEADLINE_MS": str(CPU_DEADLINE_MS),  # lists are looked at here, on whatever machine
+        "LOCALREC_DEFAULT_DEADLINE_MS": str(deadline_ms),
         "LOCALREC_ADMIN__EXPERIMENT_REPORT": str(report),
     }
 
     def publish_all(_: Bundle, redis: Redis) -> None:
         publish(other, redis)
         publish(served, redis)
-        pointer.mark_published(broken, redis)
+        if shows_broken:
+            pointer.mark_published(broken, redis)
 
     with (
         running_stack(served, directory, admin_port=port, publish=publish_all, environment=environment) as stack,

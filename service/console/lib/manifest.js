@@ -21,7 +21,7 @@ const STATISTICS = {
   without_history: ["Users without history", number],
   "filters.below_min_rating": ["Left out, rated too low", number],
   "filters.duplicates": ["Left out, duplicates", number],
-  "filters.outside_core": ["Left out, too few of them", number],
+  "filters.outside_core": ["Left out, too rare", number],
 };
 
 /** Names and values of a bundle's data statistics, in their order; what is not known here has its own name. */
