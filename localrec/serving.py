@@ -76,6 +76,9 @@ def gateway(config: Path | None, host: str, port: int, processes: int) -> None:
 )
 def engine(bundle: Path, host: str, port: int, **flags: object) -> None:
     """Our worker: one of the bundle's models with hot-swapped LoRA adapters or experts, in vLLM's HTTP contract."""
+    from service.gateway.settings import check_environment
+
+    check_environment()
     try:
         from service.engine.serve import ServeOptions
         from service.engine.serve import serve as serve_engine
