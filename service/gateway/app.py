@@ -20,6 +20,7 @@ from service.gateway.api.operations import openapi
 from service.gateway.api.operator_operations import operators_openapi
 from service.gateway.api.recommend import RECOMMEND_PATH, recommend
 from service.gateway.api.scope import gateway_of
+from service.gateway.api.traced import Traced
 from service.gateway.experiments.file import ExperimentsLoader
 from service.gateway.gateway import Gateway, running_gateway
 from service.gateway.processes.slot import Slot
@@ -28,6 +29,7 @@ from service.gateway.settings import Settings
 from service.gateway.stop import Stop
 from service.gateway.telemetry import RequestLabels
 from service.gateway.types import StateUnavailableError, Trace
+from service.tracing import Tracing, start_tracing
 
 OTHER_ROUTE = "other"
 ROUTES = {  # by the first part of the path
@@ -43,15 +45,16 @@ def create_app(settings: Settings, stop: Stop | None = None, slot: Slot | None =
 
     It is not ready once ``stop`` was asked for. Of several processes it is the one in ``slot``.
 
-    Raises ConfigError where the file of experiments cannot be used.
+    Raises ConfigError where the file of experiments cannot be used, MissingExtraError where tracing needs it.
     """
+    tracing = _tracing(settings)
     loader = ExperimentsLoader(settings.experiments_file, settings.pipelines, settings.default_pipeline)
     experiments = loader.load()
 
     @asynccontextmanager
     async def lifespan(_: Fronted) -> AsyncIterator[dict[str, object]]:
         async with (
-            running_gateway(settings, loader, experiments, stop or Stop(), slot) as gateway,
+            running_gateway(settings, loader, experiments, stop or Stop(), slot, tracing) as gateway,
             _operators_port(gateway, settings),
         ):
             yield {"gateway": gateway, "unread": partial(_note_unread, gateway)}
@@ -67,7 +70,10 @@ def create_app(settings: Settings, stop: Stop | None = None, slot: Slot | None =
     app.add_route("/healthz", health.healthz, methods=["GET"])
     app.add_route("/readyz", health.readyz, methods=["GET"])
     app.add_route("/metrics", health.metrics, methods=["GET"])
-    return _finished(app, route_of=route_of)
+    _finished(app, route_of=route_of)
+    if tracing is not None:
+        app.front = Traced(app.front, tracing, _traced_route)
+    return app
 
 
 def create_admin_app(gateway: Gateway, console: Path = DIRECTORY) -> Fronted:
@@ -105,6 +111,16 @@ def create_admin_app(gateway: Gateway, console: Path = DIRECTORY) -> Fronted:
 def route_of(path: str) -> str:
     """The route that a path means, as metrics name it; the same for all that there is not."""
     return path if path == BATCH_PATH else ROUTES.get(path.partition("/")[2].partition("/")[0], OTHER_ROUTE)
+
+
+def _traced_route(path: str) -> str:
+    route = route_of(path)
+    return "" if route == OTHER_ROUTE else route
+
+
+def _tracing(settings: Settings) -> Tracing | None:
+    endpoint = settings.tracing.otlp_endpoint
+    return start_tracing(endpoint, "localrec-gateway", settings.tracing.sample) if endpoint else None
 
 
 async def _on_unroutable(request: Request, exc: Exception) -> Response:
