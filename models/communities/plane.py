@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.contract.affinity import unit
-from models.contract.types import Floats
+from models.contract.types import Array, Floats
 
 
 @dataclass(frozen=True)
@@ -21,8 +21,8 @@ class Plane:
     """
 
     drawn: NDArray[np.int64]
-    users: Floats
-    anchors: Floats
+    users: Array
+    anchors: Array
     shares: NDArray[np.float64]
 
 

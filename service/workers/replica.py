@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import Sequence
 
 from models.contract.bundle import ServedModel
@@ -148,7 +149,7 @@ class Replica:
         if token is None:
             return [obstacle or Outcome(OutcomeKind.UNREACHABLE)] * len(names)
         clock, kind = self._shared.clock, None
-        began = clock()
+        began, started = clock(), time.perf_counter()  # the loop's clock may count whole milliseconds
         fair = question.deadline - began >= FAIR_SECONDS
         self.in_flight += 1
         try:
@@ -161,7 +162,7 @@ class Replica:
             return outcomes
         finally:
             self.in_flight -= 1
-            self._latencies.note(clock() - began)
+            self._latencies.note(time.perf_counter() - started)
             if kind is None and clock() >= question.deadline:
                 # Where others were answered meanwhile, the adapter is slow, not the replica: the calls of one burst are
                 # late together, and would open the breaker for all adapters.
