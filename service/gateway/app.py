@@ -1,9 +1,12 @@
 """The application: composes everything."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from functools import partial
 
 from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
 
 from service.gateway import errors
 from service.gateway.api import admin, events, health, items, users
@@ -13,12 +16,22 @@ from service.gateway.api.express import Express
 from service.gateway.api.front import Fronted
 from service.gateway.api.operations import openapi
 from service.gateway.api.recommend import RECOMMEND_PATH, recommend
+from service.gateway.api.scope import gateway_of
 from service.gateway.experiments.file import ExperimentsLoader
 from service.gateway.gateway import Gateway, running_gateway
 from service.gateway.server import server_config, serving_beside
 from service.gateway.settings import Settings
 from service.gateway.stop import Stop
-from service.gateway.types import StateUnavailableError
+from service.gateway.telemetry import RequestLabels
+from service.gateway.types import StateUnavailableError, Trace
+
+OTHER_ROUTE = "other"
+ROUTES = {  # by the first part of the path
+    "recommend": RECOMMEND_PATH,
+    "items": items.ROUTE,
+    "events": events.EVENTS_PATH,
+    "users": users.ROUTE,
+}
 
 
 def create_app(settings: Settings, stop: Stop | None = None) -> Fronted:
@@ -37,7 +50,7 @@ def create_app(settings: Settings, stop: Stop | None = None) -> Fronted:
             running_gateway(settings, loader, experiments, stop or Stop()) as gateway,
             _operators_port(gateway, settings),
         ):
-            yield {"gateway": gateway}
+            yield {"gateway": gateway, "unread": partial(_note_unread, gateway)}
 
     app = Fronted("LocalRec", lifespan)
     app.front = Express(app.front, interactive={RECOMMEND_PATH: recommend}, batch={BATCH_PATH: recommend_batch})
@@ -50,7 +63,7 @@ def create_app(settings: Settings, stop: Stop | None = None) -> Fronted:
     app.add_route("/healthz", health.healthz, methods=["GET"])
     app.add_route("/readyz", health.readyz, methods=["GET"])
     app.add_route("/metrics", health.metrics, methods=["GET"])
-    return _finished(app)
+    return _finished(app, _on_unroutable, route_of)
 
 
 def create_admin_app(gateway: Gateway) -> Fronted:
@@ -75,12 +88,34 @@ def create_admin_app(gateway: Gateway) -> Fronted:
     return _finished(app)
 
 
-def _finished(app: Fronted) -> Fronted:
-    app.add_exception_handler(HTTPException, errors.on_http_exception)
+def route_of(path: str) -> str:
+    """The route that a path means, as metrics name it; the same for all that there is not."""
+    return path if path == BATCH_PATH else ROUTES.get(path.partition("/")[2].partition("/")[0], OTHER_ROUTE)
+
+
+async def _on_unroutable(request: Request, exc: Exception) -> Response:
+    """No such path, or not with this method: a request, too."""
+    error = errors.error_of(exc)
+    labels = RequestLabels(route_of(request.url.path), outcome=error.code)
+    gateway_of(request).requests.ended(labels, 0.0, error.status, errors.request_id_of(request))
+    return await errors.on_http_exception(request, exc)
+
+
+def _note_unread(gateway: Gateway, code: str) -> None:
+    """What the protocol refused before there was a request to pass on."""
+    gateway.telemetry.request_ended(RequestLabels(OTHER_ROUTE, outcome=code), 0.0, Trace())
+
+
+def _finished(
+    app: Fronted,
+    on_http_exception: Callable[[Request, Exception], Awaitable[Response]] = errors.on_http_exception,
+    route_of: Callable[[str], str] | None = None,
+) -> Fronted:
+    app.add_exception_handler(HTTPException, on_http_exception)
     app.add_exception_handler(errors.ApiError, errors.on_api_error)
     app.add_exception_handler(StateUnavailableError, errors.on_store_silent)
     app.add_exception_handler(Exception, errors.on_bug)
-    guard(app)
+    guard(app, route_of)
     return app
 
 

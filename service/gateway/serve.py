@@ -1,10 +1,10 @@
 """Runs the gateway in this process until SIGTERM or SIGINT."""
 
-import logging
 import signal
 
 from models.contract.errors import ConfigError
 from service.gateway.app import create_app
+from service.gateway.logs.records import start_logging
 from service.gateway.security.keys_file import load_keyring
 from service.gateway.server import DrainingServer, check_port, server_config
 from service.gateway.settings import Settings
@@ -26,7 +26,7 @@ def serve(settings: Settings, host: str, port: int) -> None:
             raise ConfigError(f"admin: {settings.admin.host}:{settings.admin.port}: {exc.strerror}") from exc
     if settings.security.keys_file is not None:
         load_keyring(settings.security.keys_file)  # a file that is wrong is one line, not a traceback of the start
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    start_logging(settings.logging.format)
     stop = Stop()
     config = server_config(create_app(settings, stop), host, port, settings.http, stop)
     # uvicorn raises the signal again once it has stopped; a stop that was asked for is no failure.

@@ -11,6 +11,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from models.contract.errors import ConfigError
 from models.contract.specs import Part
+from service.gateway.logs.settings import LoggingSettings
 from service.gateway.ranking.settings import AskingPipeline, GlobalPipeline, Pipeline
 from service.gateway.security.settings import AdminSettings, HttpSettings, SecuritySettings
 from service.gateway.store.settings import EventSettings
@@ -72,6 +73,7 @@ class Settings(BaseSettings):
     security: SecuritySettings = SecuritySettings()
     admin: AdminSettings = AdminSettings()
     http: HttpSettings = HttpSettings()
+    logging: LoggingSettings = LoggingSettings()
 
     @model_validator(mode="after")
     def _check_names(self) -> Self:

@@ -3,6 +3,7 @@
 the caller's :class:`Query` → :class:`StateStore` → user → plan → :class:`Workers` → fusion → fill → :class:`Answer`
 """
 
+import math
 import time
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -282,11 +283,15 @@ class Answer:
 
 
 class Trace:
-    """Seconds of each stage of one request, also of the one in which it failed."""
+    """Seconds of each stage of one request, also of the one in which it failed.
 
-    __slots__ = ("_name", "_started", "seconds", "straggled")
+    ``patience_seconds`` is the length of its deadline, known once its settings are; infinite before.
+    """
+
+    __slots__ = ("_name", "_started", "patience_seconds", "seconds", "straggled")
 
     def __init__(self) -> None:
+        self.patience_seconds = math.inf
         self.seconds: dict[str, float] = {}
         self.straggled = 0.0  # what the request waited for the slower half of its calls
         self._name = ""

@@ -8,6 +8,7 @@ import aiohttp
 import msgspec
 import orjson
 
+from service.request_id import REQUEST_ID_HEADER, current
 from service.wire import FANOUT_PATH, FanoutResponse, FanoutResult, decode_ranking
 from service.workers.completion import Completion
 from service.workers.types import Inquiry, Outcome, OutcomeKind, ServedModels
@@ -93,7 +94,7 @@ class WorkerClient:
     async def _ask(self, path: str, body: bytes) -> bytes | Outcome:
         """The body of an answer; or what came of it where that is no answer."""
         try:
-            async with self._session.post(self.url + path, data=body, headers=_JSON) as response:
+            async with self._session.post(self.url + path, data=body, headers=_headers()) as response:
                 answer = await response.read()
         except aiohttp.ClientConnectionError as exc:
             return Outcome(OutcomeKind.UNREACHABLE, detail=str(exc))
@@ -125,6 +126,11 @@ def _kind_of_status(status: int) -> OutcomeKind:
     if status == 504:  # our engine's word that the deadline is nearer than the answer
         return OutcomeKind.TIMEOUT
     return OutcomeKind.REFUSED if status in {429, 503} else OutcomeKind.INVALID
+
+
+def _headers() -> dict[str, str]:
+    request_id = current.get()
+    return {**_JSON, REQUEST_ID_HEADER: request_id} if request_id else _JSON
 
 
 def _seconds(retry_after: str) -> float:

@@ -69,6 +69,7 @@ class WorkerPool:
         self._lacking = [bundle.id for bundle in bundles if part not in bundle.manifest.parts]
         if not self._roster.expect([bundle.served(part) for bundle in bundles if bundle.id not in self._lacking]):
             return
+        self._observer.adapters_known(self.name, self._roster.adapters)
         self._place()
         for task in self._tasks:
             task.cancel()
@@ -131,6 +132,10 @@ class WorkerPool:
         """The replicas as they stand."""
         return [replica.status() for replica in self._replicas.values()]
 
+    def in_flight(self) -> dict[str, int]:
+        """Calls that each replica is answering now, by its URL."""
+        return {url: replica.in_flight for url, replica in self._replicas.items()}
+
     def warnings(self) -> list[str]:
         """What the pool as a whole is short of."""
         found = [f"{bundle_id} has no {self._options.part} model" for bundle_id in self._lacking]
@@ -178,6 +183,8 @@ class WorkerPool:
 
     def _end_drained(self) -> None:
         names = self._roster.end_drained()
+        if names:
+            self._observer.adapters_known(self.name, self._roster.adapters)
         self._demand.forget(names)
         for name in names:
             self._orders.pop(name, None)

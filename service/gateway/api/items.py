@@ -16,7 +16,7 @@ from service.gateway.gateway import Gateway
 from service.json_response import json_response
 
 SIMILAR_PATH = "/items/{item_id:path}/similar"  # ids may hold slashes
-_ROUTE = "/items/{item_id}/similar"
+ROUTE = "/items/{item_id}/similar"
 
 
 class SimilarRequest(BaseModel):
@@ -54,7 +54,7 @@ async def similar(request: Request) -> Response:
     async def answer(request_id: str) -> Response:
         return json_response(_answer(gateway_of(request), request.path_params["item_id"], _parse(request), request_id))
 
-    return await respond(request, _ROUTE, answer)
+    return await respond(request, ROUTE, answer)
 
 
 def _parse(request: Request) -> SimilarRequest:

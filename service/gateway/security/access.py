@@ -38,7 +38,8 @@ class Access:
         if self.keyring is None:
             if needed == "admin" and b"origin" in headers:
                 # A page that an operator looks at could otherwise speak to the port, from the operator's own machine.
-                raise ApiError(403, "forbidden", "Without API keys, browsers may not do what needs the scope 'admin'")
+                why = "Without API keys, browsers may not do what needs the scope 'admin'"
+                raise self._refused(None, ApiError(403, "forbidden", why))
             return ANYONE
         key = self._authenticate(headers)
         if needed not in key.scopes:

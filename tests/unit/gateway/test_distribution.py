@@ -2,8 +2,8 @@
 
 from prometheus_client import CollectorRegistry, Histogram, generate_latest
 
-from service.gateway.distribution import Distribution
 from service.gateway.telemetry import LATENCY_BUCKETS, WIDTH_BUCKETS
+from service.gateway.telemetry.distribution import Distribution
 
 
 def test_reads_as_a_histogram():
