@@ -19,6 +19,7 @@ from service.gateway.api.recommend import RECOMMEND_PATH, recommend
 from service.gateway.api.scope import gateway_of
 from service.gateway.experiments.file import ExperimentsLoader
 from service.gateway.gateway import Gateway, running_gateway
+from service.gateway.processes.slot import Slot
 from service.gateway.server import server_config, serving_beside
 from service.gateway.settings import Settings
 from service.gateway.stop import Stop
@@ -34,10 +35,10 @@ ROUTES = {  # by the first part of the path
 }
 
 
-def create_app(settings: Settings, stop: Stop | None = None) -> Fronted:
+def create_app(settings: Settings, stop: Stop | None = None, slot: Slot | None = None) -> Fronted:
     """The gateway as an ASGI application. Connections open when it starts and close when it stops.
 
-    It is not ready once ``stop`` was asked for.
+    It is not ready once ``stop`` was asked for. Of several processes it is the one in ``slot``.
 
     Raises ConfigError where the file of experiments cannot be used.
     """
@@ -45,9 +46,9 @@ def create_app(settings: Settings, stop: Stop | None = None) -> Fronted:
     experiments = loader.load()
 
     @asynccontextmanager
-    async def lifespan(_: Fronted) -> AsyncIterator[dict[str, Gateway]]:
+    async def lifespan(_: Fronted) -> AsyncIterator[dict[str, object]]:
         async with (
-            running_gateway(settings, loader, experiments, stop or Stop()) as gateway,
+            running_gateway(settings, loader, experiments, stop or Stop(), slot) as gateway,
             _operators_port(gateway, settings),
         ):
             yield {"gateway": gateway, "unread": partial(_note_unread, gateway)}

@@ -14,6 +14,8 @@ from service.gateway.experiments.assignment import Experiments
 from service.gateway.experiments.file import ExperimentsFollower, ExperimentsLoader
 from service.gateway.experiments.shadow import Shadows
 from service.gateway.logs.requests import RequestLog
+from service.gateway.processes.scrape import Scrape
+from service.gateway.processes.slot import Slot
 from service.gateway.ranking.recommend import Recommender
 from service.gateway.ranking.settings import needs
 from service.gateway.respond import Ready, Responder, keeps
@@ -50,6 +52,7 @@ class Gateway:
     stop: Stop
     telemetry: Telemetry
     requests: RequestLog
+    scrape: Scrape
     store: RedisStore
     pools: list[WorkerPool]
     follower: SnapshotFollower
@@ -107,10 +110,10 @@ class Gateway:
 
 @asynccontextmanager
 async def running_gateway(
-    settings: Settings, loader: ExperimentsLoader, experiments: Experiments, stop: Stop
+    settings: Settings, loader: ExperimentsLoader, experiments: Experiments, stop: Stop, slot: Slot | None = None
 ) -> AsyncIterator[Gateway]:
     """Build a gateway, run its background loops, and close everything at the end."""
-    gateway = _build(settings, loader, experiments, stop)
+    gateway = _build(settings, loader, experiments, stop, slot)
     gateway.telemetry.watch_health(lambda: not gateway.problems(), gateway.hears_redis)
     redis = gateway.telemetry.redis
     usage = UsageFollower(gateway.store, redis.usage, redis.usage_unknown)
@@ -127,7 +130,8 @@ async def running_gateway(
     if gateway.keys_file is not None:
         loops.append(asyncio.create_task(every(KEYS_INTERVAL_SECONDS, gateway.keys_file.look)))
     try:
-        yield gateway
+        async with gateway.scrape.answering():
+            yield gateway
     finally:
         await cancel_all(loops)
         await gateway.traffic.cache.close()
@@ -139,7 +143,7 @@ async def running_gateway(
         await gateway.store.close()
 
 
-def _build(settings: Settings, loader: ExperimentsLoader, first: Experiments, stop: Stop) -> Gateway:
+def _build(settings: Settings, loader: ExperimentsLoader, first: Experiments, stop: Stop, slot: Slot | None) -> Gateway:
     telemetry = Telemetry()
     access, keys_file = _access(settings.security.keys_file, telemetry)  # may raise: before anything is open
     store = RedisStore(settings.redis_url, settings.redis_timeout_ms / 1e3, telemetry.redis.asked)
@@ -190,6 +194,7 @@ def _build(settings: Settings, loader: ExperimentsLoader, first: Experiments, st
         stop=stop,
         telemetry=telemetry,
         requests=RequestLog(telemetry, settings.logging.sample),
+        scrape=Scrape(telemetry, slot),
         store=store,
         pools=list(pools.values()),
         follower=follower,

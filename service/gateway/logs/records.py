@@ -2,7 +2,10 @@
 
 import logging
 import sys
+from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import partial
+from types import MappingProxyType
 
 import orjson
 
@@ -41,9 +44,15 @@ class TextFormatter(logging.Formatter):
         return " ".join([super().formatMessage(record), *(f"{name}={value}" for name, value in fields.items())])
 
 
-def start_logging(wanted: LogFormat | None) -> None:
-    """All records from ``INFO`` on, in the wanted format. Replaces what was there."""
+def start_logging(wanted: LogFormat | None, everywhere: Mapping[str, object] = MappingProxyType({})) -> None:
+    """From now on all records from ``INFO`` on, in the wanted format, each with the fields ``everywhere``."""
     handler = logging.StreamHandler()
     as_text = sys.stderr.isatty() if wanted is None else wanted == "text"
     handler.setFormatter(TextFormatter() if as_text else JsonFormatter())
+    handler.addFilter(partial(_with_fields, everywhere))
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
+
+
+def _with_fields(everywhere: Mapping[str, object], record: logging.LogRecord) -> bool:
+    setattr(record, FIELDS, {**everywhere, **getattr(record, FIELDS, {})})
+    return True

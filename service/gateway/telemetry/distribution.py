@@ -51,11 +51,10 @@ class Distribution:
         name, text, labels = self._described
         family = HistogramMetricFamily(name, text, labels=labels)
         for values, (counts, (total,), last) in self._seen.items():
-            exemplars = [_exemplar(last.get(bucket)) for bucket in range(len(counts))]
-            upto = zip(self._names, accumulate(counts), exemplars, strict=True)
-            family.add_metric(values, list(upto), total)
+            upto = zip(self._names, accumulate(counts), strict=True)
+            family.add_metric(values, [(*pair, *_exemplar(last.get(at))) for at, pair in enumerate(upto)], total)
         yield family
 
 
-def _exemplar(last: tuple[str, float, float] | None) -> Exemplar | None:
-    return None if last is None else Exemplar({"request_id": last[0]}, *last[1:])
+def _exemplar(last: tuple[str, float, float] | None) -> tuple[Exemplar, ...]:
+    return () if last is None else (Exemplar({"request_id": last[0]}, *last[1:]),)

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable
 from importlib.metadata import version
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 
 from prometheus_client import (
     CollectorRegistry,
@@ -12,7 +12,7 @@ from prometheus_client import (
     ProcessCollector,
     generate_latest,
 )
-from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
+from prometheus_client.openmetrics import exposition as openmetrics_exposition
 
 from models.contract.records import EventType
 from service.gateway.telemetry.pools import PoolTelemetry
@@ -20,10 +20,14 @@ from service.gateway.telemetry.redis import RedisTelemetry
 from service.gateway.telemetry.series import LATENCY_BUCKETS, Series
 from service.gateway.types import Answer, Assignment, Trace
 
+PROCESSES = "localrec_processes"  # the one metric that speaks of all processes of a gateway
 WIDTH_BUCKETS = (0, 1, 2, 3, 5, 8, 10, 15, 20, 50, 100)
 # Why a fallback filled up: the first reason that degrades, or that nobody knows the user. Where there is neither, the
 # model's list was shorter than was asked for.
 UNKNOWN_USER, SHORT = "unknown_user", "short"
+
+
+_openmetrics: Any = openmetrics_exposition.generate_latest  # it has no types
 
 
 class RequestLabels(NamedTuple):
@@ -101,6 +105,10 @@ class Telemetry:
         self._reloads = series.counter(
             "experiments_reloads", "Changed files of experiments", ("outcome",), ("loaded",), ("refused",)
         )
+        self._processes = series.gauge(
+            "processes", "Processes of this gateway that answered this scrape, and that did not", ("state",)
+        )
+        self.processes(answering=1, silent=0)
         series.gauge("build_info", "1 for the version that runs", ("version",)).labels(version("localrec")).set(1)
 
     def watch_traffic(
@@ -192,13 +200,18 @@ class Telemetry:
             self._bundle.clear()
             self._bundle.labels(bundle_id).set(1)
 
+    def processes(self, answering: int, silent: int) -> None:
+        """So many processes answer for themselves, and so many do not."""
+        self._processes.labels("answering").set(answering)
+        self._processes.labels("silent").set(silent)
+
     def items_hidden(self, count: int) -> None:
         """So many items are hidden from now on."""
         self._hidden.set(count)
 
     def exposition(self, openmetrics: bool = False) -> bytes:
         """The metrics in Prometheus' text format, or in OpenMetrics', which has the exemplars."""
-        return generate_openmetrics(self.registry) if openmetrics else generate_latest(self.registry)
+        return cast(bytes, _openmetrics(self.registry)) if openmetrics else generate_latest(self.registry)
 
 
 def _why_filled(answer: Answer) -> str:
