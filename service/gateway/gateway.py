@@ -33,8 +33,10 @@ from service.gateway.store.users import UserStore
 from service.gateway.telemetry import Telemetry
 from service.gateway.traffic.control import TrafficControl, control_traffic
 from service.gateway.traffic.warmup import warm_up
+from service.gateway.trial import Trials
 from service.gateway.types import FULL_EFFORT
 from service.periodic import cancel_all, every
+from service.tracing import Tracing
 from service.workers.pool import WorkerPool
 from service.workers.types import PoolOptions, ReplicaStatus
 
@@ -67,6 +69,7 @@ class Gateway:
     access: Access
     keys_file: KeysFile | None
     traffic: TrafficControl[Ready]
+    trials: Trials
 
     def problems(self) -> list[str]:
         """Why the process is not ready for requests; empty where it is."""
@@ -110,10 +113,15 @@ class Gateway:
 
 @asynccontextmanager
 async def running_gateway(
-    settings: Settings, loader: ExperimentsLoader, experiments: Experiments, stop: Stop, slot: Slot | None = None
+    settings: Settings,
+    loader: ExperimentsLoader,
+    experiments: Experiments,
+    stop: Stop,
+    slot: Slot | None = None,
+    tracing: Tracing | None = None,
 ) -> AsyncIterator[Gateway]:
     """Build a gateway, run its background loops, and close everything at the end."""
-    gateway = _build(settings, loader, experiments, stop, slot)
+    gateway = _build(settings, loader, experiments, stop, slot, tracing)
     gateway.telemetry.watch_health(lambda: not gateway.problems(), gateway.hears_redis)
     redis = gateway.telemetry.redis
     usage = UsageFollower(gateway.store, redis.usage, redis.usage_unknown)
@@ -141,13 +149,22 @@ async def running_gateway(
         for pool in gateway.pools:
             await pool.close()
         await gateway.store.close()
+        if tracing is not None:
+            await asyncio.to_thread(tracing.close)
 
 
-def _build(settings: Settings, loader: ExperimentsLoader, first: Experiments, stop: Stop, slot: Slot | None) -> Gateway:
+def _build(
+    settings: Settings,
+    loader: ExperimentsLoader,
+    first: Experiments,
+    stop: Stop,
+    slot: Slot | None,
+    tracing: Tracing | None,
+) -> Gateway:
     telemetry = Telemetry()
     access, keys_file = _access(settings.security.keys_file, telemetry)  # may raise: before anything is open
     store = RedisStore(settings.redis_url, settings.redis_timeout_ms / 1e3, telemetry.redis.asked)
-    pools = {pool.name: WorkerPool(_options(pool, settings), telemetry.pools) for pool in settings.pools}
+    pools = {pool.name: WorkerPool(_options(pool, settings), telemetry.pools, tracing) for pool in settings.pools}
     for pool in pools.values():
         telemetry.pools.watch(pool.name, pool.in_flight)
     operations = Operations(store)
@@ -193,7 +210,7 @@ def _build(settings: Settings, loader: ExperimentsLoader, first: Experiments, st
         settings=settings,
         stop=stop,
         telemetry=telemetry,
-        requests=RequestLog(telemetry, settings.logging.sample),
+        requests=RequestLog(telemetry, settings.logging.sample, tracing),
         scrape=Scrape(telemetry, slot),
         store=store,
         pools=list(pools.values()),
@@ -209,6 +226,7 @@ def _build(settings: Settings, loader: ExperimentsLoader, first: Experiments, st
         access=access,
         keys_file=keys_file,
         traffic=traffic,
+        trials=Trials(settings, follower.loaded, lambda: availability.hidden, store, recommender),
     )
 
 

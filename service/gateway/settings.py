@@ -13,7 +13,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from models.contract.errors import ConfigError, EnvironmentVariableError
 from models.contract.specs import Part
 from service.gateway.environment import CONFIG_VARIABLE, LEVEL, PREFIX, check_names, shown, variable_of
-from service.gateway.logs.settings import LoggingSettings
+from service.gateway.logs.settings import LoggingSettings, TracingSettings
 from service.gateway.ranking.settings import AskingPipeline, GlobalPipeline, Pipeline
 from service.gateway.security.settings import AdminSettings, HttpSettings, SecuritySettings
 from service.gateway.store.settings import EventSettings
@@ -74,6 +74,7 @@ class Settings(BaseSettings):
     admin: AdminSettings = AdminSettings()
     http: HttpSettings = HttpSettings()
     logging: LoggingSettings = LoggingSettings()
+    tracing: TracingSettings = TracingSettings()
 
     @model_validator(mode="after")
     def _check_names(self) -> Self:

@@ -288,11 +288,12 @@ class Trace:
     ``patience_seconds`` is the length of its deadline, known once its settings are; infinite before.
     """
 
-    __slots__ = ("_name", "_started", "patience_seconds", "seconds", "straggled")
+    __slots__ = ("_name", "_started", "began", "patience_seconds", "seconds", "straggled")
 
     def __init__(self) -> None:
         self.patience_seconds = math.inf
         self.seconds: dict[str, float] = {}
+        self.began: dict[str, float] = {}  # instants of ``time.perf_counter``, of the stages that are timed here
         self.straggled = 0.0  # what the request waited for the slower half of its calls
         self._name = ""
         self._started = 0.0
@@ -307,7 +308,7 @@ class Trace:
         self.seconds[name] = seconds
 
     def __enter__(self) -> None:
-        self._started = time.perf_counter()
+        self._started = self.began[self._name] = time.perf_counter()
 
     def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> None:
         self.seconds[self._name] = time.perf_counter() - self._started

@@ -8,6 +8,7 @@ import aiohttp
 
 from models.contract.bundle import Bundle, ServedModel
 from service.periodic import cancel_all, every
+from service.tracing import Tracing
 from service.workers.calls import UNREACHABLE, Calls
 from service.workers.client import WorkerClient
 from service.workers.completion import Completion
@@ -32,7 +33,7 @@ from service.workers.types import (
 class WorkerPool:
     """The replicas of one pool. Create and use it inside a running event loop."""
 
-    def __init__(self, options: PoolOptions, observer: PoolObserver) -> None:
+    def __init__(self, options: PoolOptions, observer: PoolObserver, tracing: Tracing | None = None) -> None:
         self._options = options
         self._observer = observer
         # aiohttp's own default of 100 connections would queue calls out of sight. Servers close what is idle for 5
@@ -46,7 +47,7 @@ class WorkerPool:
         self._roster = Roster(options.drain_seconds, self._clock)
         self._examiner = Examiner()
         shared = Shared(options.name, options.bundle_root, self._roster, self._examiner, observer, self._clock)
-        clients = [WorkerClient(self._session, url) for url in options.urls]
+        clients = [WorkerClient(self._session, url, tracing) for url in options.urls]
         self._replicas = {client.url: Replica(client, options, self._demand, shared) for client in clients}
         self._orders: dict[str, list[Replica]] = {}
         self._placed_for: list[frozenset[str]] = []  # the base models by replica when adapters were placed

@@ -26,7 +26,7 @@ NEEDED: Mapping[str, KeyScope] = {
     "users": "admin",
     "admin": "admin",
 }
-OPEN = frozenset({"healthz", "readyz", "metrics", "openapi.json"})
+OPEN = frozenset({"healthz", "readyz", "metrics", "openapi.json", "console"})  # a page holds no data
 MAX_URI_BYTES = 4_096  # an id of 256 characters takes three quarters, each one four bytes and percent-encoded
 DECIDING = frozenset({b"authorization", b"x-api-key", b"content-encoding", b"origin", b"host"})
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
@@ -37,11 +37,13 @@ class AccessControl:
 
     Args:
         app: what is behind the door.
+        has_pages: whether pages are there, whose scripts may come back through the door.
         route_of: a path's route, by which refusals are noted among the requests; None: they are not.
     """
 
-    def __init__(self, app: ASGIApp, route_of: Callable[[str], str] | None) -> None:
+    def __init__(self, app: ASGIApp, has_pages: bool, route_of: Callable[[str], str] | None) -> None:
         self._app = app
+        self._has_pages = has_pages
         self._route_of = route_of
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -59,7 +61,7 @@ class AccessControl:
             await send(message)
 
         try:
-            _admit(scope, headers)
+            _admit(scope, headers, self._has_pages)
         except ApiError as error:
             if self._route_of is not None:
                 labels = RequestLabels(self._route_of(scope["path"]), outcome=error.code)
@@ -70,11 +72,12 @@ class AccessControl:
         await self._app(scope, receive, send_named)
 
 
-def guard(app: Fronted, route_of: Callable[[str], str] | None = None) -> None:
+def guard(app: Fronted, has_pages: bool = False, route_of: Callable[[str], str] | None = None) -> None:
     """Put the door before an application whose routes are all there.
 
     Args:
         app: the application.
+        has_pages: whether pages are among the routes.
         route_of: see :class:`AccessControl`.
 
     Raises:
@@ -84,10 +87,10 @@ def guard(app: Fronted, route_of: Callable[[str], str] | None = None) -> None:
         if _first_part(path) not in NEEDED.keys() | OPEN:
             raise ValueError(f"{path}: expected its first part among NEEDED or OPEN of {__name__}")
     app.router.redirect_slashes = False  # a redirect would go wherever the request's Host header says
-    app.front = AccessControl(app.front, route_of)
+    app.front = AccessControl(app.front, has_pages, route_of)
 
 
-def _admit(scope: Scope, headers: Mapping[bytes, bytes]) -> None:
+def _admit(scope: Scope, headers: Mapping[bytes, bytes], has_pages: bool) -> None:
     _check_uri(scope["raw_path"], scope["query_string"])
     if len(headers) < len(scope["headers"]):
         _check_single([name for name, _ in scope["headers"]])
@@ -95,7 +98,7 @@ def _admit(scope: Scope, headers: Mapping[bytes, bytes]) -> None:
         raise ApiError(415, "encoded_body", "The body must not be compressed", headers={"Accept-Encoding": "identity"})
     state = scope["state"]
     needed = NEEDED.get(_first_part(scope["path"]))
-    state["caller"] = ANYONE if needed is None else state["gateway"].access.admit(headers, needed)
+    state["caller"] = ANYONE if needed is None else state["gateway"].access.admit(headers, needed, has_pages)
 
 
 def _check_single(names: list[bytes]) -> None:

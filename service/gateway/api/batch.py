@@ -79,7 +79,7 @@ class _Batch:
             logger.exception("a request of a batch failed")
             return _refusal(internal_error(), body)
         finally:
-            self.gateway.telemetry.stages_ended(trace)
+            self.gateway.requests.stages_ended(trace)
 
 
 async def recommend_batch(request: Request) -> Response:

@@ -10,6 +10,7 @@ from service.gateway.privacy import hashed
 from service.gateway.respond import Served
 from service.gateway.telemetry import RequestLabels, Telemetry
 from service.gateway.types import Trace
+from service.tracing import Stage, Tracing
 
 logger = logging.getLogger("service.gateway.requests")
 
@@ -24,10 +25,18 @@ class RequestLog:
     Args:
         telemetry: counts it.
         sample: share of those that went well that have a line, 0 to 1.
+        tracing: makes spans of its stages; None: there is none.
         chance: a number in [0, 1) for each of them.
     """
 
-    def __init__(self, telemetry: Telemetry, sample: float, chance: Callable[[], float] = random.random) -> None:
+    def __init__(
+        self,
+        telemetry: Telemetry,
+        sample: float,
+        tracing: Tracing | None = None,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        self._tracing = tracing
         self._telemetry = telemetry
         self._sample = sample
         self._chance = chance
@@ -54,6 +63,7 @@ class RequestLog:
             served: the answer, where there was a list.
         """
         self._telemetry.request_ended(labels, seconds, trace, request_id)
+        self._span(trace)
         late = seconds > trace.patience_seconds
         if labels.outcome in HEALTHY and not late and self._chance() >= self._sample:
             return
@@ -63,6 +73,17 @@ class RequestLog:
         if served is not None:
             fields |= _of_answer(served)
         logger.log(_level(status, late or labels.outcome == "degraded"), "request", extra={FIELDS: fields})
+
+    def stages_ended(self, trace: Trace) -> None:
+        """A request of a batch was answered."""
+        self._telemetry.stages_ended(trace)
+        self._span(trace)
+
+    def _span(self, trace: Trace) -> None:
+        if self._tracing is not None:
+            self._tracing.stages(
+                Stage(name, began, began + trace.seconds.get(name, 0.0)) for name, began in trace.began.items()
+            )
 
     def shed(self, labels: RequestLabels, request_id: str) -> None:
         """A request was turned away unread. Of these, too, a sample has a line: a flood of them must cost little."""

@@ -1,4 +1,4 @@
-"""``[logging]``: how the gateway's log is written, and how much of it."""
+"""``[logging]`` and ``[tracing]``: what the gateway tells of single requests."""
 
 from typing import Literal
 
@@ -13,4 +13,11 @@ class LoggingSettings(Table):
     """The log on standard error. Without a format: text on a terminal, JSON elsewhere."""
 
     format: LogFormat | None = None
+    sample: float = Field(default=0.01, ge=0, le=1)
+
+
+class TracingSettings(Table):
+    """Where traces go. Without an endpoint there are none."""
+
+    otlp_endpoint: str | None = Field(default=None, pattern=r"^https?://[^/@]+/?$")
     sample: float = Field(default=0.01, ge=0, le=1)

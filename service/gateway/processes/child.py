@@ -7,7 +7,7 @@ import threading
 from multiprocessing import parent_process
 from multiprocessing.connection import Connection
 
-from models.contract.errors import ConfigError
+from models.contract.errors import LocalRecError
 from service.gateway.logs.records import start_logging
 from service.gateway.processes.slot import Slot
 from service.gateway.serve import run
@@ -30,7 +30,7 @@ def serve_slot(slot: Slot, settings: Settings, listener: socket.socket, says: Co
     threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
         run(settings, listener, slot, lambda: says.send(STARTED))
-    except ConfigError as exc:
+    except LocalRecError as exc:
         says.send(str(exc))
         raise SystemExit(REFUSED_STATUS) from exc
 

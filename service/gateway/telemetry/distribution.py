@@ -52,9 +52,11 @@ class Distribution:
         family = HistogramMetricFamily(name, text, labels=labels)
         for values, (counts, (total,), last) in self._seen.items():
             upto = zip(self._names, accumulate(counts), strict=True)
-            family.add_metric(values, [(*pair, *_exemplar(last.get(at))) for at, pair in enumerate(upto)], total)
+            family.add_metric(values, [_bucket(*pair, last.get(at)) for at, pair in enumerate(upto)], total)
         yield family
 
 
-def _exemplar(last: tuple[str, float, float] | None) -> tuple[Exemplar, ...]:
-    return () if last is None else (Exemplar({"request_id": last[0]}, *last[1:]),)
+def _bucket(
+    name: str, count: int, last: tuple[str, float, float] | None
+) -> tuple[str, float] | tuple[str, float, Exemplar]:
+    return (name, count) if last is None else (name, count, Exemplar({"request_id": last[0]}, *last[1:]))

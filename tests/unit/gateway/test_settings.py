@@ -11,7 +11,7 @@ from models.contract.errors import ConfigError
 from models.contract.fusion import FusionMethod
 from service.gateway.environment import CONFIG_VARIABLE
 from service.gateway.experiments.file import ExperimentsLoader
-from service.gateway.logs.settings import LoggingSettings
+from service.gateway.logs.settings import LoggingSettings, TracingSettings
 from service.gateway.ranking.settings import (
     CoLLMPipeline,
     HatLLMPipeline,
@@ -62,6 +62,7 @@ def test_manual_is_valid_and_names_every_key():
         HttpSettings,
         KeySettings,
         LoggingSettings,
+        TracingSettings,
     ):
         assert [key for key in model.model_fields if not re.search(rf"^(#\s+)?\[*(.*\.)?{key}\b", text, re.M)] == []
 

@@ -41,7 +41,7 @@ def told(caplog: pytest.LogCaptureFixture) -> Iterator[list[Any]]:
 
 
 def log(sample: float = 0.5, chance: float = 0.5) -> RequestLog:
-    return RequestLog(Telemetry(), sample, lambda: chance)
+    return RequestLog(Telemetry(), sample, chance=lambda: chance)
 
 
 @pytest.mark.parametrize(("sample", "chance", "lines"), [(0.0, 0.0, 0), (0.5, 0.5, 0), (0.5, 0.49, 1), (1.0, 0.99, 1)])
