@@ -98,7 +98,8 @@ class Open(User):
 @events.init_command_line_parser.add_listener
 def add_arguments(parser: LocustArgumentParser) -> None:
     """The plan is all that there is to say."""
-    parser.add_argument("--plan", type=Path, help="File with the plan of the run, as python -m loadtests writes it")
+    # Text, as locust sends its options to all processes, and knows no paths there.
+    parser.add_argument("--plan", help="File with the plan of the run, as python -m loadtests writes it")
 
 
 @events.init.add_listener
@@ -109,7 +110,7 @@ def prepare(environment: Environment, runner: Any, **_: Any) -> None:
         environment.localrec_share = AsyncResult()
         runner.register_message("share", lambda msg, **_: environment.localrec_share.set(msg.data))
     if not isinstance(runner, WorkerRunner):
-        run = environment.localrec_run = Run(plan_of(environment.parsed_options.plan.read_bytes()))
+        run = environment.localrec_run = Run(plan_of(Path(environment.parsed_options.plan).read_bytes()))
         runner.register_message("samples", lambda msg, **_: run.take(msg.data["rows"]))
         runner.register_message("drained", lambda **_: run.drained())
 
