@@ -49,8 +49,8 @@ class StepOptions:
 
 @dataclass(frozen=True)
 class Step:
-    """What came of a rate, and what it broke of the service level; empty: it holds. ``refused_share`` is the part of the
-    errors that the service turned away.
+    """What came of a rate, and what it broke of the service level; empty: it holds. ``refused_share`` is the part of
+    the errors that the service turned away.
     """
 
     rate: float
@@ -73,7 +73,8 @@ class Step:
         """A line for people."""
         return (
             f"{self.rate:8.1f} requests/s: p50 {self.p50_ms:6.1f}  p99 {self.p99_ms:6.1f} ms, errors "
-            f"{self.error_share:.2%} ({self.refused_share:.2%} refused), degraded {self.degraded_share:.2%}, n {self.sent}: "
+            f"{self.error_share:.2%} ({self.refused_share:.2%} refused), degraded {self.degraded_share:.2%}, "
+            f"n {self.sent}: "
             f"{'holds' if self.holds else 'fails: ' + ', '.join(self.broken)}"
         )
 
