@@ -26,7 +26,9 @@ def scrape(host: str) -> Scrape:
     try:
         with urllib.request.urlopen(f"{host}/metrics", timeout=SCRAPE_SECONDS) as answer:  # noqa: S310 - checked before
             return parse(answer.read().decode())
-    except (urllib.error.URLError, OSError, ValueError, LocalRecError) as exc:
+    except (OSError, ValueError, LocalRecError) as exc:
+        if isinstance(exc, urllib.error.HTTPError):
+            exc.close()
         print(f"loadtest: {host}/metrics: {exc}; the report has no figures of the service", file=sys.stderr)
         return Scrape({})
 

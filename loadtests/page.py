@@ -137,7 +137,9 @@ def _chart(title: str, unit: str, intervals: Sequence[Interval], series: Sequenc
     lines = "".join(
         f'<polyline fill="none" stroke="{colour}" stroke-width="2" stroke-dasharray="{dash}" '
         f'points="{_points(intervals, of, end, top)}"/>'
-        f'<text x="{LEFT + 10 + 110 * at}" y="{TOP + 2}" fill="{colour}">{"─ ┄ ·"[2 * at]} {escape(name)}</text>'
+        f'<line x1="{LEFT + 110 * at}" x2="{LEFT + 26 + 110 * at}" y1="{TOP - 2}" y2="{TOP - 2}" stroke="{colour}" '
+        f'stroke-width="2" stroke-dasharray="{dash}"/>'
+        f'<text x="{LEFT + 32 + 110 * at}" y="{TOP + 2}">{escape(name)}</text>'
         for at, ((name, of), colour, dash) in enumerate(zip(series, SERIES, DASHES, strict=False))
     )
     return (

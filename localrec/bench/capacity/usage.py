@@ -5,7 +5,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.error import URLError
+from urllib.error import HTTPError
 from urllib.request import urlopen
 
 from redis import Redis
@@ -107,7 +107,9 @@ def scrape(url: str) -> Scrape:
     try:
         with urlopen(url, timeout=SCRAPE_SECONDS) as answer:  # noqa: S310 - the caller's own service
             return parse(answer.read().decode())
-    except (URLError, OSError, ValueError) as exc:
+    except (OSError, ValueError) as exc:
+        if isinstance(exc, HTTPError):
+            exc.close()
         raise LocalRecError(f"{url}: expected metrics in Prometheus' format: {exc}") from exc
 
 
