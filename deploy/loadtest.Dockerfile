@@ -40,5 +40,5 @@ WORKDIR /opt/loadtests
 EXPOSE 5557
 # A run ends by itself; its exit code says whether the thresholds hold.
 HEALTHCHECK NONE
-ENTRYPOINT ["locust"]
+ENTRYPOINT ["python", "-m", "loadtests"]
 CMD ["--help"]
