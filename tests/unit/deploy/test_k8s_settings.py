@@ -84,8 +84,7 @@ def test_secrets_have_the_names_and_keys_that_pods_ask_for(secrets: dict[str, Re
             assert volume["secret"]["secretName"] in secrets
         for container in pod.spec["containers"]:
             for variable in container.get("env", []):
-                if "valueFrom" in variable:
-                    wanted = variable["valueFrom"]["secretKeyRef"]
+                if wanted := variable.get("valueFrom", {}).get("secretKeyRef"):
                     assert wanted["key"] in secrets[wanted["name"]]["data"]
 
 
@@ -113,9 +112,17 @@ def test_arguments_are_those_of_a_command_and_their_variables_are_given(target: 
             given = {
                 name for each in container.get("envFrom", []) for name in config_maps[each["configMapRef"]["name"]]
             }
+            given |= {variable["name"] for variable in container.get("env", [])}
             assert set(re.findall(r"\$\((\w+)\)", " ".join(args))) <= given
             if args:
                 assert not unknown_options(args)
+
+
+@pytest.mark.parametrize(("target", "name"), [("overlays/cpu", "engine"), ("jobs/train", "trainer")])
+def test_torch_takes_the_containers_processors_not_the_nodes(target: str, name: str) -> None:
+    (container,) = (c for pod in pods(build(target)) for c in pod.spec["containers"] if c["name"] == name)
+    limits = [each["name"] for each in container["env"] if "resourceFieldRef" in each.get("valueFrom", {})]
+    assert limits == ["OMP_NUM_THREADS"] or f"--threads=$({limits[0]})" in container["args"]
 
 
 def test_ray_runs_a_command_and_mounts_what_it_names() -> None:
