@@ -6,14 +6,17 @@
 | ------ | ------------------ | ---------------------------------------------------------- |
 | 400    | bad_http           | not HTTP/1.x, or a header twice that decides something     |
 | 401    | unauthorized       | an API key is missing, unknown or expired                  |
-| 403    | forbidden          | the API key lacks the scope                                |
+| 403    | forbidden          | the API key lacks the scope; without keys, a foreign page  |
 | 404    | not_found          | no such path, no such bundle                               |
 | 404    | unknown_item       | the bundle in service does not know the item               |
 | 404    | unknown_user       | nothing is held of the user                                |
+| 404    | no_portrait        | the bundle in service shows nothing of its communities     |
+| 404    | no_report          | there is no report of the experiments                      |
 | 405    | method_not_allowed | another method is expected                                 |
 | 408    | header_timeout     | the head of the request took too long                      |
 | 408    | body_timeout       | the body took too long                                     |
 | 409    | bad_bundle         | the bundle cannot be served; the pointer stays             |
+| 409    | bad_report         | the report of the experiments cannot be read               |
 | 413    | body_too_large     | more than 64 KiB, events 512 KiB, a batch 1 MiB            |
 | 414    | uri_too_long       | path and query exceed 4 KiB                                |
 | 415    | encoded_body       | the body is compressed                                     |
@@ -28,7 +31,6 @@
 | 503    | store_unavailable  | Redis did not answer; see Retry-After                      |
 """
 
-import secrets
 from collections.abc import Mapping
 
 from pydantic import ValidationError
@@ -74,9 +76,9 @@ def internal_error() -> ApiError:
     return ApiError(500, "internal", "Internal error")
 
 
-def new_request_id() -> str:
-    """16 hexadecimal digits."""
-    return secrets.token_hex(8)
+def request_id_of(request: Request) -> str:
+    """The id that the door gave a request."""
+    return str(request.scope["state"]["request_id"])
 
 
 def invalid_request(exc: ValidationError) -> ApiError:
@@ -97,28 +99,31 @@ def error_fields(error: ApiError) -> dict[str, str | None]:
     return {"code": error.code, "message": error.message, "field": error.field}
 
 
-async def on_http_exception(_: Request, exc: Exception) -> Response:
-    """Starlette's own errors (unknown path, wrong method)."""
-    status = exc.status_code if isinstance(exc, HTTPException) else 500
-    headers = exc.headers if isinstance(exc, HTTPException) else None
-    message = str(exc.detail) if isinstance(exc, HTTPException) else "Internal error"
-    return error_response(
-        ApiError(status, _CODES.get(status, "http_error"), message, headers=headers), new_request_id()
-    )
+def error_of(exc: Exception) -> ApiError:
+    """One of Starlette's own errors (unknown path, wrong method) as ours."""
+    if not isinstance(exc, HTTPException):
+        return internal_error()
+    code = _CODES.get(exc.status_code, "http_error")
+    return ApiError(exc.status_code, code, str(exc.detail), headers=exc.headers)
 
 
-async def on_api_error(_: Request, exc: Exception) -> Response:
+async def on_http_exception(request: Request, exc: Exception) -> Response:
+    """What Starlette refused."""
+    return error_response(error_of(exc), request_id_of(request))
+
+
+async def on_api_error(request: Request, exc: Exception) -> Response:
     """What a route refused."""
     error = exc if isinstance(exc, ApiError) else internal_error()
-    return error_response(error, new_request_id())
+    return error_response(error, request_id_of(request))
 
 
-async def on_store_silent(_: Request, exc: Exception) -> Response:
+async def on_store_silent(request: Request, exc: Exception) -> Response:
     """Redis did not answer, and nothing else could."""
     retry = {"Retry-After": "1"}
-    return error_response(ApiError(503, "store_unavailable", f"Redis: {exc}", headers=retry), new_request_id())
+    return error_response(ApiError(503, "store_unavailable", f"Redis: {exc}", headers=retry), request_id_of(request))
 
 
-async def on_bug(_: Request, __: Exception) -> Response:
+async def on_bug(request: Request, _: Exception) -> Response:
     """Anything that nobody foresaw. The server logs the traceback."""
-    return error_response(internal_error(), new_request_id())
+    return error_response(internal_error(), request_id_of(request))

@@ -3,14 +3,15 @@
 import asyncio
 import logging
 import socket
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
-from types import FrameType
+from types import FrameType, MappingProxyType
 
 import uvicorn
 from starlette.types import ASGIApp
 
-from service.gateway.protocol import LimitedProtocol, limited
+from models.contract.errors import ConfigError
+from service.gateway.protocol import Headers, LimitedProtocol, limited
 from service.gateway.security.settings import HttpSettings
 from service.gateway.stop import Stop
 
@@ -19,7 +20,7 @@ logger = logging.getLogger(__name__)
 GRACE_SECONDS = 10
 SETTLE_SECONDS = 0.2  # for what was sent just before the end
 TICK_SECONDS = 0.05
-# No browser has any business here: nothing is kept, guessed, framed, or fetched from an answer.
+# No browser has any business here, but on pages: nothing is kept, guessed, framed, or fetched from an answer.
 SECURITY_HEADERS = [
     ("X-Content-Type-Options", "nosniff"),
     ("Cache-Control", "no-store"),
@@ -28,14 +29,30 @@ SECURITY_HEADERS = [
 ]
 
 
-def server_config(app: ASGIApp, host: str, port: int, limits: HttpSettings, stop: Stop | None = None) -> uvicorn.Config:
-    """uvicorn's configuration for either port. Once ``stop`` was asked for, an answer is the last of its connection."""
+def server_config(
+    app: ASGIApp,
+    host: str,
+    port: int,
+    limits: HttpSettings,
+    stop: Stop | None = None,
+    pages: Mapping[bytes, Headers] = MappingProxyType({}),
+) -> uvicorn.Config:
+    """uvicorn's configuration for either port.
+
+    Args:
+        app: what is served.
+        host: address to listen on.
+        port: TCP port.
+        limits: what a connection may cost.
+        stop: once it was asked for, an answer is the last of its connection.
+        pages: headers that answers below a path have instead of ``SECURITY_HEADERS``, by the path's first part.
+    """
     return uvicorn.Config(
         app,
         host=host,
         port=port,
         loop="uvloop",
-        http=limited(limits, stop or Stop()),
+        http=limited(limits, stop or Stop(), pages),
         ws="none",
         log_config=None,
         access_log=False,
@@ -76,12 +93,20 @@ class DrainingServer(uvicorn.Server):
         config: of :func:`server_config`.
         stop: told of the signal at once.
         drain_seconds: how long; a second SIGINT ends it.
+        on_start: called once it accepts.
     """
 
-    def __init__(self, config: uvicorn.Config, stop: Stop, drain_seconds: float) -> None:
+    def __init__(
+        self, config: uvicorn.Config, stop: Stop, drain_seconds: float, on_start: Callable[[], None] = lambda: None
+    ) -> None:
         super().__init__(config)
+        self._on_start = on_start
         self._stop = stop
         self._drain_seconds = drain_seconds
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._on_start()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         self._stop.asked = True
@@ -133,6 +158,22 @@ class _Beside(uvicorn.Server):
 def check_port(host: str, port: int) -> None:
     """Raise OSError where nobody could listen there. A start can then be refused in one line."""
     _bound(host, port).close()
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """The service's socket, which nobody is connected to before the server listens; port 0 takes a free one.
+
+    Raises:
+        ConfigError: nobody can listen there.
+    """
+    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+    except OSError as exc:
+        listener.close()
+        raise ConfigError(f"{host}:{port}: {exc.strerror}") from exc
+    return listener
 
 
 def _listening(host: str, port: int) -> socket.socket:

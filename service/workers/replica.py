@@ -9,6 +9,7 @@ from service.workers.breaker import Breaker
 from service.workers.client import NobodyListensError, WorkerClient, WorkerError
 from service.workers.completion import Completion
 from service.workers.demand import Demand
+from service.workers.latencies import Latencies
 from service.workers.loader import FAILED_SECONDS, Loader, Shared
 from service.workers.residency import Refusal, Residency
 from service.workers.roster import names_of
@@ -52,6 +53,7 @@ class Replica:
         self._trouble = "not probed yet"
         self._failed_looks = 0
         self._rests_until = 0.0
+        self._latencies = Latencies()
 
     @property
     def url(self) -> str:
@@ -87,7 +89,17 @@ class Replica:
         ready = tuple(model.id for model in expected if self.is_ready_for(model))
         refused = [f"{name}: {refusal.why}" for name, refusal in self.residency.refusals.items()]
         reason = "" if ready else self._trouble or self._not_ready(expected)
-        return ReplicaStatus(self._shared.pool, self.url, ready, reason, tuple(refused))
+        return ReplicaStatus(
+            pool=self._shared.pool,
+            url=self.url,
+            bundles=ready,
+            reason=reason,
+            refused=tuple(refused),
+            breaker=self.breaker.state,
+            in_flight=self.in_flight,
+            adapters=tuple(sorted(self.residency.names)),
+            latency_ms=self._latencies.summary(),
+        )
 
     async def look(self) -> None:
         """See whether the worker is well and what it has. What it had is forgotten when its process is gone."""
@@ -149,6 +161,7 @@ class Replica:
             return outcomes
         finally:
             self.in_flight -= 1
+            self._latencies.note(clock() - began)
             if kind is None and clock() >= question.deadline:
                 # Where others were answered meanwhile, the adapter is slow, not the replica: the calls of one burst are
                 # late together, and would open the breaker for all adapters.

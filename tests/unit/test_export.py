@@ -75,6 +75,7 @@ def test_a_bundle_holds_all_that_the_service_needs_and_passes_its_own_check(bund
         "popularity.npy",
         "cf.safetensors",
         "communities.safetensors",
+        "portrait.json",
         "probe.safetensors",
     }
     assert {name for name in names if name.startswith("adapters/")} == {
