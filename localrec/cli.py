@@ -33,6 +33,7 @@ COMMANDS: dict[str, Place] = {
     "serve": ("localrec.serving:serve", "", "Start the gateway, or our engine (extra: engine)."),
     "experiment": ("localrec.experimenting:experiment", "", "Experiments, before and after they run."),
     "bench": ("localrec.bench.commands:bench", "", "Measure, against a reference in the same run."),
+    "capacity": ("localrec.capacity:capacity", "train", "The highest rate that holds, its cost, what limits first."),
     "demo": ("localrec.demo:demo", "train", "From nothing to a running service on MovieLens-100k."),
 }
 
