@@ -11,7 +11,7 @@ RUN python -m venv --without-pip /opt/localrec
 WORKDIR /src
 COPY pyproject.toml README.md LICENSE ./
 # Dependencies first, in a layer that a change of code leaves alone.
-RUN PIP_EXTRA_INDEX_URL=${TORCH_INDEX} pip install ".[engine]"
+RUN PIP_EXTRA_INDEX_URL=${TORCH_INDEX} pip install ".[engine,otel]"
 COPY localrec localrec
 COPY models models
 COPY service service

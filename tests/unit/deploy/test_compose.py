@@ -8,11 +8,11 @@ import pytest
 import yaml
 from support.commands import unknown_options
 
-from service.gateway.settings import Settings, load_settings
+from service.gateway.settings import load_settings
 
 ROOT = Path(__file__).parents[3]
 TEXT = (ROOT / "docker-compose.yml").read_text()
-KEYS_TEXT = (ROOT / "deploy/compose.keys.yml").read_text()
+FURTHER = {name: (ROOT / f"deploy/compose.{name}.yml").read_text() for name in ("keys", "tracing")}
 FILE: dict[str, Any] = yaml.safe_load(TEXT)
 SERVICES: dict[str, dict[str, Any]] = FILE["services"]
 EXAMPLE = dict(re.findall(r"^(\w+)=(.*)$", (ROOT / ".env.example").read_text(), re.MULTILINE))
@@ -89,13 +89,13 @@ def test_gpu_is_reserved_for_vllm() -> None:
     assert device == {"driver": "nvidia", "count": 1, "capabilities": ["gpu"]}
 
 
-@pytest.mark.parametrize("text", [TEXT, KEYS_TEXT])
+@pytest.mark.parametrize("text", [TEXT, *FURTHER.values()])
 def test_every_variable_has_a_default(text: str) -> None:
     assert len(re.findall(r"\$\{?\w", text)) == len(re.findall(r"\$\{\w+:-", text))
 
 
 def test_variables_are_in_the_example_with_the_same_defaults_and_no_others() -> None:
-    used = dict(re.findall(r"\$\{(\w+):-([^}]*)\}", TEXT + KEYS_TEXT))
+    used = dict(re.findall(r"\$\{(\w+):-([^}]*)\}", TEXT + "".join(FURTHER.values())))
     assert used["LOCALREC_BUNDLE"].startswith("set-")  # the one that has none: its default is a message
     assert used | {"LOCALREC_BUNDLE": ""} == EXAMPLE
 
@@ -112,17 +112,17 @@ def test_gateway_settings_accept_the_file_with_the_containers_environment(
     worker: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(EXAMPLE, "LOCALREC_WORKERS", worker)
-    keys = yaml.safe_load(KEYS_TEXT)["services"]["gateway"]["environment"]
-    for name, value in (SERVICES["gateway"]["environment"] | keys).items():
-        if name.startswith("LOCALREC_"):
-            assert name.removeprefix("LOCALREC_").split("__")[0].lower() in Settings.model_fields, name
-        monkeypatch.setenv(name, interpolate(value))
+    further = [yaml.safe_load(text)["services"]["gateway"]["environment"] for text in FURTHER.values()]
+    for environment in (SERVICES["gateway"]["environment"], *further):
+        for name, value in environment.items():
+            monkeypatch.setenv(name, interpolate(value))
     settings = load_settings(ROOT / "deploy/gateway.toml")
     assert settings.redis_url == "redis://redis:6379/0"
     assert settings.bundle_root == Path("/bundles")
     (pool,) = settings.pools
     assert (pool.kind, pool.urls) == (worker, (f"http://{worker}:8001",))
     assert str(settings.security.keys_file) == "/etc/localrec/keys.toml"
+    assert settings.tracing.otlp_endpoint == EXAMPLE["OTLP_ENDPOINT"]
     published = [port.rsplit(":", 1)[1] for port in SERVICES["gateway"]["ports"]]
     assert published == ["8080", str(settings.admin.port)]
     grace = float(SERVICES["gateway"]["stop_grace_period"].removesuffix("s"))
@@ -135,6 +135,12 @@ def test_container_command_is_one_that_the_command_line_has(name: str) -> None:
     assert not unknown_options(words)
     if name == "trainer":
         assert (ROOT / EXAMPLE["LOCALREC_RUN_CONFIG"]).is_file()
+
+
+def test_traced_engine_has_one_option_more() -> None:
+    traced = yaml.safe_load(FURTHER["tracing"])["services"]["engine"]["command"]
+    assert traced[:-1] == SERVICES["engine"]["command"]
+    assert not unknown_options(traced)
 
 
 def test_prometheus_is_given_its_directory_whole() -> None:

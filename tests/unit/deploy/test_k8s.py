@@ -58,7 +58,7 @@ def test_rayjob_is_one_that_kuberay_takes(version: str) -> None:
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
-@pytest.mark.parametrize("component", ["external-redis", "prometheus-operator", "experiments"])
+@pytest.mark.parametrize("component", ["external-redis", "prometheus-operator", "experiments", "tracing"])
 def test_component_fits_each_overlay(component: str, overlay: str, tmp_path: Path) -> None:
     resources = with_component(component, overlay, tmp_path)
     for resource in resources:
@@ -67,6 +67,10 @@ def test_component_fits_each_overlay(component: str, overlay: str, tmp_path: Pat
     if component == "external-redis":
         assert not {kind for kind, name in kinds if name == "redis"}
         assert ("NetworkPolicy", "external-redis") in kinds
+    if component == "tracing":
+        endpoint = named(resources, "ConfigMap", "gateway")["data"]["LOCALREC_TRACING__OTLP_ENDPOINT"]
+        args = [arg for pod in pods(resources) for c in pod.spec["containers"] for arg in c.get("args", [])]
+        assert (f"--otlp-endpoint={endpoint}" in args) == (overlay == "overlays/cpu")
     if component == "prometheus-operator":
         monitor = named(resources, "PodMonitor", "localrec")["spec"]
         (selector,) = monitor["selector"]["matchExpressions"]

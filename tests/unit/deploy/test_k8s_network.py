@@ -1,7 +1,8 @@
 """Who reaches whom, by the network policies."""
 
 import pytest
-from support.kustomize import OVERLAYS, Pod, build, pods
+import yaml
+from support.kustomize import K8S, OVERLAYS, Pod, build, pods
 from support.policies import HOME, Peer, may
 
 PROMETHEUS = Peer({"app.kubernetes.io/name": "prometheus"}, {"kubernetes.io/metadata.name": "monitoring"})
@@ -40,10 +41,18 @@ def test_what_must_pass_passes_and_nothing_else(overlay: str) -> None:
         ("prometheus", worker, 8001),
         ("gateway", "redis", 6379),
         ("gateway", worker, 8001),
-        ("gateway", "collector", 4318),
     }
     outside = {(source, "collector", 4318) for source in ("prometheus", "shop", "stranger")}  # not ours to close
     assert passes == here | outside
+
+
+def test_traces_pass_where_they_are_switched_on() -> None:
+    (policy,) = yaml.safe_load_all((K8S / "components/tracing/network.yaml").read_text())
+    rules = [*policies("overlays/cpu"), policy]
+    known = peers("overlays/cpu")
+    assert may(rules, known["gateway"], COLLECTOR, 4318)
+    assert may(rules, known["engine"], COLLECTOR, 4318)
+    assert not may(rules, known["redis"], COLLECTOR, 4318)
 
 
 def test_jobs_reach_what_they_need() -> None:

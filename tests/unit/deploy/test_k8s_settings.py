@@ -46,7 +46,6 @@ def gateways_settings(
     resources = build(overlay)
     variables = {**named(resources, "ConfigMap", "gateway")["data"], "LOCALREC_REDIS_URL": redis_url, **further}
     for name, value in variables.items():
-        assert name.removeprefix("LOCALREC_").split("__")[0].lower() in Settings.model_fields, name
         monkeypatch.setenv(name, value)
     return load_settings(ROOT / "deploy/gateway.toml"), resources
 
@@ -74,7 +73,8 @@ def test_gateway_takes_the_settings_and_knows_every_worker(
 def test_a_wrong_setting_does_not_pass(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ConfigError, match=r"http\.drain_s"):
         gateways_settings("overlays/cpu", "redis://redis", monkeypatch, LOCALREC_HTTP__DRAIN_S="soon")
-    with pytest.raises(AssertionError, match="LOCALREC_HTPP__DRAIN_S"):
+    monkeypatch.delenv("LOCALREC_HTTP__DRAIN_S")
+    with pytest.raises(ConfigError, match="LOCALREC_HTPP__DRAIN_S"):
         gateways_settings("overlays/cpu", "redis://redis", monkeypatch, LOCALREC_HTPP__DRAIN_S="5")
 
 
