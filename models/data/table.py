@@ -130,7 +130,8 @@ def _locate(
     wanted = {name: columns.get(name, name) for name in names}
     for name, field in wanted.items():
         if field not in fields and (name in columns or name in required):
-            raise DataError(f"{path}: column {field!r} (for {name}) not found; the file has {', '.join(fields)}")
+            hint = "" if name in columns else f"; say which one it is in the column map, {name}=…"
+            raise DataError(f"{path}: column {field!r} (for {name}) not found; the file has {', '.join(fields)}{hint}")
     return {name: field for name, field in wanted.items() if field in fields}
 
 
