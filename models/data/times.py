@@ -27,7 +27,9 @@ class TimeFormat:
     @property
     def expected(self) -> str:
         """What a time must look like, for a message."""
-        return f"of the format {self.pattern!r}" if self.pattern else "seconds since 1970 or ISO 8601 (data.time_format)"
+        return (
+            f"of the format {self.pattern!r}" if self.pattern else "seconds since 1970 or ISO 8601 (data.time_format)"
+        )
 
 
 AS_NUMBERS_OR_ISO = TimeFormat()

@@ -49,7 +49,9 @@ def blocks_of(markdown: str) -> list[Block]:
     found = [Block(m["language"], m["text"], m["comment"] or "") for m in _FENCE.finditer(markdown)]
     for block in found:
         if block.comment and not (block.why_not_run or block.ready_url):
-            raise ValueError(f"<!-- {block.comment} -->: expected 'not run: WHY' or 'in the background: goes on when …'")
+            raise ValueError(
+                f"<!-- {block.comment} -->: expected 'not run: WHY' or 'in the background: goes on when …'"
+            )
     return found
 
 
@@ -78,19 +80,19 @@ def fault_of(command: list[str], root: Path) -> str:
     script = root / command[0]
     if not script.is_file():
         return f"there is no {command[0]}"
-    of_command = cli.get_command(click.Context(cli), script.name)
-    if of_command is not None:
-        return _fault(of_command, command[1:])
     text = script.read_text()
+    if f'localrec {script.name} "$@"' in text:
+        return _fault(cli, [script.name, *command[1:]])
     return next((f"{command[0]} knows no {flag}" for flag in _flags(command) if flag not in text), "")
 
 
 def _fault(command: click.Command, words: list[str]) -> str:
     while isinstance(command, click.Group) and words and not words[0].startswith("-"):
-        found = command.get_command(click.Context(command), words[0])
-        if found is None:
-            return f"{command.name} has no {words[0]}"
-        command, words = found, words[1:]
+        found = {name: command.get_command(click.Context(command), name) for name in words[0].split("|")}
+        missing = [name for name, one in found.items() if one is None]
+        if missing:
+            return f"{command.name} has no {missing[0]}"
+        command, words = next(one for one in found.values() if one is not None), words[1:]
     known = {name for parameter in command.params for name in (*parameter.opts, *parameter.secondary_opts)} | {"--help"}
     return next((f"{command.name} knows no {flag}" for flag in _flags(words) if flag not in known), "")
 

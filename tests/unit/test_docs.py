@@ -1,4 +1,4 @@
-"""The documents: their commands, flags, links and names exist. Those that can be run are run: tests/e2e/test_docs_run.py"""
+"""The documents: their commands, flags, links and names exist. What can be run is run by tests/e2e/test_docs_run.py."""
 
 import csv
 import importlib.util
@@ -37,7 +37,9 @@ def test_every_link_leads_somewhere(page: Path):
     assert [link for link in _LINK.findall(page.read_text()) if not leads_somewhere(page, link)] == []
 
 
-@pytest.mark.parametrize("page", [DOCS / "add-a-pipeline.md", DOCS / "architecture.md", DOCS / "internals.md"], ids=named)
+@pytest.mark.parametrize(
+    "page", [DOCS / "add-a-pipeline.md", DOCS / "architecture.md", DOCS / "internals.md"], ids=named
+)
 def test_every_file_that_is_named_exists(page: Path):
     paths = _PATH.findall("\n".join(spans_of(page.read_text())))
     assert len(paths) > 5

@@ -55,7 +55,10 @@ def test_a_mapped_column_that_is_missing_is_named(tmp_path):
 
 def test_an_id_column_that_is_missing_is_named(tmp_path):
     path = write(tmp_path / "a.csv", "user,item_id\nu,i\n")
-    with pytest.raises(DataError, match=r"column 'user_id' .*the file has user, item_id; say which one it is in the column map, user_id=…"):
+    with pytest.raises(
+        DataError,
+        match=r"column 'user_id' .*the file has user, item_id; say which one it is in the column map, user_id=…",
+    ):
         table.read_interactions(path, {})
 
 

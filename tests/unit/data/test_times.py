@@ -39,7 +39,10 @@ def test_numbers_and_nothing_stay_as_they_are():
 
 
 def test_what_is_no_time_says_what_is_expected():
-    assert read(["yesterday", "31/01/2024 12:00"])[0][1] == "timestamp is not seconds since 1970 or ISO 8601 (data.time_format)"
+    assert (
+        read(["yesterday", "31/01/2024 12:00"])[0][1]
+        == "timestamp is not seconds since 1970 or ISO 8601 (data.time_format)"
+    )
     assert read(["2024-01-31"], TimeFormat("%d/%m/%Y"))[0][1] == "timestamp is not of the format '%d/%m/%Y'"
 
 
