@@ -8,9 +8,11 @@ import re
 import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import click
+import yaml
 
 from localrec.cli import cli
 
@@ -56,7 +58,7 @@ def blocks_of(markdown: str) -> list[Block]:
 
 
 def commands_of(text: str) -> Iterator[list[str]]:
-    """The words of each of our commands in a text: those of ``localrec`` and of ``scripts/``, up to a pipe."""
+    """The words of each command in a text that :func:`fault_of` knows, up to a pipe."""
     for line in text.replace("\\\n", " ").splitlines():
         words = _words(line.removeprefix("$ ").strip())
         while words and _ASSIGNMENT.match(words[0]):
@@ -64,7 +66,7 @@ def commands_of(text: str) -> Iterator[list[str]]:
         if not words:
             continue
         name = words[0].removeprefix(".venv/bin/").removeprefix("/opt/localrec/bin/")
-        if name == "localrec" or re.fullmatch(r"scripts/[a-z-]+", name):
+        if name in ("localrec", "docker-compose", "kubectl") or re.fullmatch(r"scripts/[a-z-]+", name):
             yield [name, *_until_end(words[1:])]
 
 
@@ -74,9 +76,42 @@ def spans_of(markdown: str) -> Iterator[str]:
 
 
 def fault_of(command: list[str], root: Path) -> str:
-    """What is wrong with one of our commands, by its own help; empty where nothing is."""
-    if command[0] == "localrec":
-        return _fault(cli, command[1:])
+    """What is wrong with a command, by its own help, or by the files that it names; empty where nothing is."""
+    match command[0]:
+        case "localrec":
+            return _fault(cli, command[1:])
+        case "docker-compose":
+            return _fault_of_compose(command[1:], root)
+        case "kubectl":
+            return _fault_of_kubectl(command[1:], root)
+        case _:
+            return _fault_of_script(command, root)
+
+
+def _fault_of_compose(words: list[str], root: Path) -> str:
+    """Files, profiles and services that there are not; and what is wrong with a command of the trainer."""
+    missing = [file for file in _values(words, "-f") if not (root / file).is_file()]
+    services = yaml.safe_load((root / "docker-compose.yml").read_text())["services"]
+    profiles = {profile for service in services.values() for profile in service.get("profiles", [])}
+    missing += [profile for profile in _values(words, "--profile") if profile not in profiles]
+    if missing:
+        return f"docker-compose.yml has no {missing[0]}"
+    if "run" not in words:
+        return ""
+    service, *command = [word for word in words[words.index("run") + 1 :] if word != "--rm"]
+    return _fault(cli, command) if service in services else f"docker-compose.yml has no {service}"
+
+
+def _fault_of_kubectl(words: list[str], root: Path) -> str:
+    paths = [*_values(words, "-k"), *_values(words, "-f")]
+    return next((f"there is no {path}" for path in paths if not (root / path).exists()), "")
+
+
+def _values(words: list[str], flag: str) -> list[str]:
+    return [value for name, value in pairwise(words) if name == flag]
+
+
+def _fault_of_script(command: list[str], root: Path) -> str:
     script = root / command[0]
     if not script.is_file():
         return f"there is no {command[0]}"

@@ -96,6 +96,12 @@ def test_the_index_names_every_page():
         ("localrec run \\\n  --bundle=x", "run knows no --bundle"),
         ("scripts/demo --twice", "demo knows no --twice"),
         ("scripts/dance", "there is no scripts/dance"),
+        ("docker-compose --profile cpu up -d", ""),
+        ("docker-compose --profile tpu up -d", "docker-compose.yml has no tpu"),
+        ("docker-compose run --rm trainer publish /bundles/ID --activated", "publish knows no --activated"),
+        ("docker-compose run --rm coach", "docker-compose.yml has no coach"),
+        ("kubectl apply -k deploy", ""),
+        ("kubectl apply -k deploy/nowhere", "there is no deploy/nowhere"),
     ],
 )
 def test_a_command_that_does_not_exist_is_found(text: str, fault: str):
