@@ -78,13 +78,11 @@ class Watched:
 
 
 @contextmanager
-def watched_page(
-    browser: "Browser", origin: str, *, viewport: dict[str, int] | None = None, dark: bool = False
-) -> Iterator[Watched]:
+def watched_page(browser: "Browser", origin: str, *, viewport: dict[str, int] | None = None) -> Iterator[Watched]:
     """A page of a session of its own, which is watched from its first request."""
     context = browser.new_context(
         viewport=viewport or WIDE,  # type: ignore[arg-type]
-        color_scheme="dark" if dark else "light",
+        color_scheme="light",
         reduced_motion="reduce",
     )
     context.set_default_timeout(SHOWN_MS)
