@@ -199,6 +199,7 @@ def _stay(stack: Stack, admin_port: int) -> None:
     workers = "".join(f"worker   http://127.0.0.1:{w.port}   {part} ({w.kind})\n" for part, w in stack.workers.items())
     click.echo(
         f"""
+console  http://127.0.0.1:{admin_port}/console
 gateway  http://127.0.0.1:{stack.gateway_port}   /recommend /events /items /users /openapi.json /readyz /metrics
 admin    http://127.0.0.1:{admin_port}   /admin/bundles /admin/workers /admin/experiments /admin/items
 {workers}redis    {stack.redis_url}

@@ -11,7 +11,8 @@ from localrec.options import config_flags, given
 from localrec.run_directory import BUNDLES, JSON, RUN, pipeline_of, run_of
 from models.cf.multvae import MultVAEConfig
 from models.communities import CommunityConfig
-from models.communities.page import portrait_of, render
+from models.communities.page import render
+from models.communities.portrait import portrait_of
 from models.contract.bundle import community_adapter, open_bundle, verify_bundle
 from models.data.prepare import DataConfig
 from models.evaluation.tables import section

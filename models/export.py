@@ -14,6 +14,7 @@ import numpy as np
 import polars as pl
 from safetensors.numpy import save_file
 
+from models.communities.portrait import of_profiles, portrait_file
 from models.contract.affinity import Kernel
 from models.contract.bundle import (
     CATALOGUE,
@@ -38,6 +39,7 @@ from models.contract.bundle import (
 )
 from models.contract.cf import CFModel
 from models.contract.errors import BundleError
+from models.contract.portrait import PORTRAIT, PortraitFile
 from models.contract.probe import Probe
 from models.contract.profile import build_profile
 from models.contract.redis_schema import encode_events, encode_profile, encode_seen, history_digest
@@ -161,7 +163,22 @@ def _write_files(parts: BundleParts, directory: Path, progress: Callable[[range]
     for model in parts.further:
         shutil.copytree(model.directory, directory / model.part)
     (directory / PROFILES).parent.mkdir()
-    _profiles(parts, progress).write_parquet(directory / PROFILES)
+    profiles = _profiles(parts, progress)
+    profiles.write_parquet(directory / PROFILES)
+    _portrait(parts, profiles).save(directory)
+
+
+def _portrait(parts: BundleParts, profiles: pl.DataFrame) -> PortraitFile:
+    portrait = of_profiles(
+        profiles,
+        name=parts.name,
+        bandwidth=parts.bandwidth,
+        kernel=parts.kernel,
+        anchors=parts.anchors,
+        item_weights=None,  # the file has nothing of them
+        catalogue=parts.dataset.catalogue,
+    )
+    return portrait_file(portrait)
 
 
 def _make_readable(directory: Path) -> None:
@@ -203,7 +220,9 @@ def _manifest(parts: BundleParts, files: dict[str, FileEntry]) -> Manifest:
     """The id stands for all that is served; what is there for the reader only has no part in it."""
     kernel = (parts.bandwidth, parts.kernel)
     specs: dict[str, Any] = {model.part: model.spec for model in parts.further}
-    served = (SCHEMA_VERSION, *kernel, parts.model, parts.serving, tuple(parts.communities), files, *specs.values())
+    served_files = {name: entry for name, entry in files.items() if name != PORTRAIT}
+    served = (SCHEMA_VERSION, *kernel, parts.model, parts.serving, tuple(parts.communities), served_files)
+    served = (*served, *specs.values())
     digest = sha256(msgspec.json.encode(served, order="sorted")).hexdigest()[:10]
     return Manifest(
         schema_version=SCHEMA_VERSION,

@@ -10,7 +10,7 @@ from safetensors.numpy import load_file
 from models.cf.baselines import Baseline, TrainingData
 from models.cf.multvae import embed
 from models.cf.popularity import recency_popularity
-from models.communities.page import Portrait
+from models.communities.portrait import Portrait
 from models.contract.bundle import CF_MODEL, COMMUNITIES, GLOBAL_ADAPTER, community_adapter
 from models.contract.cf import CFModel
 from models.contract.fusion import FusionMethod
@@ -75,6 +75,7 @@ class Results:
             name=self.config.name,
             bandwidth=config.bandwidth,
             kernel=config.kernel,
+            user_ids=dataset.user_ids,
             embeddings=embed(self.cf_model(), dataset.train),
             anchors=load_file(self.directory / "communities" / COMMUNITIES)["anchors"],
             weights=self.affinities(),

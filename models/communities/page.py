@@ -1,80 +1,17 @@
 """A page about the communities of a run or a bundle: one HTML file that needs nothing else and loads nothing."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from html import escape
 from typing import Any
 
 import numpy as np
-import polars as pl
-from safetensors.numpy import load_file
 
-from models.communities.anchors import CommunityConfig, item_members
 from models.communities.pictures import overlap_picture, sizes_picture, users_picture
+from models.communities.portrait import SHOWN_ITEMS, Portrait
 from models.communities.statistics import Characteristic, CommunityStatistics, characteristic_items, describe
-from models.config import make
-from models.contract.affinity import Kernel
-from models.contract.bundle import CATALOGUE, CF_MODEL, COMMUNITIES, PROFILES, Bundle
-from models.contract.catalogue import Catalogue, Item
-from models.contract.cf import CFModel
-from models.contract.errors import BundleError
-from models.contract.redis_schema import decode_item_ids, decode_profile
-from models.contract.types import Floats, Profile
-from models.types import Sequences
+from models.contract.catalogue import Item
 
-SHOWN_ITEMS = 10  # characteristic items of a community
 LONGEST_TITLE = 120  # characters
-
-
-@dataclass(frozen=True)
-class Portrait:
-    """All that the page is made of.
-
-    Args:
-        name: of the run or the bundle.
-        bandwidth, kernel: h and K of equation 2 that gave the affinities.
-        embeddings: (n_users, d).
-        anchors: (q, d).
-        weights: (n_users, q) affinities of users.
-        item_weights: (n_items, q) affinities of items, None where communities have users only.
-        histories: the users' items.
-        catalogue: what the items are called.
-    """
-
-    name: str
-    bandwidth: float
-    kernel: Kernel
-    embeddings: Floats
-    anchors: Floats
-    weights: Floats
-    item_weights: Floats | None
-    histories: Sequences
-    catalogue: Catalogue
-
-
-def portrait_of(bundle: Bundle) -> Portrait:
-    """The communities as they are served: profiles and histories that the bundle brings to Redis.
-
-    Raises:
-        BundleError: the bundle has no profiles, or they cannot be read.
-    """
-    table = _profiles(bundle)
-    catalogue, cf = Catalogue.load(bundle.path(CATALOGUE)), CFModel.load(bundle.path(CF_MODEL))
-    anchors = load_file(bundle.path(COMMUNITIES))["anchors"]
-    profiles = [decode_profile(value) for value in table["profile"]]
-    manifest = bundle.manifest
-    config = make(CommunityConfig, manifest.config.get("communities", {}), "communities")
-    return Portrait(
-        name=bundle.id,
-        bandwidth=manifest.bandwidth,
-        kernel=manifest.kernel,
-        embeddings=np.stack([profile.embedding for profile in profiles]),
-        anchors=anchors,
-        weights=_weights(profiles, len(anchors)),
-        item_weights=item_members(anchors, cf.item_factors, config) if config.assignment == "user-item" else None,
-        histories=Sequences.of([catalogue.numbers(decode_item_ids(value)) for value in table["history"]]),
-        catalogue=catalogue,
-    )
 
 
 def render(portrait: Portrait) -> str:
@@ -105,24 +42,6 @@ def render(portrait: Portrait) -> str:
         pictures="\n".join(pictures),
         communities=_communities(portrait, statistics, named),
     )
-
-
-def _profiles(bundle: Bundle) -> pl.DataFrame:
-    try:
-        table = pl.read_parquet(bundle.path(PROFILES), columns=["profile", "history"])
-    except (OSError, pl.exceptions.PolarsError) as exc:
-        raise BundleError(f"{bundle.id}: {PROFILES} cannot be read: {exc}") from exc
-    if not len(table):
-        raise BundleError(f"{bundle.id}: {PROFILES} holds no users")
-    return table
-
-
-def _weights(profiles: Sequence[Profile], q: int) -> Floats:
-    weights = np.zeros((len(profiles), q), np.float32)
-    for row, profile in enumerate(profiles):
-        for membership in profile.memberships:
-            weights[row, membership.community] = membership.cf_weight
-    return weights
 
 
 def _facts(portrait: Portrait, statistics: CommunityStatistics) -> str:

@@ -8,10 +8,9 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 
+from models.communities.plane import main_plane
 from models.communities.statistics import CommunityStatistics
-from models.contract.affinity import unit
 from models.contract.types import Array, Floats
 
 if TYPE_CHECKING:
@@ -38,20 +37,16 @@ def users_picture(embeddings: Floats, anchors: Floats, weights: Floats) -> str:
         anchors: (q, d).
         weights: (n, q) affinities: a user has the colour of the nearest community, grey without one.
     """
-    mean, directions, shares = _principal(unit(embeddings))
-    places, anchor_places = ((unit(vectors) - mean) @ directions for vectors in (embeddings, anchors))
-    n = len(embeddings)
-    drawn = np.random.default_rng(0).choice(n, size=min(n, DRAWN_USERS), replace=False)
-    colours = _colours(len(anchors))
+    plane, colours = main_plane(embeddings, anchors, DRAWN_USERS), _colours(len(anchors))
     with mpl.rc_context(_STYLE):
         figure = Figure(figsize=(7, 5.2))
         axes = figure.subplots()
-        _scatter(axes, places[drawn], weights[drawn], colours)
-        for number, (x, y) in enumerate(anchor_places.tolist()):
+        _scatter(axes, plane.users, weights[plane.drawn], colours)
+        for number, (x, y) in enumerate(plane.anchors.tolist()):
             axes.plot(x, y, "o", ms=15, mfc=colours[number], mec="black")
             axes.annotate(str(number), (x, y), ha="center", va="center", color=_ink(colours[number]), weight="bold")
-        axes.set_xlabel(f"first direction, {shares[0]:.0%} of the variance")
-        axes.set_ylabel(f"second direction, {shares[1]:.0%} of the variance")
+        axes.set_xlabel(f"first direction, {plane.shares[0]:.0%} of the variance")
+        axes.set_ylabel(f"second direction, {plane.shares[1]:.0%} of the variance")
         return _svg(figure, "users")
 
 
@@ -86,19 +81,6 @@ def overlap_picture(statistics: CommunityStatistics) -> str:
             axes.annotate(f"{overlap[row, column]:.2f}", (column, row), ha="center", va="center", color=ink, size=8)
         figure.colorbar(image, label="share")
         return _svg(figure, "overlap")
-
-
-def _principal(vectors: Floats) -> tuple[Floats, Floats, NDArray[np.float64]]:
-    """Mean (d,), the two main directions (d, 2), and their shares of the variance. One dimension has a second, of 0."""
-    mean = vectors.mean(axis=0)
-    centred = vectors - mean
-    variances, vectors_ = np.linalg.eigh((centred.T @ centred).astype(np.float64))
-    order = np.argsort(-variances)[:2]
-    directions = np.zeros((vectors.shape[1], 2), np.float32)
-    directions[:, : len(order)] = vectors_[:, order]
-    shares = np.zeros(2)
-    shares[: len(order)] = variances[order] / max(float(variances.sum()), 1e-12)
-    return mean, directions, shares
 
 
 def _scatter(axes: Axes, places: Array, weights: Floats, colours: list[Any]) -> None:

@@ -11,6 +11,7 @@
   checkpoint/                   base model: an ordinary checkpoint whose vocabulary is, or ends in, the catalogue
   title_tokens.safetensors      title form only: what each item looks like in a prompt
   adapters/global, adapters/c00 …   one PEFT LoRA adapter each
+  portrait.json                 optional, for a person: the communities, see :mod:`models.contract.portrait`
   probe.safetensors             what each adapter must answer to one prompt: :mod:`models.contract.probe`
   collm/, hatllm/, ulmrec/, l2rec/   optional further models, each with checkpoint, adapters and probe of its own: the
                                 modules of these names in :mod:`models.contract`

@@ -2,16 +2,19 @@
 
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from pathlib import Path
 
 from starlette.exceptions import HTTPException
 
 from service.gateway import errors
-from service.gateway.api import admin, events, health, items, users
+from service.gateway.api import admin, communities, events, health, items, lookup, service_facts, trial, users
 from service.gateway.api.access import guard
 from service.gateway.api.batch import BATCH_PATH, recommend_batch
+from service.gateway.api.console import DIRECTORY, PAGES, Console
 from service.gateway.api.express import Express
 from service.gateway.api.front import Fronted
 from service.gateway.api.operations import openapi
+from service.gateway.api.operator_operations import operators_openapi
 from service.gateway.api.recommend import RECOMMEND_PATH, recommend
 from service.gateway.experiments.file import ExperimentsLoader
 from service.gateway.gateway import Gateway, running_gateway
@@ -53,34 +56,44 @@ def create_app(settings: Settings, stop: Stop | None = None) -> Fronted:
     return _finished(app)
 
 
-def create_admin_app(gateway: Gateway) -> Fronted:
-    """The operators' application over a gateway that runs."""
+def create_admin_app(gateway: Gateway, console: Path = DIRECTORY) -> Fronted:
+    """The operators' application over a gateway that runs. ``console`` is the directory of its pages."""
 
     @asynccontextmanager
     async def lifespan(_: Fronted) -> AsyncIterator[dict[str, Gateway]]:
         yield {"gateway": gateway}
 
-    app = Fronted("LocalRec, operators", lifespan)
+    app, pages = Fronted("LocalRec, operators", lifespan), Console(console)
+    app.add_route("/console", pages.index, methods=["GET"])
+    app.add_route("/console/{path:path}", pages.file, methods=["GET"])
+    app.add_route("/admin/service", service_facts.service, methods=["GET"])
+    app.add_route("/admin/users", lookup.users, methods=["GET"])
+    app.add_route("/admin/items", lookup.items, methods=["GET"])
+    app.add_route(trial.TRY_PATH, trial.attempt, methods=["POST"])
+    app.add_route("/admin/communities", communities.communities, methods=["GET"])
     app.add_route("/admin/bundles", admin.bundles, methods=["GET"])
     app.add_route("/admin/bundles/rollback", admin.rollback, methods=["POST"])
+    app.add_route("/admin/bundles/{bundle_id}", admin.bundle, methods=["GET"])
     app.add_route("/admin/bundles/{bundle_id}/activate", admin.activate, methods=["POST"])
     app.add_route("/admin/workers", admin.workers, methods=["GET"])
     app.add_route("/admin/experiments", admin.experiments, methods=["GET"])
+    app.add_route("/admin/experiments/report", admin.experiments_report, methods=["GET"])
     app.add_route("/admin/items/hidden", admin.hidden_items, methods=["GET"])
     app.add_route("/admin/items/{item_id:path}/hide", admin.hide, methods=["POST"])
     app.add_route("/admin/items/{item_id:path}/show", admin.show, methods=["POST"])
+    app.add_route("/admin/openapi.json", operators_openapi, methods=["GET"])
     app.add_route("/healthz", health.healthz, methods=["GET"])
     app.add_route("/readyz", health.readyz, methods=["GET"])
     app.add_route("/metrics", health.metrics, methods=["GET"])
-    return _finished(app)
+    return _finished(app, has_pages=True)
 
 
-def _finished(app: Fronted) -> Fronted:
+def _finished(app: Fronted, has_pages: bool = False) -> Fronted:
     app.add_exception_handler(HTTPException, errors.on_http_exception)
     app.add_exception_handler(errors.ApiError, errors.on_api_error)
     app.add_exception_handler(StateUnavailableError, errors.on_store_silent)
     app.add_exception_handler(Exception, errors.on_bug)
-    guard(app)
+    guard(app, has_pages)
     return app
 
 
@@ -90,4 +103,5 @@ def _operators_port(gateway: Gateway, settings: Settings) -> AbstractAsyncContex
     if not admin_settings.port:
         return nullcontext()
     app = create_admin_app(gateway)
-    return serving_beside(server_config(app, admin_settings.host, admin_settings.port, settings.http))
+    config = server_config(app, admin_settings.host, admin_settings.port, settings.http, pages=PAGES)
+    return serving_beside(config)

@@ -6,14 +6,17 @@
 | ------ | ------------------ | ---------------------------------------------------------- |
 | 400    | bad_http           | not HTTP/1.x, or a header twice that decides something     |
 | 401    | unauthorized       | an API key is missing, unknown or expired                  |
-| 403    | forbidden          | the API key lacks the scope                                |
+| 403    | forbidden          | the API key lacks the scope; without keys, a foreign page  |
 | 404    | not_found          | no such path, no such bundle                               |
 | 404    | unknown_item       | the bundle in service does not know the item               |
 | 404    | unknown_user       | nothing is held of the user                                |
+| 404    | no_portrait        | the bundle in service shows nothing of its communities     |
+| 404    | no_report          | there is no report of the experiments                      |
 | 405    | method_not_allowed | another method is expected                                 |
 | 408    | header_timeout     | the head of the request took too long                      |
 | 408    | body_timeout       | the body took too long                                     |
 | 409    | bad_bundle         | the bundle cannot be served; the pointer stays             |
+| 409    | bad_report         | the report of the experiments cannot be read               |
 | 413    | body_too_large     | more than 64 KiB, events 512 KiB, a batch 1 MiB            |
 | 414    | uri_too_long       | path and query exceed 4 KiB                                |
 | 415    | encoded_body       | the body is compressed                                     |

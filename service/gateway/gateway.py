@@ -29,6 +29,7 @@ from service.gateway.store.users import UserStore
 from service.gateway.telemetry import Telemetry
 from service.gateway.traffic.control import TrafficControl, control_traffic
 from service.gateway.traffic.warmup import warm_up
+from service.gateway.trial import Trials
 from service.gateway.types import FULL_EFFORT
 from service.periodic import cancel_all, every
 from service.workers.pool import WorkerPool
@@ -61,6 +62,7 @@ class Gateway:
     access: Access
     keys_file: KeysFile | None
     traffic: TrafficControl[Ready]
+    trials: Trials
 
     def problems(self) -> list[str]:
         """Why the process is not ready for requests; empty where it is."""
@@ -190,6 +192,7 @@ def _build(settings: Settings, loader: ExperimentsLoader, first: Experiments, st
         access=access,
         keys_file=keys_file,
         traffic=traffic,
+        trials=Trials(settings, follower.loaded, lambda: availability.hidden, store, recommender),
     )
 
 

@@ -7,6 +7,8 @@ A timer runs only while a connection owes something, so a request that comes in 
 import asyncio
 import re
 import select
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, ClassVar, cast
 
 from starlette.types import Receive, Scope, Send
@@ -19,6 +21,9 @@ from service.gateway.stop import Stop
 if TYPE_CHECKING:
     from uvicorn._types import ASGI3Application
 
+Headers = Sequence[tuple[bytes, bytes]]
+"""Names in lower case, and values."""
+
 HEADER_OVERHEAD_BYTES = 4  # ": " and the end of the line
 _UPGRADE = re.compile(rb"(?<=\n)upgrade(?=:)", re.IGNORECASE)
 
@@ -28,6 +33,7 @@ class LimitedProtocol(HttpToolsProtocol):
 
     limits: ClassVar[HttpSettings] = HttpSettings()
     stop: ClassVar[Stop] = Stop()
+    pages: ClassVar[Mapping[bytes, Headers]] = MappingProxyType({})
 
     _owed: asyncio.TimerHandle | None = None
     _untaken: asyncio.TimerHandle | None = None
@@ -78,6 +84,8 @@ class LimitedProtocol(HttpToolsProtocol):
         elif self.parser.should_upgrade():  # the parser takes what follows for another protocol's
             self.app = _refusal(_closing(400, "bad_http", "The connection cannot be upgraded"))
         super().on_headers_complete()
+        if self.pages and (own := self.pages.get(_first_part(self.url))):
+            self.cycle.default_headers = _replaced(self.cycle.default_headers, own)  # no header may occur twice
         self._in_head, self._in_body = False, True
         if self._is_last or self.stop.asked:
             self.finish()
@@ -150,14 +158,26 @@ class LimitedProtocol(HttpToolsProtocol):
         return b"".join([STATUS_LINE[error.status], *lines, b"\r\n", bytes(response.body)])
 
 
-def limited(limits: HttpSettings, stop: Stop) -> type[LimitedProtocol]:
-    """The protocol with these limits, as uvicorn's ``http`` setting wants it."""
+def limited(limits: HttpSettings, stop: Stop, pages: Mapping[bytes, Headers]) -> type[LimitedProtocol]:
+    """The protocol with these limits, as uvicorn's ``http`` setting wants it.
+
+    ``pages`` are the headers that answers have instead of the server's, by the first part of the path.
+    """
 
     class Protocol(LimitedProtocol):
         pass
 
-    Protocol.limits, Protocol.stop = limits, stop
+    Protocol.limits, Protocol.stop, Protocol.pages = limits, stop, pages
     return Protocol
+
+
+def _first_part(url: bytes) -> bytes:
+    return url.partition(b"?")[0].partition(b"/")[2].partition(b"/")[0]
+
+
+def _replaced(headers: Headers, own: Headers) -> list[tuple[bytes, bytes]]:
+    names = {name for name, _ in own}
+    return [*(header for header in headers if header[0] not in names), *own]
 
 
 def _is_unread(transport: asyncio.Transport) -> bool:

@@ -161,7 +161,9 @@ class Responder:
         wanted_ms = query.deadline_ms or assignment.deadline_ms or caller.deadline_ms
         patience = (wanted_ms or self._settings.default_deadline_ms) / 1e3
         with trace.stage("state"):
-            known = await self._read(query.user_id, snapshot.id, arrived + patience, assignment)
+            known = await read_known(
+                self._store, query.user_id, snapshot.id, arrived + patience, assignment, self._hidden()
+            )
         if assignment.bundle not in {None, snapshot.id}:
             known = replace(known, reasons=(*known.reasons, Reason("bundle_not_ready", str(assignment.bundle))))
         effort = self._traffic.quality.effort()
@@ -222,14 +224,18 @@ class Responder:
         self._traffic.quality.observe((seconds - job.trace.straggled) / usual)
         self._traffic.admission.observe(seconds - job.trace.seconds.get("slowest_call", 0.0))
 
-    async def _read(self, user_id: str, bundle_id: str, deadline: float, assignment: Assignment) -> Known:
-        rotates = assignment.settings.rotation is not None
-        try:
-            stored = await self._store.read(user_id, bundle_id, deadline, rotates)
-            return Known(stored, assignment.reasons, self._hidden())
-        except StateUnavailableError as exc:
-            unavailable = Reason("redis_unavailable", str(exc), degrades=True)
-            return Known(StoredUser(), (*assignment.reasons, unavailable), self._hidden())
+
+async def read_known(
+    store: StateStore, user_id: str, bundle_id: str, deadline: float, assignment: Assignment, hidden: frozenset[str]
+) -> Known:
+    """What the store says of a user, or why it says nothing."""
+    rotates = assignment.settings.rotation is not None
+    try:
+        stored = await store.read(user_id, bundle_id, deadline, rotates)
+        return Known(stored, assignment.reasons, hidden)
+    except StateUnavailableError as exc:
+        unavailable = Reason("redis_unavailable", str(exc), degrades=True)
+        return Known(StoredUser(), (*assignment.reasons, unavailable), hidden)
 
 
 def keeps(ready: Ready) -> bool:

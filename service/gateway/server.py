@@ -3,14 +3,14 @@
 import asyncio
 import logging
 import socket
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
-from types import FrameType
+from types import FrameType, MappingProxyType
 
 import uvicorn
 from starlette.types import ASGIApp
 
-from service.gateway.protocol import LimitedProtocol, limited
+from service.gateway.protocol import Headers, LimitedProtocol, limited
 from service.gateway.security.settings import HttpSettings
 from service.gateway.stop import Stop
 
@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 GRACE_SECONDS = 10
 SETTLE_SECONDS = 0.2  # for what was sent just before the end
 TICK_SECONDS = 0.05
-# No browser has any business here: nothing is kept, guessed, framed, or fetched from an answer.
+# No browser has any business here, but on pages: nothing is kept, guessed, framed, or fetched from an answer.
 SECURITY_HEADERS = [
     ("X-Content-Type-Options", "nosniff"),
     ("Cache-Control", "no-store"),
@@ -28,14 +28,30 @@ SECURITY_HEADERS = [
 ]
 
 
-def server_config(app: ASGIApp, host: str, port: int, limits: HttpSettings, stop: Stop | None = None) -> uvicorn.Config:
-    """uvicorn's configuration for either port. Once ``stop`` was asked for, an answer is the last of its connection."""
+def server_config(
+    app: ASGIApp,
+    host: str,
+    port: int,
+    limits: HttpSettings,
+    stop: Stop | None = None,
+    pages: Mapping[bytes, Headers] = MappingProxyType({}),
+) -> uvicorn.Config:
+    """uvicorn's configuration for either port.
+
+    Args:
+        app: what is served.
+        host: address to listen on.
+        port: TCP port.
+        limits: what a connection may cost.
+        stop: once it was asked for, an answer is the last of its connection.
+        pages: headers that answers below a path have instead of ``SECURITY_HEADERS``, by the path's first part.
+    """
     return uvicorn.Config(
         app,
         host=host,
         port=port,
         loop="uvloop",
-        http=limited(limits, stop or Stop()),
+        http=limited(limits, stop or Stop(), pages),
         ws="none",
         log_config=None,
         access_log=False,

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import Sequence
 
 from models.contract.bundle import ServedModel
@@ -9,6 +10,7 @@ from service.workers.breaker import Breaker
 from service.workers.client import NobodyListensError, WorkerClient, WorkerError
 from service.workers.completion import Completion
 from service.workers.demand import Demand
+from service.workers.latencies import Latencies
 from service.workers.loader import FAILED_SECONDS, Loader, Shared
 from service.workers.residency import Refusal, Residency
 from service.workers.roster import names_of
@@ -52,6 +54,7 @@ class Replica:
         self._trouble = "not probed yet"
         self._failed_looks = 0
         self._rests_until = 0.0
+        self._latencies = Latencies()
 
     @property
     def url(self) -> str:
@@ -87,7 +90,17 @@ class Replica:
         ready = tuple(model.id for model in expected if self.is_ready_for(model))
         refused = [f"{name}: {refusal.why}" for name, refusal in self.residency.refusals.items()]
         reason = "" if ready else self._trouble or self._not_ready(expected)
-        return ReplicaStatus(self._shared.pool, self.url, ready, reason, tuple(refused))
+        return ReplicaStatus(
+            pool=self._shared.pool,
+            url=self.url,
+            bundles=ready,
+            reason=reason,
+            refused=tuple(refused),
+            breaker=self.breaker.state,
+            in_flight=self.in_flight,
+            adapters=tuple(sorted(self.residency.names)),
+            latency_ms=self._latencies.summary(),
+        )
 
     async def look(self) -> None:
         """See whether the worker is well and what it has. What it had is forgotten when its process is gone."""
@@ -136,7 +149,7 @@ class Replica:
         if token is None:
             return [obstacle or Outcome(OutcomeKind.UNREACHABLE)] * len(names)
         clock, kind = self._shared.clock, None
-        began = clock()
+        began, started = clock(), time.perf_counter()  # the loop's clock may count whole milliseconds
         fair = question.deadline - began >= FAIR_SECONDS
         self.in_flight += 1
         try:
@@ -149,6 +162,7 @@ class Replica:
             return outcomes
         finally:
             self.in_flight -= 1
+            self._latencies.note(time.perf_counter() - started)
             if kind is None and clock() >= question.deadline:
                 # Where others were answered meanwhile, the adapter is slow, not the replica: the calls of one burst are
                 # late together, and would open the breaker for all adapters.

@@ -10,6 +10,7 @@ import orjson
 
 from models.contract.specs import Part
 from models.contract.types import RankedList
+from service.workers.breaker import BreakerState
 
 WorkerKind = Literal["vllm", "engine"]
 
@@ -126,6 +127,15 @@ class ServedModels:
 
 
 @dataclass(frozen=True, slots=True)
+class Latency:
+    """How long the last ``n`` calls took, in milliseconds; None where there were none."""
+
+    p50: float | None = None
+    p95: float | None = None
+    n: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class ReplicaStatus:
     """State of one replica.
 
@@ -135,6 +145,10 @@ class ReplicaStatus:
         bundles: ids of the expected bundles that it is ready for.
         reason: why it is ready for none, or empty.
         refused: adapters that are not used, each with the reason.
+        breaker: state of its breaker.
+        in_flight: calls that run now.
+        adapters: names of those that are resident.
+        latency_ms: of the calls that it ended last.
     """
 
     pool: str
@@ -142,6 +156,10 @@ class ReplicaStatus:
     bundles: tuple[str, ...]
     reason: str
     refused: tuple[str, ...] = ()
+    breaker: BreakerState = BreakerState.CLOSED
+    in_flight: int = 0
+    adapters: tuple[str, ...] = ()
+    latency_ms: Latency = Latency()
 
 
 class PoolEvent(StrEnum):

@@ -152,7 +152,7 @@ def test_workers_and_experiments_are_shown(admin: Admin, stub: StubProcess, publ
 def test_ports_are_two(admin: Admin):
     assert error_of(admin.gateway.get("/admin/bundles"))[:2] == (404, "not_found")
     assert error_of(admin.post("/recommend"))[:2] == (404, "not_found")
-    assert error_of(admin.get("/admin/bundles/rollback"))[:2] == (405, "method_not_allowed")
+    assert error_of(admin.get("/admin/bundles/any/activate"))[:2] == (405, "method_not_allowed")
     assert "server" not in admin.get("/admin/bundles").headers
 
 

@@ -14,16 +14,21 @@ import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
 from schemathesis import Case, GenerationMode
 from schemathesis.checks import CHECKS, load_all_checks
-from support.gateway import RunningGateway, running_gateway
+from support.gateway import running_gateway
+from support.operators import Operators
+from support.processes import free_port
 from support.stub_worker import StubProcess
 
 from models.contract.bundle import Bundle
 from service.gateway.api.operations import OPERATIONS, openapi_document
+from service.gateway.api.operator_operations import OPERATOR_OPERATIONS, operators_document
 
 EXAMPLES = int(os.environ.get("LOCALREC_FUZZ_EXAMPLES", "25"))
-TRIED = [(operation.name, GenerationMode.POSITIVE) for operation in OPERATIONS] + [
-    (operation.name, GenerationMode.NEGATIVE) for operation in OPERATIONS if operation.body or operation.parameters
+ALL = (*OPERATIONS, *OPERATOR_OPERATIONS)
+TRIED = [(operation.name, GenerationMode.POSITIVE) for operation in ALL] + [
+    (operation.name, GenerationMode.NEGATIVE) for operation in ALL if operation.body or operation.parameters
 ]
+OF_OPERATORS = frozenset(operation.name for operation in OPERATOR_OPERATIONS)
 load_all_checks()
 CHECKED = CHECKS.get_by_names(
     [
@@ -43,11 +48,12 @@ def has_bad_body(case: Case) -> bool:
 
 
 @pytest.fixture
-def gateway(published: Bundle, stub: StubProcess, configure: Callable[..., Any]) -> Iterator[RunningGateway]:
+def gateway(published: Bundle, stub: StubProcess, configure: Callable[..., Any]) -> Iterator[Operators]:
     """With a short deadline: a deletion waits for as long as a list may be on its way."""
-    with running_gateway(configure(stub.url, default_deadline_ms=100)) as running:
+    port = free_port()
+    with running_gateway(configure(stub.url, default_deadline_ms=100, admin={"port": port})) as running:
         running.wait_ready()
-        yield running
+        yield Operators(running, port)
 
 
 @pytest.fixture(scope="module")
@@ -61,10 +67,11 @@ def statuses() -> Iterator[Counter[int]]:
 
 @pytest.mark.parametrize(("name", "mode"), TRIED, ids=lambda part: getattr(part, "value", part))
 def test_no_request_is_answered_with_a_server_error(
-    gateway: RunningGateway, statuses: Counter[int], name: str, mode: GenerationMode
+    gateway: Operators, statuses: Counter[int], name: str, mode: GenerationMode
 ):
-    operation = schemathesis.openapi.from_dict(openapi_document()).find_operation_by_id(name)
-    url = f"http://127.0.0.1:{gateway.port}"
+    document = operators_document() if name in OF_OPERATORS else openapi_document()
+    operation = schemathesis.openapi.from_dict(document).find_operation_by_id(name)
+    url = f"http://127.0.0.1:{gateway.port if name in OF_OPERATORS else gateway.gateway.port}"
 
     @settings(
         max_examples=EXAMPLES,

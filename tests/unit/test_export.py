@@ -15,11 +15,20 @@ from support.runs import N_COMMUNITIES, FinishedRun
 from support.titles import random_titles
 
 from models import export
-from models.contract.bundle import MANIFEST, Bundle, CommunitySpec, ServingSpec, open_bundle, verify_bundle
+from models.communities.portrait import portrait_file, portrait_of
+from models.contract.bundle import (
+    MANIFEST,
+    Bundle,
+    CommunitySpec,
+    ServingSpec,
+    open_bundle,
+    verify_bundle,
+)
 from models.contract.catalogue import Catalogue, Item
 from models.contract.cf import CFModel
 from models.contract.errors import BundleError
 from models.contract.fusion import FusionMethod
+from models.contract.portrait import PORTRAIT, PortraitFile
 from models.contract.profile import build_profile
 from models.contract.prompts import load_prompts
 from models.contract.redis_schema import decode_events, decode_profile, decode_seen, history_digest, item_hash
@@ -75,6 +84,7 @@ def test_a_bundle_holds_all_that_the_service_needs_and_passes_its_own_check(bund
         "popularity.npy",
         "cf.safetensors",
         "communities.safetensors",
+        "portrait.json",
         "probe.safetensors",
     }
     assert {name for name in names if name.startswith("adapters/")} == {
@@ -138,6 +148,26 @@ def test_the_same_content_has_the_same_id_anywhere_anytime(bundle: Bundle, parts
     again = build_bundle(replace(parts, adapters=adapters, config={"data": {}}), tmp_path / "bundles")
     assert again.id == bundle.id
     assert again.manifest.files == bundle.manifest.files
+
+
+def test_portrait_has_no_part_in_the_id_and_is_replaced(
+    bundle: Bundle, parts: BundleParts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(export, "portrait_file", lambda portrait: portrait_file(portrait, seed=1))
+        other = build_bundle(parts, tmp_path)
+    assert other.path(PORTRAIT).read_bytes() != bundle.path(PORTRAIT).read_bytes()
+    again = build_bundle(parts, tmp_path)
+    assert again.id == other.id == bundle.id
+    assert verify_bundle(again.directory).manifest.files == bundle.manifest.files
+
+
+def test_portrait_is_of_the_users_of_the_bundle(bundle: Bundle, parts: BundleParts) -> None:
+    portrait = PortraitFile.load(bundle.directory, N_COMMUNITIES)
+    assert portrait is not None
+    assert portrait == portrait_file(portrait_of(bundle))
+    assert portrait.n_users == len(parts.dataset.user_ids)
+    assert all(set(community.members) <= set(parts.dataset.user_ids) for community in portrait.communities)
 
 
 def other_popularity(parts: BundleParts) -> dict[str, Any]:

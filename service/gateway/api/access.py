@@ -23,30 +23,40 @@ NEEDED: Mapping[str, KeyScope] = {
     "users": "admin",
     "admin": "admin",
 }
-OPEN = frozenset({"healthz", "readyz", "metrics", "openapi.json"})
+OPEN = frozenset({"healthz", "readyz", "metrics", "openapi.json", "console"})  # a page holds no data
 MAX_URI_BYTES = 4_096  # an id of 256 characters takes three quarters, each one four bytes and percent-encoded
 DECIDING = frozenset({b"authorization", b"x-api-key", b"content-encoding", b"origin", b"host"})
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
 class AccessControl:
-    """ASGI middleware: refuses what must not reach a route, and puts the caller into the request's state."""
+    """ASGI middleware: refuses what must not reach a route, and puts the caller into the request's state.
 
-    def __init__(self, app: ASGIApp) -> None:
+    Args:
+        app: what is behind the door.
+        has_pages: whether pages are there, whose scripts may come back through the door.
+    """
+
+    def __init__(self, app: ASGIApp, has_pages: bool) -> None:
         self._app = app
+        self._has_pages = has_pages
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
             try:
-                _admit(scope)
+                _admit(scope, self._has_pages)
             except ApiError as error:
                 await error_response(error, new_request_id())(scope, receive, send)
                 return
         await self._app(scope, receive, send)
 
 
-def guard(app: Fronted) -> None:
+def guard(app: Fronted, has_pages: bool = False) -> None:
     """Put the door before an application whose routes are all there.
+
+    Args:
+        app: the application.
+        has_pages: whether pages are among the routes.
 
     Raises:
         ValueError: a route stands in neither table.
@@ -55,10 +65,10 @@ def guard(app: Fronted) -> None:
         if _first_part(path) not in NEEDED.keys() | OPEN:
             raise ValueError(f"{path}: expected its first part among NEEDED or OPEN of {__name__}")
     app.router.redirect_slashes = False  # a redirect would go wherever the request's Host header says
-    app.front = AccessControl(app.front)
+    app.front = AccessControl(app.front, has_pages)
 
 
-def _admit(scope: Scope) -> None:
+def _admit(scope: Scope, has_pages: bool) -> None:
     _check_uri(scope["raw_path"], scope["query_string"])
     headers: dict[bytes, bytes] = dict(scope["headers"])
     if len(headers) < len(scope["headers"]):
@@ -67,7 +77,7 @@ def _admit(scope: Scope) -> None:
         raise ApiError(415, "encoded_body", "The body must not be compressed", headers={"Accept-Encoding": "identity"})
     state = scope["state"]
     needed = NEEDED.get(_first_part(scope["path"]))
-    state["caller"] = ANYONE if needed is None else state["gateway"].access.admit(headers, needed)
+    state["caller"] = ANYONE if needed is None else state["gateway"].access.admit(headers, needed, has_pages)
 
 
 def _check_single(names: list[bytes]) -> None:

@@ -1,5 +1,6 @@
 """``/admin/…``: what operators see and decide. On a port of its own."""
 
+import asyncio
 import dataclasses
 import logging
 from typing import Any
@@ -8,7 +9,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from models.contract.errors import BundleError
+from service.gateway.api.files import bundle_facts, experiment_report
+from service.gateway.api.reply import JsonReply
 from service.gateway.api.scope import caller_of, gateway_of
+from service.gateway.bundles.follower import is_bundle_id
 from service.gateway.errors import ApiError
 from service.gateway.gateway import Gateway
 from service.json_response import json_response
@@ -23,6 +27,16 @@ async def bundles(request: Request) -> Response:
     """``GET /admin/bundles``: what is published, what should be served, and what is served here."""
     gateway = gateway_of(request)
     return json_response(await _bundles(gateway))
+
+
+async def bundle(request: Request) -> Response:
+    """``GET /admin/bundles/{id}``: what one says of itself, whether or not it is published."""
+    gateway, bundle_id = gateway_of(request), request.path_params["bundle_id"]
+    if not is_bundle_id(bundle_id):
+        raise ApiError(404, "not_found", "This is not the id of a bundle", "bundle_id")
+    facts = await asyncio.to_thread(bundle_facts, gateway.settings.bundle_root / bundle_id)
+    in_service = gateway.follower.snapshot
+    return json_response(facts | {"in_service": in_service is not None and in_service.id == bundle_id})
 
 
 async def activate(request: Request) -> Response:
@@ -56,6 +70,12 @@ async def experiments(request: Request) -> Response:
     file = follower.current.file.model_dump(mode="json", exclude=_ALLOWLISTS)
     body = {"version": follower.current.version, "file": file, "refused": follower.refusal or None}
     return json_response(body)
+
+
+async def experiments_report(request: Request) -> Response:
+    """``GET /admin/experiments/report``: what the offline report found, as it was written."""
+    path = gateway_of(request).settings.admin.experiment_report
+    return JsonReply(await asyncio.to_thread(experiment_report, path))
 
 
 async def hidden_items(request: Request) -> Response:

@@ -1,10 +1,13 @@
 """``/healthz``, ``/readyz``, ``/metrics``: for whoever runs the process."""
 
+from typing import Any
+
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.requests import Request
 from starlette.responses import Response
 
 from service.gateway.api.scope import gateway_of
+from service.gateway.gateway import Gateway
 from service.json_response import json_response
 
 
@@ -15,17 +18,20 @@ async def healthz(_: Request) -> Response:
 
 async def readyz(request: Request) -> Response:
     """``GET /readyz``: whether requests should be sent here, and what is wrong. Workers that are down only warn."""
-    gateway = gateway_of(request)
-    problems = gateway.problems()
-    snapshot = gateway.follower.snapshot
-    body = {
+    body = readiness(gateway_of(request))
+    return json_response(body, 200 if body["ready"] else 503)
+
+
+def readiness(gateway: Gateway) -> dict[str, Any]:
+    """The body of ``ReadyResponse``."""
+    problems, snapshot = gateway.problems(), gateway.follower.snapshot
+    return {
         "ready": not problems,
         "bundle": snapshot.id if snapshot else None,
         "reasons": problems,
         "warnings": gateway.warnings(),
         "access": "open" if gateway.keys_file is None else "keys",
     }
-    return json_response(body, 503 if problems else 200)
 
 
 async def metrics(request: Request) -> Response:

@@ -2,16 +2,17 @@
 
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import Request
 from starlette.responses import Response
 
 from models.contract.types import RankedList
+from service.gateway.api.query_string import parse_query
 from service.gateway.api.route import respond
 from service.gateway.api.schemas import MAX_HISTORY, Id
 from service.gateway.api.scope import gateway_of
 from service.gateway.bundles.snapshot import Snapshot
-from service.gateway.errors import ApiError, invalid_request, no_bundle
+from service.gateway.errors import ApiError, no_bundle
 from service.gateway.gateway import Gateway
 from service.json_response import json_response
 
@@ -52,18 +53,10 @@ async def similar(request: Request) -> Response:
     """``GET /items/{item_id}/similar``: the nearest items of the global model, the most similar first."""
 
     async def answer(request_id: str) -> Response:
-        return json_response(_answer(gateway_of(request), request.path_params["item_id"], _parse(request), request_id))
+        asked = parse_query(request, SimilarRequest, many=("exclude_items",))
+        return json_response(_answer(gateway_of(request), request.path_params["item_id"], asked, request_id))
 
     return await respond(request, _ROUTE, answer)
-
-
-def _parse(request: Request) -> SimilarRequest:
-    given = request.query_params
-    many = {name: given.getlist(name) if name == "exclude_items" else given[name] for name in given}
-    try:
-        return SimilarRequest.model_validate(many)
-    except ValidationError as exc:
-        raise invalid_request(exc) from exc
 
 
 def _answer(gateway: Gateway, item_id: str, asked: SimilarRequest, request_id: str) -> dict[str, Any]:

@@ -15,13 +15,14 @@ JSON = "application/json"
 
 @dataclass(frozen=True)
 class Parameter:
-    """A parameter of path, query or header."""
+    """A parameter of path, query or header. Those of a path are always required."""
 
     name: str
     place: Literal["path", "query", "header"]
     description: str
     schema: dict[str, Any]
     example: str | int | None = None
+    required: bool = False
 
     def document(self) -> dict[str, Any]:
         """The parameter object."""
@@ -29,10 +30,25 @@ class Parameter:
             "name": self.name,
             "in": self.place,
             "description": self.description,
-            "required": self.place == "path",
+            "required": self.required or self.place == "path",
             "schema": self.schema,
         }
         return document if self.example is None else document | {"example": self.example}
+
+
+def parameters_of(query: type[BaseModel]) -> tuple[Parameter, ...]:
+    """The fields of a query string's model."""
+    schema = query.model_json_schema()
+    return tuple(
+        Parameter(
+            name=name,
+            place="query",
+            description=field["description"],
+            schema={key: value for key, value in field.items() if key not in {"description", "title"}},
+            required=name in schema.get("required", ()),
+        )
+        for name, field in schema["properties"].items()
+    )
 
 
 @dataclass(frozen=True)

@@ -40,16 +40,16 @@ ERRORS = {
     431: "More headers, or more bytes of them, than allowed",
     503: "Turned away for now; see Retry-After",
 }
-_ANYWHERE = (400, 401, 403, 408, 414, 422, 429, 431, 503)
-_WITH_BODY = (*_ANYWHERE, 413, 415)
-_ID = {"type": "string", "minLength": 1, "maxLength": 256}
+ANYWHERE = (400, 401, 403, 408, 414, 422, 429, 431, 503)
+WITH_BODY = (*ANYWHERE, 413, 415)
+ID = {"type": "string", "minLength": 1, "maxLength": 256}
 _VARIANTS = Parameter(
     OVERRIDE_HEADER,
     "header",
     "Variants for testing, `experiment=variant, …`; heeded where the experiments file allows it",
     {"type": "string", "pattern": "^[!-~ ]*$"},
 )
-_USER = Parameter("user_id", "path", "Whose", _ID, "196")
+_USER = Parameter("user_id", "path", "Whose", ID, "196")
 
 OPERATIONS = (
     Operation(
@@ -58,7 +58,7 @@ OPERATIONS = (
         "recommend",
         "The top-n items of a user",
         RecommendResponse,
-        errors=_WITH_BODY,
+        errors=WITH_BODY,
         body=RecommendRequest,
         examples=(
             ("a known user", {"user_id": "196", "n": 3, "explain": True}),
@@ -74,7 +74,7 @@ OPERATIONS = (
         "recommend_batch",
         "The lists of up to a hundred users, each with an outcome of its own",
         BatchResponse,
-        errors=_WITH_BODY,
+        errors=WITH_BODY,
         body=BatchRequest,
         examples=(("two users", {"requests": [{"user_id": "196", "n": 3}, {"user_id": "1", "n": 3}]}),),
         parameters=(_VARIANTS,),
@@ -86,12 +86,12 @@ OPERATIONS = (
         "similar",
         "The items nearest to one",
         SimilarResponse,
-        errors=(*_ANYWHERE, 404),
+        errors=(*ANYWHERE, 404),
         parameters=(
-            Parameter("item_id", "path", "Of the item", _ID, "50"),
+            Parameter("item_id", "path", "Of the item", ID, "50"),
             Parameter("n", "query", "Items wanted", {"type": "integer", "minimum": 1, "maximum": 100, "default": 10}),
             Parameter(
-                "exclude_items", "query", "Never show these", {"type": "array", "items": _ID, "maxItems": MAX_HISTORY}
+                "exclude_items", "query", "Never show these", {"type": "array", "items": ID, "maxItems": MAX_HISTORY}
             ),
         ),
         scope="recommend",
@@ -102,7 +102,7 @@ OPERATIONS = (
         "record_events",
         "What users did: one event, or up to 500; the next list knows",
         EventsResponse,
-        errors=_WITH_BODY,
+        errors=WITH_BODY,
         body=EventsRequest,
         examples=(
             ("a click", {"type": "click", "user_id": "someone-new", "item_id": "50"}),
@@ -124,7 +124,7 @@ OPERATIONS = (
         "user",
         "What is held of a user",
         UserResponse,
-        errors=(*_ANYWHERE, 404),
+        errors=(*ANYWHERE, 404),
         parameters=(_USER,),
         scope="admin",
     ),
@@ -134,7 +134,7 @@ OPERATIONS = (
         "delete_user",
         "Delete all that is held of a user",
         DeletedResponse,
-        errors=_ANYWHERE,
+        errors=ANYWHERE,
         parameters=(_USER,),
         scope="admin",
     ),

@@ -26,6 +26,11 @@ logger = logging.getLogger(__name__)
 _BUNDLE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 
+def is_bundle_id(text: str) -> bool:
+    """Whether it may be one: no path leads out of the directory of bundles."""
+    return _BUNDLE_ID.fullmatch(text) is not None
+
+
 class Pointer(Protocol):
     """Says which bundle should be served."""
 
@@ -112,6 +117,10 @@ class SnapshotFollower:
         canary = self.canaries.loaded.get(bundle_id) if bundle_id is not None else None
         return canary if canary is not None and self._is_ready(canary) else self.snapshot
 
+    def loaded(self, bundle_id: str | None) -> Snapshot | None:
+        """A bundle that is in memory here; without an id, the one in service. None where there is none such."""
+        return self.snapshot if bundle_id is None else self._kept(bundle_id)
+
     async def check(self, bundle_id: str) -> None:
         """Whether a bundle could be served here. Reads and hashes all of it. Raises BundleError."""
         if self._kept(bundle_id) is None:
@@ -177,7 +186,7 @@ class SnapshotFollower:
         return waited or self._is_ready(snapshot)
 
     def _open(self, bundle_id: str) -> Snapshot:
-        if not _BUNDLE_ID.fullmatch(bundle_id):
+        if not is_bundle_id(bundle_id):
             raise BundleError(f"{bundle_id!r} is not a bundle id")
         try:
             return self._load_warm(bundle_id)

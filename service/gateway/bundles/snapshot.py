@@ -14,6 +14,7 @@ from models.contract.catalogue import Catalogue
 from models.contract.cf import CFModel
 from models.contract.errors import BundleError
 from models.contract.numbers import among
+from models.contract.portrait import PortraitFile
 from models.contract.probe import load_probe
 from models.contract.profile import build_profile
 from models.contract.prompts import Prompts, load_prompts
@@ -24,6 +25,7 @@ from service.gateway.bundles.attributes import Attributes
 from service.gateway.bundles.filters import Filters
 from service.gateway.bundles.item_set import ItemSet
 from service.gateway.bundles.parts import NO_PARTS, Parts, load_parts
+from service.gateway.bundles.titles import Titles
 
 ANCHORS, ITEMS = "anchors", "items"
 NO_NEEDS: Mapping[str, Part] = {}  # no model but the local ones
@@ -104,6 +106,16 @@ class Snapshot:
     def filters(self) -> Filters:
         """Says which items pass a request's filters."""
         return Filters(self.attributes, len(self.catalogue))
+
+    @cached_property
+    def titles(self) -> Titles:
+        """Finds items by words, the popular ones first. Takes a second to build for a million items."""
+        return Titles(self.catalogue, self._by_popularity)
+
+    @cached_property
+    def portrait(self) -> PortraitFile | None:
+        """What the bundle shows of its communities; None: nothing. Reads a file. Raises BundleError."""
+        return PortraitFile.load(self.bundle.directory, len(self.bundle.manifest.communities))
 
     def warm(self) -> None:
         """Build now what the first requests would wait for."""

@@ -120,13 +120,13 @@ class Experiments:
     def _tuned(self, pipeline: str, parameters: Parameters) -> Assignment:
         return Assignment(
             pipeline=pipeline,
-            settings=_tune(self._pipelines[pipeline], parameters),
+            settings=tune(self._pipelines[pipeline], parameters),
             experiments={},
             deadline_ms=parameters.deadline_ms,
         )
 
 
-def _tune(pipeline: Pipeline, parameters: Parameters) -> Pipeline:
+def tune(pipeline: Pipeline, parameters: Parameters) -> Pipeline:
     """The pipeline with those parameters that it has; fusion key by key."""
     wanted = {key: getattr(parameters, key) for key in parameters.named() & type(pipeline).model_fields.keys()}
     if isinstance(pipeline, LocalPipeline) and parameters.fusion is not None:

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Mapping
 
 from service.gateway.errors import ApiError
+from service.gateway.security.browsers import suspicion
 from service.gateway.security.keyring import Key, Keyring
 from service.gateway.security.keys import KeyScope
 from service.gateway.types import Caller
@@ -33,12 +34,20 @@ class Access:
         self._count = count
         self._wall = wall
 
-    def admit(self, headers: Mapping[bytes, bytes], needed: KeyScope) -> Caller:
-        """Who calls. Raises ApiError: 401 without a valid key, 403 without the scope, 429 too often."""
+    def admit(self, headers: Mapping[bytes, bytes], needed: KeyScope, has_pages: bool = False) -> Caller:
+        """Who calls.
+
+        Args:
+            headers: of the request, names in lower case.
+            needed: what the caller must be allowed to do.
+            has_pages: whether the port serves pages of its own, see :mod:`service.gateway.security.browsers`.
+
+        Raises:
+            ApiError: 401 without a valid key, 403 without the scope, or of a foreign page, 429 too often.
+        """
         if self.keyring is None:
-            if needed == "admin" and b"origin" in headers:
-                # A page that an operator looks at could otherwise speak to the port, from the operator's own machine.
-                raise ApiError(403, "forbidden", "Without API keys, browsers may not do what needs the scope 'admin'")
+            if needed == "admin" and (why := suspicion(headers, has_pages)):
+                raise self._refused(None, ApiError(403, "forbidden", why))
             return ANYONE
         key = self._authenticate(headers)
         if needed not in key.scopes:

@@ -14,10 +14,11 @@ class SecuritySettings(Table):
 
 
 class AdminSettings(Table):
-    """The operators' port. 0: there is none."""
+    """The operators' port. 0: there is none. ``experiment_report``: the file that the console shows."""
 
     host: str = Field(default="127.0.0.1", min_length=1)
     port: int = Field(default=0, ge=0, le=65_535)
+    experiment_report: Path | None = None
 
 
 class HttpSettings(Table):

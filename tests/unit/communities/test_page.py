@@ -10,34 +10,17 @@ import msgspec
 import numpy as np
 import pytest
 from support.bundles import make_bundle
+from support.portraits import portrait
 from support.runs import N_COMMUNITIES, FinishedRun
 
-from models.communities.page import Portrait, portrait_of, render
+from models.communities.page import render
 from models.communities.pictures import users_picture
+from models.communities.portrait import portrait_of
 from models.contract.affinity import affinities
-from models.contract.catalogue import Catalogue, Item
 from models.contract.errors import BundleError
-from models.contract.types import Floats
 from models.pipeline import Pipeline
-from models.types import Sequences
 
 VOID = {"meta"}
-
-
-def portrait(q: int = 3, n: int = 60, d: int = 5, title: str = "Lamp") -> Portrait:
-    rng = np.random.default_rng(0)
-    users: Floats = rng.normal(size=(n, d)).astype(np.float32)
-    return Portrait(
-        name="shop-1",
-        bandwidth=0.8,
-        kernel="uniform",
-        embeddings=users,
-        anchors=users[:q],
-        weights=affinities(users[:q], users, 0.8, "uniform"),
-        item_weights=None,
-        histories=Sequences.of([np.asarray([row % 4], np.int32) for row in range(n)]),
-        catalogue=Catalogue([Item("a", title=title), Item("b", title="Chair"), Item("c"), Item("d", title="Desk")]),
-    )
 
 
 class Outline(HTMLParser):
@@ -78,7 +61,7 @@ def test_counts_and_items_are_told() -> None:
     for number in range(3):
         assert f"Community {number}" in outline.words
         assert f"{members[:, number].sum()} users" in outline.text
-    assert {"Lamp", "Chair", "c", "Desk", "0.8, uniform"} <= set(outline.words)
+    assert {"Lamp", "Chair", "c", "Desk", "0.8, epanechnikov"} <= set(outline.words)
     assert "Items in a community" not in outline.text
 
 
