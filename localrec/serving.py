@@ -33,15 +33,29 @@ def serve() -> None:
     show_default=True,
     help="TCP port to listen on; 0 takes a free one.",
 )
-def gateway(config: Path | None, host: str, port: int) -> None:
+@click.option(
+    "--processes",
+    type=click.IntRange(1, 256),
+    default=1,
+    show_default=True,
+    help="Processes that share the port, one a core. In containers rather more containers.",
+)
+def gateway(config: Path | None, host: str, port: int, processes: int) -> None:
     """The HTTP service: POST /recommend, /healthz, /readyz, /metrics."""
     os.environ.setdefault(
         "OPENBLAS_NUM_THREADS", "1"
     )  # products are small; a pool of threads only takes the cores away
-    from service.gateway.serve import serve as serve_gateway
     from service.gateway.settings import load_settings
 
-    serve_gateway(load_settings(config), host, port)
+    settings = load_settings(config)
+    if processes == 1:
+        from service.gateway.serve import serve as serve_gateway
+
+        serve_gateway(settings, host, port)
+    else:
+        from service.gateway.processes.supervisor import serve_many
+
+        serve_many(settings, host, port, processes)
 
 
 @serve.command()
@@ -60,8 +74,13 @@ def gateway(config: Path | None, host: str, port: int) -> None:
 @click.option(
     "--head-index-items", type=click.IntRange(1), help="Search larger vocabularies by index. Default: 200000."
 )
+@click.option("--otlp-endpoint", help="Send OpenTelemetry traces there, over HTTP (extra: otel). Default: no traces.")
+@click.option("--trace-sample", type=click.FloatRange(0, 1), help="Share of traces begun here. Default: 0.01.")
 def engine(bundle: Path, host: str, port: int, **flags: object) -> None:
     """Our worker: one of the bundle's models with hot-swapped LoRA adapters or experts, in vLLM's HTTP contract."""
+    from service.gateway.settings import check_environment
+
+    check_environment()
     try:
         from service.engine.serve import ServeOptions
         from service.engine.serve import serve as serve_engine

@@ -2,8 +2,9 @@
 
 from prometheus_client import CollectorRegistry, Histogram, generate_latest
 
-from service.gateway.distribution import Distribution
-from service.gateway.telemetry import LATENCY_BUCKETS, WIDTH_BUCKETS
+from service.gateway.telemetry.distribution import Distribution
+from service.gateway.telemetry.series import LATENCY_BUCKETS
+from service.gateway.telemetry.telemetry import WIDTH_BUCKETS
 
 
 def test_reads_as_a_histogram():
