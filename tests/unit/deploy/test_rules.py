@@ -78,7 +78,7 @@ def test_every_recorded_series_is_used() -> None:
 @pytest.mark.skipif(
     shutil.which("promtool") is None, reason="no promtool on the PATH; Debian: apt-get install prometheus"
 )
-def test_check_finds_a_rule_that_is_broken(tmp_path) -> None:
+def test_check_finds_a_rule_that_is_broken(tmp_path: Path) -> None:
     """``scripts/check-prometheus`` runs all of the rules' tests; here, that it can fail."""
     shutil.copytree(DEPLOY / "prometheus", tmp_path / "deploy/prometheus")
     shutil.copytree(ROOT / "scripts", tmp_path / "scripts")
