@@ -116,8 +116,10 @@ def test_a_service_that_answers_with_errors_fails(users_file: Path):
 
 
 def test_a_stall_counts_for_all_who_came_meanwhile(users_file: Path):
-    """A client that waits for its answers would have one slow request; a third of these come while nobody answers."""
-    arguments = ("--duration", "3", "--rate", "40", "--arrivals", "constant")
+    """A client that waits for its answers would have one slow request; a third of these are due while nobody answers,
+    and wait for the only connection.
+    """
+    arguments = ("--duration", "3", "--rate", "40", "--arrivals", "constant", "--connections", "1")
     with answering(stall_after_seconds=1.0, stall_seconds=1.0) as server:
         code, output, report = loadtest(server.port, users_file, *LENIENT, *arguments, "--max-p99-ms", "500")
     assert code == 1, output
