@@ -35,9 +35,10 @@ LABEL org.opencontainers.image.title="localrec-trainer" \
     org.opencontainers.image.version="${VERSION}" \
     org.opencontainers.image.revision="${REVISION}" \
     org.opencontainers.image.base.name="${PYTHON_IMAGE}"
-# The same user in every image: see gateway.Dockerfile.
+# The same user in every image: see gateway.Dockerfile. KubeRay starts nodes from a login shell, which forgets PATH.
 RUN useradd --uid 10001 --create-home localrec \
-    && install --directory --owner=localrec --group=localrec /bundles /runs
+    && install --directory --owner=localrec --group=localrec /bundles /runs \
+    && echo "PATH=/opt/localrec/bin:\$PATH" > /etc/profile.d/localrec.sh
 COPY --from=build /opt/localrec /opt/localrec
 # Base models that are fetched from a hub stay with the runs; what else libraries keep is for this container alone.
 ENV PATH=/opt/localrec/bin:$PATH PYTHONUNBUFFERED=1 HF_HOME=/runs/huggingface MPLCONFIGDIR=/tmp/matplotlib

@@ -20,8 +20,8 @@ RAY_JOB = {
 RAY_CLUSTER = {"headGroupSpec", "workerGroupSpecs", "rayVersion", "enableInTreeAutoscaling", "autoscalerOptions"}
 RAY_HEAD = {"rayStartParams", "template"}
 RAY_GROUP = {*RAY_HEAD, "groupName", "replicas", "minReplicas", "maxReplicas"}
-# The Prometheus operator's resource has no schema here; its ports are checked below.
-WITHOUT_SCHEMA = {"RayJob", "PodMonitor"}
+# The Prometheus operator's resources have no schema here; ports and rules are checked below.
+WITHOUT_SCHEMA = {"RayJob", "PodMonitor", "PrometheusRule"}
 
 
 def check(resource: dict[str, Any], version: str) -> None:
@@ -79,6 +79,14 @@ def test_component_fits_each_overlay(component: str, overlay: str, tmp_path: Pat
         for pod in chosen:
             ports = {port["name"] for container in pod.spec["containers"] for port in container["ports"]}
             assert {endpoint["port"] for endpoint in monitor["podMetricsEndpoints"]} <= ports
+
+
+def test_operators_rules_are_prometheus_own() -> None:
+    """Written by scripts/kubernetes-rules; promtool tests the files that they come from."""
+    rule = yaml.safe_load((K8S / "components/prometheus-operator/rules.yaml").read_text())
+    files = sorted((ROOT / "deploy/prometheus/rules").glob("*.yml"))
+    groups = [group for path in files for group in yaml.safe_load(path.read_text())["groups"]]
+    assert rule["spec"]["groups"] == groups, "run scripts/kubernetes-rules"
 
 
 def with_component(component: str, overlay: str, directory: Path) -> list[dict[str, Any]]:

@@ -71,7 +71,7 @@ def test_gateway_takes_the_settings_and_knows_every_worker(
 
 
 def test_a_wrong_setting_does_not_pass(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(ConfigError, match=r"http\.drain_s"):
+    with pytest.raises(ConfigError, match="LOCALREC_HTTP__DRAIN_S"):
         gateways_settings("overlays/cpu", "redis://redis", monkeypatch, LOCALREC_HTTP__DRAIN_S="soon")
     monkeypatch.delenv("LOCALREC_HTTP__DRAIN_S")
     with pytest.raises(ConfigError, match="LOCALREC_HTPP__DRAIN_S"):
