@@ -74,7 +74,11 @@ def gateway(config: Path | None, host: str, port: int, processes: int) -> None:
 @click.option(
     "--head-index-items", type=click.IntRange(1), help="Search larger vocabularies by index. Default: 200000."
 )
-@click.option("--otlp-endpoint", help="Send OpenTelemetry traces there, over HTTP (extra: otel). Default: no traces.")
+@click.option(
+    "--otlp-endpoint",
+    envvar="OTEL_EXPORTER_OTLP_ENDPOINT",
+    help="Send OpenTelemetry traces there, over HTTP (extra: otel). Environment: OTEL_EXPORTER_OTLP_ENDPOINT.",
+)
 @click.option("--trace-sample", type=click.FloatRange(0, 1), help="Share of traces begun here. Default: 0.01.")
 def engine(bundle: Path, host: str, port: int, **flags: object) -> None:
     """Our worker: one of the bundle's models with hot-swapped LoRA adapters or experts, in vLLM's HTTP contract."""

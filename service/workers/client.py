@@ -40,7 +40,7 @@ _fanout_decoder = msgspec.json.Decoder(FanoutResponse)
 
 
 class WorkerClient:
-    """One worker at ``url``. The session is shared and belongs to the caller. Calls have spans where there is tracing."""
+    """One worker at ``url``, through a session that belongs to the caller; with ``tracing``, questions have spans."""
 
     def __init__(self, session: aiohttp.ClientSession, url: str, tracing: Tracing | None = None) -> None:
         self._session = session

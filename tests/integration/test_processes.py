@@ -117,6 +117,11 @@ def test_one_that_is_killed_starts_anew_in_its_place(published: Bundle, redis_ur
         gateway.recommend("u0")
         wait_until(lambda: answering(gateway) == N, 30, "the next one")
         wait_until(lambda: ready(gateway) == N, 20, "all processes ready")
+        stopped = children(process)[2]
+        stopped.suspend()
+        wait_until(lambda: answering(gateway) == N - 1, 10, "the scrape without one that is silent")
+        stopped.resume()
+        wait_until(lambda: answering(gateway) == N, 10, "its answer")
         assert victim.pid not in {child.pid for child in children(process)}
         process.send_signal(signal.SIGTERM)
         _, log = process.communicate(timeout=30)

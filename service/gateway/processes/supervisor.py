@@ -24,6 +24,7 @@ from service.gateway.settings import Settings
 
 logger = logging.getLogger(__name__)
 
+LONGEST_PATH = 90  # of a directory for unix sockets: the kernel takes 107 bytes
 SPARE_SECONDS = 10.0  # beyond what a process may take to end
 _spawn = multiprocessing.get_context("spawn")  # a fork would copy the locks of threads that are not there
 
@@ -42,6 +43,8 @@ def serve_many(settings: Settings, host: str, port: int, processes: int) -> None
     check(settings, port)
     start_logging(settings.logging.format)
     with tempfile.TemporaryDirectory(prefix="localrec-") as directory, bind(host, port) as listener:
+        if len(directory) > LONGEST_PATH:
+            raise ConfigError(f"TMPDIR: {directory}: expected a path of at most {LONGEST_PATH} characters, for sockets")
         quiet = settings.model_copy(update={"admin": AdminSettings()})
 
         def start(number: int, says: Connection) -> SpawnProcess:
@@ -160,7 +163,8 @@ class Supervisor:
         place.process = None
         why = place.why or f"gateway process {place.number} ended with exit code {process.exitcode}"
         if self._asked:
-            self._failed += [why] if process.exitcode else []
+            # Our own signal ends one that has not come so far that it could be asked.
+            self._failed += [] if process.exitcode in {0, -signal.SIGTERM} else [why]
         elif not place.was_well:
             self._asked, self._refusal = True, why
         else:
