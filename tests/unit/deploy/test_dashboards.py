@@ -83,6 +83,14 @@ def test_every_metric_of_a_dashboard_is_exposed(path: Path, exposed: set[str]) -
     assert used - exposed - of_vllm() == set()
 
 
+def test_every_metric_of_ours_is_shown_or_watched(exposed: set[str]) -> None:
+    asked = [query for path in DASHBOARDS for query in dashboard_queries(path).values()]
+    asked += [rule["expr"] for rule in rules()]
+    shown = {re.sub("_(bucket|sum|count)$", "", name) for query in asked for name in metrics(query)}
+    ours = {re.sub("_(bucket|sum|count)$", "", name) for name in exposed if name.startswith("localrec_")}
+    assert {name for name in ours - shown if not name.endswith("_created")} == set()
+
+
 def test_every_metric_of_a_rule_is_exposed(exposed: set[str]) -> None:
     for rule in rules():
         used = metrics(rule["expr"])

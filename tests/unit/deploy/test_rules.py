@@ -1,3 +1,4 @@
+import json
 import re
 import shutil
 import subprocess
@@ -5,7 +6,7 @@ from typing import Any
 
 import pytest
 import yaml
-from support.watching import DASHBOARDS, DEPLOY, RULE_TESTS, dashboard_queries, metrics, rules
+from support.watching import DASHBOARDS, DEPLOY, RULE_TESTS, dashboard_queries, metrics, panels, rules
 
 INSTALL = "Debian: apt-get install prometheus"
 RUNBOOKS = "docs/runbooks.md"
@@ -54,6 +55,14 @@ def test_every_metric_of_the_runbooks_is_one_of_dashboards_or_rules() -> None:
     used = {name for path in DASHBOARDS for query in dashboard_queries(path).values() for name in metrics(query)}
     used |= {name for rule in rules() for name in metrics(rule["expr"])}
     assert metrics((ROOT / RUNBOOKS).read_text()) - used == set()
+
+
+def test_panels_that_runbooks_name_are_there() -> None:
+    titles = {panel["title"] for path in DASHBOARDS for panel in panels(path)}
+    titles |= {json.loads(path.read_text())["title"] for path in DASHBOARDS}
+    named = {" ".join(name.split()) for name in re.findall(r"«([^»]+)»", (ROOT / RUNBOOKS).read_text())}
+    assert len(named) > 5
+    assert named - titles - {"Restart"} == set()
 
 
 def test_every_alert_is_tested_firing_with_its_severity_and_silent() -> None:
