@@ -9,12 +9,11 @@ unit          Grafana's name of it: s, reqps, percentunit, bytes, short, …
 queries       pairs of PromQL and legend.
 kind          ``timeseries`` (the default), ``stat``, or ``table`` of the newest values.
 width         of 24 columns. Default: 8.
-steps         colours and the values between them, rising: ["red", 0.99, "green"] is green from 0.99 on. Default: none.
+steps         colours and the values between them, rising: ["red", 0.99, "green"] is green from 0.99 on. Default: blue.
 log           whether the axis is logarithmic.
 """
 
 import json
-import sys
 import tomllib
 from itertools import accumulate, count
 from pathlib import Path
@@ -74,7 +73,8 @@ def _variable(name: str) -> Table:
 
 def _panels(rows: list[Table]) -> list[Table]:
     """Row after row, a heading before each; panels of a row from left to right, all of one kind's height."""
-    ids, y, panels = count(1), 0, []
+    ids, y = count(1), 0
+    panels: list[Table] = []
     for row in rows:
         heading = {"x": 0, "y": y, "w": COLUMNS, "h": 1}
         panels.append({"id": next(ids), "type": "row", "title": row["title"], "collapsed": False, "gridPos": heading})
@@ -91,12 +91,9 @@ def _panels(rows: list[Table]) -> list[Table]:
 
 def _panel(panel: Table) -> Table:
     kind = panel.get("kind", "timeseries")
-    defaults: Table = {"unit": panel["unit"]}
-    if "steps" in panel:
-        defaults["thresholds"] = _thresholds(panel["steps"])
+    defaults: Table = {"unit": panel["unit"], "thresholds": _thresholds(panel.get("steps", ["blue"]))}
     if kind == "timeseries":
-        scale = {"scaleDistribution": {"type": "log", "log": 10}} if panel.get("log") else {}
-        defaults["custom"] = {"fillOpacity": 10, "showPoints": "never", **scale}
+        defaults["custom"] = {"fillOpacity": 10, "showPoints": "never", **_lines(panel)}
         if not panel.get("log"):
             defaults["min"] = 0
     return {
@@ -106,8 +103,17 @@ def _panel(panel: Table) -> Table:
         "datasource": DATASOURCE,
         "fieldConfig": {"defaults": defaults, "overrides": []},
         "options": STAT if kind == "stat" else {},
-        "targets": [_target(*query, chr(ord("A") + at), kind) for at, query in enumerate(panel["queries"])],
+        "targets": [
+            _target(expression, legend, chr(ord("A") + at), kind)
+            for at, (expression, legend) in enumerate(panel["queries"])
+        ],
     }
+
+
+def _lines(panel: Table) -> Table:
+    """How a graph's axis is drawn, and its steps: as dashed lines."""
+    scale = {"scaleDistribution": {"type": "log", "log": 10}} if panel.get("log") else {}
+    return scale | ({"thresholdsStyle": {"mode": "dashed"}} if "steps" in panel else {})
 
 
 def _thresholds(steps: list[str | float]) -> Table:
@@ -134,4 +140,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -25,7 +25,7 @@ def panels(path: Path) -> list[dict[str, Any]]:
 def dashboard_queries(path: Path, rate_interval: str = "5m") -> dict[str, str]:
     """Queries of a dashboard's panels and variables by what asks them, as Grafana sends them where all is chosen."""
     asked = {
-        f"{path.stem}: {panel['title']}, {target['refId']}": target["expr"]
+        f"{path.stem} {panel['id']}: {panel['title']}, {target['refId']}": target["expr"]
         for panel in panels(path)
         for target in panel["targets"]
     }

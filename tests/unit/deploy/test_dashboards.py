@@ -4,12 +4,14 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from support import vllm_metrics
 from support.watching import DASHBOARDS, DEPLOY, dashboard_queries, metrics, panels, rules
 
 from service.engine.telemetry import Telemetry as EngineTelemetry
 from service.gateway.telemetry import Telemetry as GatewayTelemetry
 
 SUFFIXES = {"histogram": ("_bucket", "_sum", "_count"), "counter": ("",), "gauge": ("",), "summary": ("_sum", "_count")}
+VLLM = DEPLOY.parent / ".venv-vllm/lib"
 PROMETHEUS_OWN = {"up", "ALERTS"}
 
 
@@ -35,6 +37,18 @@ def exposed() -> set[str]:
     types = re.findall(r"^# TYPE (\w+) (\w+)$", text, re.MULTILINE)
     recorded = {rule["record"] for rule in rules() if "record" in rule}
     return recorded | PROMETHEUS_OWN | {name + suffix for name, kind in types for suffix in SUFFIXES[kind]}
+
+
+def of_vllm() -> set[str]:
+    """Names of the samples of vLLM's metrics that we know of."""
+    counters = {f"{name}_total" for name in (*vllm_metrics.COUNTERS, vllm_metrics.BY_REASON)}
+    return counters | {*vllm_metrics.GAUGES} | {f"{name}_bucket" for name in vllm_metrics.HISTOGRAMS}
+
+
+@pytest.mark.skipif(not VLLM.is_dir(), reason="no vLLM environment: run scripts/vllm --install")
+def test_metrics_of_vllm_are_those_of_the_vllm_that_is_installed() -> None:
+    (source,) = VLLM.glob("python*/site-packages/vllm/v1/metrics/loggers.py")
+    assert set(vllm_metrics.NAMES) - set(re.findall(r'name="(vllm:\w+)"', source.read_text())) == set()
 
 
 def test_five_dashboards_are_what_their_sources_say(build: ModuleType) -> None:
@@ -66,8 +80,15 @@ def test_row_that_is_too_wide_is_refused(build: ModuleType) -> None:
 def test_every_metric_of_a_dashboard_is_exposed(path: Path, exposed: set[str]) -> None:
     used = {name for query in dashboard_queries(path).values() for name in metrics(query)}
     assert len(used) > 3
-    # vLLM's names are checked against a list of its own: tests/e2e/test_prometheus.py
-    assert {name for name in used if not name.startswith("vllm:")} - exposed == set()
+    assert used - exposed - of_vllm() == set()
+
+
+def test_every_metric_of_ours_is_shown_or_watched(exposed: set[str]) -> None:
+    asked = [query for path in DASHBOARDS for query in dashboard_queries(path).values()]
+    asked += [rule["expr"] for rule in rules()]
+    shown = {re.sub("_(bucket|sum|count)$", "", name) for query in asked for name in metrics(query)}
+    ours = {re.sub("_(bucket|sum|count)$", "", name) for name in exposed if name.startswith("localrec_")}
+    assert {name for name in ours - shown if not name.endswith("_created")} == set()
 
 
 def test_every_metric_of_a_rule_is_exposed(exposed: set[str]) -> None:

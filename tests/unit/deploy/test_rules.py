@@ -1,3 +1,4 @@
+import json
 import re
 import shutil
 import subprocess
@@ -5,7 +6,7 @@ from typing import Any
 
 import pytest
 import yaml
-from support.watching import DASHBOARDS, DEPLOY, RULE_TESTS, dashboard_queries, metrics, rules
+from support.watching import DASHBOARDS, DEPLOY, RULE_TESTS, dashboard_queries, metrics, panels, rules
 
 INSTALL = "Debian: apt-get install prometheus"
 RUNBOOKS = "docs/runbooks.md"
@@ -56,6 +57,14 @@ def test_every_metric_of_the_runbooks_is_one_of_dashboards_or_rules() -> None:
     assert metrics((ROOT / RUNBOOKS).read_text()) - used == set()
 
 
+def test_panels_that_runbooks_name_are_there() -> None:
+    titles = {panel["title"] for path in DASHBOARDS for panel in panels(path)}
+    titles |= {json.loads(path.read_text())["title"] for path in DASHBOARDS}
+    named = {" ".join(name.split()) for name in re.findall(r"«([^»]+)»", (ROOT / RUNBOOKS).read_text())}
+    assert len(named) > 5
+    assert named - titles - {"Restart"} == set()
+
+
 def test_every_alert_is_tested_firing_with_its_severity_and_silent() -> None:
     fires, silent = {}, set()
     for test in expression_tests():
@@ -78,7 +87,7 @@ def test_every_recorded_series_is_used() -> None:
 @pytest.mark.skipif(
     shutil.which("promtool") is None, reason="no promtool on the PATH; Debian: apt-get install prometheus"
 )
-def test_check_finds_a_rule_that_is_broken(tmp_path) -> None:
+def test_check_finds_a_rule_that_is_broken(tmp_path: Path) -> None:
     """``scripts/check-prometheus`` runs all of the rules' tests; here, that it can fail."""
     shutil.copytree(DEPLOY / "prometheus", tmp_path / "deploy/prometheus")
     shutil.copytree(ROOT / "scripts", tmp_path / "scripts")
