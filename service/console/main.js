@@ -56,8 +56,10 @@ async function show({ focus }) {
     root.className = `page page-${route.page}`;
     replace(page, root);
     const drawn = module.render(root, context(route, watched.current() ?? service, signal));
-    if (focus) root.querySelector("h1")?.focus();
+    const heading = root.querySelector("h1");
+    if (focus) heading?.focus();
     await drawn;
+    if (focus && heading === null) root.querySelector("h1")?.focus(); // the page asked something before it drew
   } catch (error) {
     if (signal.aborted || isAborted(error)) return;
     // A module that could not be loaded stays so until the document is loaded anew.
