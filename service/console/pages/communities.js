@@ -21,6 +21,7 @@ import { communityMap, markBadge } from "../parts/community-map.js";
 export const title = "Communities";
 
 const asBar = () => el("span", { class: "visually-hidden" }, "As a bar");
+const WIDE_COLUMNS = 8; // up to which there is room for names beside them
 const LEAD = "Groups of users with a taste in common. Each has a local model of its own; a user may be in several.";
 
 export function render(root, context) {
@@ -194,13 +195,16 @@ function overlapTable({ overlap, communities }) {
   return dataTable({
     caption: "Share of a community's users (row) who belong to another one, too (column)",
     showCaption: true,
-    columns: [{ label: "Community", head: true, cell: overlapName }, ...columns],
+    columns: [
+      { label: "Community", head: true, cell: (community) => overlapName(community, columns.length <= WIDE_COLUMNS) },
+      ...columns,
+    ],
     rows: communities,
   });
 }
 
-function overlapName({ number: row, name }) {
-  return [markBadge(row), " ", el("span", { class: "overlap-name" }, name)];
+function overlapName({ number: row, name }, wide) {
+  return [markBadge(row), " ", el("span", { class: wide ? "overlap-name" : "overlap-name overlap-short" }, name)];
 }
 
 function overlapCell(share) {
