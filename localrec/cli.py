@@ -30,9 +30,11 @@ COMMANDS: dict[str, Place] = {
     "bundles": ("localrec.pointing:bundles", "", "List the published bundles."),
     "export": ("localrec.exporting:export", "train", "What the service recorded, as tables."),
     "keys": ("localrec.keys:keys", "", "Make API keys, and check the file that holds their digests."),
-    "serve": ("localrec.serving:serve", "", "Start the gateway, or our engine (extra: engine)."),
+    "serve": ("localrec.serving:serve", "", "Start the gateway, our engine (extra: engine), or a whole service."),
     "experiment": ("localrec.experimenting:experiment", "", "Experiments, before and after they run."),
+    "openapi": ("localrec.api_reference:openapi", "", "The API's OpenAPI document, or the reference page made of it."),
     "bench": ("localrec.bench.commands:bench", "", "Measure, against a reference in the same run."),
+    "capacity": ("localrec.capacity:capacity", "train", "The highest rate that holds, its cost, what limits first."),
     "demo": ("localrec.demo:demo", "train", "From nothing to a running service on MovieLens-100k."),
 }
 
@@ -56,11 +58,11 @@ def cli() -> None:
 
 
 def main(arguments: list[str] | None = None) -> Any:
-    """Entry point: an error that is meant for people is one line and exit code 1."""
+    """Entry point: an error that is meant for people is one line and its exit code: 1, of the environment 2."""
     # torch, when it is loaded, asks Linux for huge pages: a training step on a CPU takes a third less (docs/LOG.md).
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
     try:
         return cli.main(arguments, prog_name="localrec")
     except (LocalRecError, RedisError) as exc:
         click.echo(f"localrec: {exc}", err=True)
-        return sys.exit(1)
+        return sys.exit(exc.exit_code if isinstance(exc, LocalRecError) else 1)

@@ -1,5 +1,6 @@
 """The engine's HTTP side: the OpenAI/vLLM contract on Starlette."""
 
+from asyncio import to_thread
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -46,8 +47,10 @@ from service.engine.schemas import (
 )
 from service.engine.sequences import common_beginning
 from service.engine.telemetry import Telemetry
+from service.engine.traced import traced
 from service.engine.types import ServedNetwork
 from service.json_response import json_response
+from service.tracing import Tracing
 from service.wire import FanoutRequest, FanoutResponse, encode_ranking
 
 MAX_CLASSIFIED_ROWS = 8 * MAX_ROWS  # of tokens in a request: 200 candidates, each with 150 that it does not share
@@ -76,7 +79,7 @@ class EngineSettings:
     max_queue: int = 1024
 
 
-def create_app(model: ServedNetwork, settings: EngineSettings) -> Starlette:
+def create_app(model: ServedNetwork, settings: EngineSettings, tracing: Tracing | None = None) -> Starlette:
     """The application for a loaded model."""
     engine = Engine(model, settings)
 
@@ -86,6 +89,11 @@ def create_app(model: ServedNetwork, settings: EngineSettings) -> Starlette:
         await engine.warm_up()
         yield
         await engine.batcher.close()
+        if tracing is not None:
+            await to_thread(tracing.close)
+
+    def posting(path: str, name: str, handler: Handler) -> Route:
+        return Route(path, traced(path, counted(name, handler, engine.telemetry), tracing), methods=["POST"])
 
     posts: dict[str, Handler] = {
         "completions": engine.completions,
@@ -98,11 +106,8 @@ def create_app(model: ServedNetwork, settings: EngineSettings) -> Starlette:
         Route("/health", engine.health),
         Route("/metrics", engine.metrics),
         Route("/v1/models", engine.models),
-        *(
-            Route(f"/v1/{name}", counted(name, handler, engine.telemetry), methods=["POST"])
-            for name, handler in posts.items()
-        ),
-        Route("/classify", counted("classify", engine.classify, engine.telemetry), methods=["POST"]),
+        *(posting(f"/v1/{name}", name, handler) for name, handler in posts.items()),
+        posting("/classify", "classify", engine.classify),
     ]
     return Starlette(routes=routes, lifespan=lifespan, exception_handlers={HTTPException: http_error, Exception: bug})
 

@@ -8,12 +8,13 @@ import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from time import monotonic
+from time import monotonic, perf_counter
 from typing import Generic, Protocol, TypeVar
 
 from service.engine.batch_time import BatchTime
 from service.engine.errors import DeadlineError, OverloadedError
 from service.engine.queue import BatchLimits, Entry, WaitingQueue
+from service.engine.timing import wanted
 
 Q = TypeVar("Q")
 A = TypeVar("A")
@@ -127,7 +128,10 @@ class Batcher(Generic[Q, A]):
             raise OverloadedError(f"the queue is full: {self.n_queries} calls of {len(self)} requests wait")
         future: asyncio.Future[R] = asyncio.get_running_loop().create_future()
         finds_idle = not self._running and not self._queue
-        self._queue.append(Entry(queries, self._rows(queries), future, deadline, finds_idle, result, left))
+        timing = wanted.get()
+        if timing is not None:
+            timing.queued = perf_counter()
+        self._queue.append(Entry(queries, self._rows(queries), future, deadline, finds_idle, result, left, timing))
         self._filled.set()
         self._idle.clear()
         return future
@@ -177,10 +181,12 @@ class Batcher(Generic[Q, A]):
 
     def _timed(self, entries: Sequence[Entry[Q, A]]) -> Sequence[A]:
         queries = [query for entry in entries for query in entry.queries]
-        started = self._clock()
+        started, began = self._clock(), perf_counter()
         try:
             return self._run(queries)
         finally:
             seconds = self._clock() - started
+            for timing in filter(None, (entry.timing for entry in entries)):
+                timing.started, timing.ended = began, perf_counter()
             self._time.observe(sum(entry.rows for entry in entries), seconds)
             self._observer.batch_done(len(queries), seconds)

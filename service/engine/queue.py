@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from math import inf
 from typing import Any, Generic, TypeVar
 
+from service.engine.timing import Timing
+
 Q = TypeVar("Q")
 A = TypeVar("A")
 
@@ -23,6 +25,7 @@ class Entry(Generic[Q, A]):
         finds_idle: it came when nothing waited and nothing ran: no estimate drops it.
         result: answers of the queries to what the future is told.
         left: called once, when the queries are out of the queue and of the model.
+        timing: takes note of when; None: nobody wants to know.
     """
 
     queries: Sequence[Q]
@@ -32,6 +35,7 @@ class Entry(Generic[Q, A]):
     finds_idle: bool
     result: Callable[[Sequence[A]], Any]
     left: Callable[[], None]
+    timing: Timing | None = None
 
 
 @dataclass(frozen=True)

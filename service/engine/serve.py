@@ -17,6 +17,7 @@ from service.engine.device import DType
 from service.engine.l2rec import L2RecModel
 from service.engine.model import LanguageModel, ModelSettings
 from service.engine.types import ServedNetwork
+from service.tracing import start_tracing
 
 DEFAULT_LORA_RANK = 16
 SHUTDOWN_TIMEOUT_SECONDS = 30
@@ -35,6 +36,8 @@ class ServeOptions:
         max_queue: calls that wait at most; what comes then is answered 503 at once, a request of more calls 400.
         adapter_budget_mib: memory that adapters may take, in MiB; a load beyond it is refused.
         head_index_items: size of a vocabulary from which on an index is searched for the best tokens, on a CPU.
+        otlp_endpoint: of a collector of OpenTelemetry traces over HTTP, without a path; None: there are no traces.
+        trace_sample: share of the traces begun here that are exported; the gateway decides of its own.
     """
 
     model: Part = "local"
@@ -45,6 +48,8 @@ class ServeOptions:
     max_queue: int = 1024
     adapter_budget_mib: int = 2048
     head_index_items: int = 200_000
+    otlp_endpoint: str | None = None
+    trace_sample: float = 0.01
 
 
 @dataclass(frozen=True)
@@ -75,13 +80,16 @@ def serve(directory: Path, host: str, port: int, options: ServeOptions | None = 
 
     The base model is named by its base id in the bundle, or as the checkpoint's directory. Adapters must lie beside it.
 
-    Raises BundleError where the directory holds nothing that can be served, or a bundle without this model.
+    Raises BundleError where the directory holds nothing that can be served, or a bundle without this model, and
+    MissingExtraError where traces are wanted without OpenTelemetry.
     """
     options = options or ServeOptions()
+    endpoint, sample = options.otlp_endpoint, options.trace_sample
+    tracing = start_tracing(endpoint, "localrec-engine", sample) if endpoint else None
     torch.set_num_threads(options.threads or default_threads())
     source = _source(directory, options.model)
     model = _load(source, options)
-    app = create_app(model, _engine_settings(directory, source, model, options))
+    app = create_app(model, _engine_settings(directory, source, model, options), tracing)
     config = uvicorn.Config(
         app, host, port, access_log=False, log_level="info", timeout_graceful_shutdown=SHUTDOWN_TIMEOUT_SECONDS
     )

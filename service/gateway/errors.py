@@ -31,7 +31,6 @@
 | 503    | store_unavailable  | Redis did not answer; see Retry-After                      |
 """
 
-import secrets
 from collections.abc import Mapping
 
 from pydantic import ValidationError
@@ -77,9 +76,9 @@ def internal_error() -> ApiError:
     return ApiError(500, "internal", "Internal error")
 
 
-def new_request_id() -> str:
-    """16 hexadecimal digits."""
-    return secrets.token_hex(8)
+def request_id_of(request: Request) -> str:
+    """The id that the door gave a request."""
+    return str(request.scope["state"]["request_id"])
 
 
 def invalid_request(exc: ValidationError) -> ApiError:
@@ -100,28 +99,31 @@ def error_fields(error: ApiError) -> dict[str, str | None]:
     return {"code": error.code, "message": error.message, "field": error.field}
 
 
-async def on_http_exception(_: Request, exc: Exception) -> Response:
-    """Starlette's own errors (unknown path, wrong method)."""
-    status = exc.status_code if isinstance(exc, HTTPException) else 500
-    headers = exc.headers if isinstance(exc, HTTPException) else None
-    message = str(exc.detail) if isinstance(exc, HTTPException) else "Internal error"
-    return error_response(
-        ApiError(status, _CODES.get(status, "http_error"), message, headers=headers), new_request_id()
-    )
+def error_of(exc: Exception) -> ApiError:
+    """One of Starlette's own errors (unknown path, wrong method) as ours."""
+    if not isinstance(exc, HTTPException):
+        return internal_error()
+    code = _CODES.get(exc.status_code, "http_error")
+    return ApiError(exc.status_code, code, str(exc.detail), headers=exc.headers)
 
 
-async def on_api_error(_: Request, exc: Exception) -> Response:
+async def on_http_exception(request: Request, exc: Exception) -> Response:
+    """What Starlette refused."""
+    return error_response(error_of(exc), request_id_of(request))
+
+
+async def on_api_error(request: Request, exc: Exception) -> Response:
     """What a route refused."""
     error = exc if isinstance(exc, ApiError) else internal_error()
-    return error_response(error, new_request_id())
+    return error_response(error, request_id_of(request))
 
 
-async def on_store_silent(_: Request, exc: Exception) -> Response:
+async def on_store_silent(request: Request, exc: Exception) -> Response:
     """Redis did not answer, and nothing else could."""
     retry = {"Retry-After": "1"}
-    return error_response(ApiError(503, "store_unavailable", f"Redis: {exc}", headers=retry), new_request_id())
+    return error_response(ApiError(503, "store_unavailable", f"Redis: {exc}", headers=retry), request_id_of(request))
 
 
-async def on_bug(_: Request, __: Exception) -> Response:
+async def on_bug(request: Request, _: Exception) -> Response:
     """Anything that nobody foresaw. The server logs the traceback."""
-    return error_response(internal_error(), new_request_id())
+    return error_response(internal_error(), request_id_of(request))

@@ -13,6 +13,9 @@ from service.gateway.bundles.follower import SnapshotFollower
 from service.gateway.experiments.assignment import Experiments
 from service.gateway.experiments.file import ExperimentsFollower, ExperimentsLoader
 from service.gateway.experiments.shadow import Shadows
+from service.gateway.logs.requests import RequestLog
+from service.gateway.processes.scrape import Scrape
+from service.gateway.processes.slot import Slot
 from service.gateway.ranking.recommend import Recommender
 from service.gateway.ranking.settings import needs
 from service.gateway.respond import Ready, Responder, keeps
@@ -25,6 +28,7 @@ from service.gateway.store.events import EventLog
 from service.gateway.store.exposures import ExposureLog
 from service.gateway.store.operations import Operations
 from service.gateway.store.redis_store import RedisStore
+from service.gateway.store.usage import USAGE_INTERVAL_SECONDS, UsageFollower
 from service.gateway.store.users import UserStore
 from service.gateway.telemetry import Telemetry
 from service.gateway.traffic.control import TrafficControl, control_traffic
@@ -32,6 +36,7 @@ from service.gateway.traffic.warmup import warm_up
 from service.gateway.trial import Trials
 from service.gateway.types import FULL_EFFORT
 from service.periodic import cancel_all, every
+from service.tracing import Tracing
 from service.workers.pool import WorkerPool
 from service.workers.types import PoolOptions, ReplicaStatus
 
@@ -48,6 +53,8 @@ class Gateway:
     settings: Settings
     stop: Stop
     telemetry: Telemetry
+    requests: RequestLog
+    scrape: Scrape
     store: RedisStore
     pools: list[WorkerPool]
     follower: SnapshotFollower
@@ -67,12 +74,16 @@ class Gateway:
     def problems(self) -> list[str]:
         """Why the process is not ready for requests; empty where it is."""
         found = ["process: was told to stop"] if self.stop.asked else []
-        silent_seconds = time.monotonic() - self.store.last_contact
-        if silent_seconds > self.settings.redis_grace_s + self.settings.bundle_poll_ms / 1e3:
-            found.append(f"redis: no contact for {silent_seconds:.1f} s")
+        if not self.hears_redis():
+            found.append(f"redis: no contact for {time.monotonic() - self.store.last_contact:.1f} s")
         if self.follower.snapshot is None:
             found.append(f"bundle: {self.follower.refusal or 'none is published'}")
         return found
+
+    def hears_redis(self) -> bool:
+        """Whether Redis answered of late."""
+        silent_seconds = time.monotonic() - self.store.last_contact
+        return silent_seconds <= self.settings.redis_grace_s + self.settings.bundle_poll_ms / 1e3
 
     def warnings(self) -> list[str]:
         """What is wrong, but does not keep requests from being served."""
@@ -102,15 +113,24 @@ class Gateway:
 
 @asynccontextmanager
 async def running_gateway(
-    settings: Settings, loader: ExperimentsLoader, experiments: Experiments, stop: Stop
+    settings: Settings,
+    loader: ExperimentsLoader,
+    experiments: Experiments,
+    stop: Stop,
+    slot: Slot | None = None,
+    tracing: Tracing | None = None,
 ) -> AsyncIterator[Gateway]:
     """Build a gateway, run its background loops, and close everything at the end."""
-    gateway = _build(settings, loader, experiments, stop)
+    gateway = _build(settings, loader, experiments, stop, slot, tracing)
+    gateway.telemetry.watch_health(lambda: not gateway.problems(), gateway.hears_redis)
+    redis = gateway.telemetry.redis
+    usage = UsageFollower(gateway.store, redis.usage, redis.usage_unknown)
     loops = [
         asyncio.create_task(every(settings.bundle_poll_ms / 1e3, gateway.follower.follow)),
         asyncio.create_task(every(settings.bundle_poll_ms / 1e3, gateway.availability.follow)),
         asyncio.create_task(every(EXPOSURE_INTERVAL_SECONDS, gateway.exposures.write_batch)),
         asyncio.create_task(every(0, gateway.traffic.admission.beat)),
+        asyncio.create_task(every(USAGE_INTERVAL_SECONDS, usage.look)),
     ]
     if settings.experiments_file:
         poll = every(settings.experiments_poll_ms / 1e3, gateway.experiments.follow)
@@ -118,7 +138,8 @@ async def running_gateway(
     if gateway.keys_file is not None:
         loops.append(asyncio.create_task(every(KEYS_INTERVAL_SECONDS, gateway.keys_file.look)))
     try:
-        yield gateway
+        async with gateway.scrape.answering():
+            yield gateway
     finally:
         await cancel_all(loops)
         await gateway.traffic.cache.close()
@@ -128,13 +149,24 @@ async def running_gateway(
         for pool in gateway.pools:
             await pool.close()
         await gateway.store.close()
+        if tracing is not None:
+            await asyncio.to_thread(tracing.close)
 
 
-def _build(settings: Settings, loader: ExperimentsLoader, first: Experiments, stop: Stop) -> Gateway:
+def _build(
+    settings: Settings,
+    loader: ExperimentsLoader,
+    first: Experiments,
+    stop: Stop,
+    slot: Slot | None,
+    tracing: Tracing | None,
+) -> Gateway:
     telemetry = Telemetry()
     access, keys_file = _access(settings.security.keys_file, telemetry)  # may raise: before anything is open
-    store = RedisStore(settings.redis_url, settings.redis_timeout_ms / 1e3)
-    pools = {pool.name: WorkerPool(_options(pool, settings), telemetry) for pool in settings.pools}
+    store = RedisStore(settings.redis_url, settings.redis_timeout_ms / 1e3, telemetry.redis.asked)
+    pools = {pool.name: WorkerPool(_options(pool, settings), telemetry.pools, tracing) for pool in settings.pools}
+    for pool in pools.values():
+        telemetry.pools.watch(pool.name, pool.in_flight)
     operations = Operations(store)
     availability = AvailabilityFollower(operations, telemetry.items_hidden)
     recommender = Recommender(pools)
@@ -178,6 +210,8 @@ def _build(settings: Settings, loader: ExperimentsLoader, first: Experiments, st
         settings=settings,
         stop=stop,
         telemetry=telemetry,
+        requests=RequestLog(telemetry, settings.logging.sample, tracing),
+        scrape=Scrape(telemetry, slot),
         store=store,
         pools=list(pools.values()),
         follower=follower,

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, ClassVar, cast
 from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
-from service.gateway.errors import ApiError, error_response, new_request_id
+from service.gateway.errors import ApiError, error_response
 from service.gateway.security.settings import HttpSettings
 from service.gateway.stop import Stop
+from service.request_id import new_request_id
 
 if TYPE_CHECKING:
     from uvicorn._types import ASGI3Application
@@ -80,9 +81,9 @@ class LimitedProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         self._settle()
         if self._exceeds():
-            self.app = _refusal(_header_too_large(self.limits))
+            self.app = self._refusal(_header_too_large(self.limits))
         elif self.parser.should_upgrade():  # the parser takes what follows for another protocol's
-            self.app = _refusal(_closing(400, "bad_http", "The connection cannot be upgraded"))
+            self.app = self._refusal(_closing(400, "bad_http", "The connection cannot be upgraded"))
         super().on_headers_complete()
         if self.pages and (own := self.pages.get(_first_part(self.url))):
             self.cycle.default_headers = _replaced(self.cycle.default_headers, own)  # no header may occur twice
@@ -139,11 +140,26 @@ class LimitedProtocol(HttpToolsProtocol):
         """Say why, unless an answer is on its way, and close. The application learns that the client is gone."""
         self._settle()
         if self._may_answer():
+            if not self._in_body:  # else the route learns that its client is gone, and counts that
+                self._count(error)
             self.transport.write(self._answer(error))
         if self.cycle is not None:
             self.cycle.disconnected = True
             self.cycle.message_event.set()
         self.transport.close()
+
+    def _count(self, error: ApiError) -> None:
+        """Where the application wants to know of requests that it never sees: the operators' does not."""
+        count = self.app_state.get("unread")
+        if count is not None:
+            count(error.code)
+
+    def _refusal(self, error: ApiError) -> "ASGI3Application":
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            self._count(error)
+            await error_response(error, new_request_id())(scope, receive, send)
+
+        return cast("ASGI3Application", app)
 
     def _may_answer(self) -> bool:
         if self.cycle is None or self.cycle.response_complete:
@@ -205,10 +221,3 @@ def _header_too_large(limits: HttpSettings) -> ApiError:
 
 def _closing(status: int, code: str, message: str) -> ApiError:
     return ApiError(status, code, message, headers={"Connection": "close"})
-
-
-def _refusal(error: ApiError) -> "ASGI3Application":
-    async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        await error_response(error, new_request_id())(scope, receive, send)
-
-    return cast("ASGI3Application", app)

@@ -3,13 +3,14 @@
 import asyncio
 import logging
 import socket
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from types import FrameType, MappingProxyType
 
 import uvicorn
 from starlette.types import ASGIApp
 
+from models.contract.errors import ConfigError
 from service.gateway.protocol import Headers, LimitedProtocol, limited
 from service.gateway.security.settings import HttpSettings
 from service.gateway.stop import Stop
@@ -92,12 +93,20 @@ class DrainingServer(uvicorn.Server):
         config: of :func:`server_config`.
         stop: told of the signal at once.
         drain_seconds: how long; a second SIGINT ends it.
+        on_start: called once it accepts.
     """
 
-    def __init__(self, config: uvicorn.Config, stop: Stop, drain_seconds: float) -> None:
+    def __init__(
+        self, config: uvicorn.Config, stop: Stop, drain_seconds: float, on_start: Callable[[], None] = lambda: None
+    ) -> None:
         super().__init__(config)
+        self._on_start = on_start
         self._stop = stop
         self._drain_seconds = drain_seconds
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._on_start()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         self._stop.asked = True
@@ -149,6 +158,22 @@ class _Beside(uvicorn.Server):
 def check_port(host: str, port: int) -> None:
     """Raise OSError where nobody could listen there. A start can then be refused in one line."""
     _bound(host, port).close()
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """The service's socket, which nobody is connected to before the server listens; port 0 takes a free one.
+
+    Raises:
+        ConfigError: nobody can listen there.
+    """
+    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+    except OSError as exc:
+        listener.close()
+        raise ConfigError(f"{host}:{port}: {exc.strerror}") from exc
+    return listener
 
 
 def _listening(host: str, port: int) -> socket.socket:

@@ -1,24 +1,25 @@
 """Settings of the gateway: a TOML file (manual: ``deploy/gateway.toml``), overridden by ``LOCALREC_…`` variables."""
 
+import json
 import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Self
 
 from pydantic import Field, ValidationError, model_validator
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
-from models.contract.errors import ConfigError
+from models.contract.errors import ConfigError, EnvironmentVariableError
 from models.contract.specs import Part
+from service.gateway.environment import CONFIG_VARIABLE, LEVEL, PREFIX, check_names, shown, variable_of
+from service.gateway.logs.settings import LoggingSettings, TracingSettings
 from service.gateway.ranking.settings import AskingPipeline, GlobalPipeline, Pipeline
 from service.gateway.security.settings import AdminSettings, HttpSettings, SecuritySettings
 from service.gateway.store.settings import EventSettings
-from service.gateway.tables import MAX_DEADLINE_MS, Name, Table, check_distinct, check_known, problems_of
+from service.gateway.tables import MAX_DEADLINE_MS, Name, Problem, Table, check_distinct, check_known, problems
 from service.gateway.traffic.settings import BatchSettings, CacheSettings, LimitSettings, QualitySettings
 from service.workers.types import WorkerKind
-
-CONFIG_VARIABLE = "LOCALREC_CONFIG"
 
 
 class PoolSettings(Table):
@@ -44,8 +45,8 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(
         extra="forbid",
         frozen=True,
-        env_prefix="LOCALREC_",
-        env_nested_delimiter="__",
+        env_prefix=PREFIX,
+        env_nested_delimiter=LEVEL,
         hide_input_in_errors=True,  # a URL may hold a password
     )
 
@@ -72,6 +73,8 @@ class Settings(BaseSettings):
     security: SecuritySettings = SecuritySettings()
     admin: AdminSettings = AdminSettings()
     http: HttpSettings = HttpSettings()
+    logging: LoggingSettings = LoggingSettings()
+    tracing: TracingSettings = TracingSettings()
 
     @model_validator(mode="after")
     def _check_names(self) -> Self:
@@ -118,12 +121,47 @@ def load_settings(path: Path | None = None) -> Settings:
 
     Raises:
         ConfigError: the file is missing or not TOML, a key is unknown, a value impossible.
+        EnvironmentVariableError: a variable is the cause.
     """
+    check_environment()
     named = path or os.environ.get(CONFIG_VARIABLE)
     try:
         return Settings(**_read(Path(named)) if named else {})
     except ValidationError as exc:
-        raise ConfigError(f"{named or 'settings'}: {problems_of(exc)}") from exc
+        raise _refused(problems(exc), str(named or "settings")) from exc
+    except SettingsError as exc:  # a list or table in a variable that is no JSON
+        field = str(exc).partition('field "')[2].partition('"')[0]
+        name = next(filter(_is_no_json, _variables_of(field)), PREFIX + field.upper())
+        raise EnvironmentVariableError(f"{shown(os.environ, name)}: expected JSON") from exc
+
+
+def check_environment() -> None:
+    """See that every ``LOCALREC_…`` variable is a setting's. Raises EnvironmentVariableError."""
+    check_names(os.environ, Settings.model_fields)
+
+
+def _refused(found: Sequence[Problem], where: str) -> ConfigError:
+    """One line: what variables gave is named by the variable."""
+    named = {problem: variable_of(os.environ, problem.place) for problem in found}
+    lines = [f"{shown(os.environ, name) if name else p.where}: {p.why}" for p, name in named.items()]
+    if any(named.values()):
+        return EnvironmentVariableError("; ".join(lines))
+    return ConfigError(f"{where}: {'; '.join(lines)}")
+
+
+def _variables_of(field: str) -> list[str]:
+    return [name for name in os.environ if name.upper().startswith(PREFIX + field.upper())]
+
+
+def _is_no_json(name: str) -> bool:
+    """Whether a variable has the look of JSON, and is none."""
+    if os.environ[name].lstrip()[:1] not in {"[", "{"}:
+        return False
+    try:
+        json.loads(os.environ[name])
+    except ValueError:
+        return True
+    return False
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """What every table of the settings stands on."""
 
 from collections.abc import Collection
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -30,7 +30,24 @@ def check_known(where: str, name: str, known: Collection[str]) -> None:
 
 def problems_of(exc: ValidationError) -> str:
     """What is wrong and where, in one line, without the values; of a list with a bad entry, the entry."""
+    return "; ".join(f"{problem.where}: {problem.why}" for problem in problems(exc))
+
+
+class Problem(NamedTuple):
+    """A setting that is wrong: its keys from the first level down, and what is expected."""
+
+    place: tuple[int | str, ...]
+    why: str
+
+    @property
+    def where(self) -> str:
+        """The place in words."""
+        return ".".join(map(str, self.place)) or "settings"
+
+
+def problems(exc: ValidationError) -> list[Problem]:
+    """What is wrong; of a list with a bad entry, the entry."""
     errors = exc.errors()
     places = [e["loc"] for e in errors]
     deepest = [e for e in errors if not any(at[: len(e["loc"])] == e["loc"] != at for at in places)]
-    return "; ".join(f"{'.'.join(map(str, e['loc'])) or 'settings'}: {e['msg']}" for e in deepest)
+    return [Problem(e["loc"], e["msg"]) for e in deepest]

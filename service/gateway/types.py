@@ -3,6 +3,7 @@
 the caller's :class:`Query` → :class:`StateStore` → user → plan → :class:`Workers` → fusion → fill → :class:`Answer`
 """
 
+import math
 import time
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -282,12 +283,17 @@ class Answer:
 
 
 class Trace:
-    """Seconds of each stage of one request, also of the one in which it failed."""
+    """Seconds of each stage of one request, also of the one in which it failed.
 
-    __slots__ = ("_name", "_started", "seconds", "straggled")
+    ``patience_seconds`` is the length of its deadline, known once its settings are; infinite before.
+    """
+
+    __slots__ = ("_name", "_started", "began", "patience_seconds", "seconds", "straggled")
 
     def __init__(self) -> None:
+        self.patience_seconds = math.inf
         self.seconds: dict[str, float] = {}
+        self.began: dict[str, float] = {}  # instants of ``time.perf_counter``, of the stages that are timed here
         self.straggled = 0.0  # what the request waited for the slower half of its calls
         self._name = ""
         self._started = 0.0
@@ -302,7 +308,7 @@ class Trace:
         self.seconds[name] = seconds
 
     def __enter__(self) -> None:
-        self._started = time.perf_counter()
+        self._started = self.began[self._name] = time.perf_counter()
 
     def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> None:
         self.seconds[self._name] = time.perf_counter() - self._started

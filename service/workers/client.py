@@ -2,12 +2,14 @@
 
 import asyncio
 import errno
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import aiohttp
 import msgspec
 import orjson
 
+from service.request_id import REQUEST_ID_HEADER, current
+from service.tracing import Tracing
 from service.wire import FANOUT_PATH, FanoutResponse, FanoutResult, decode_ranking
 from service.workers.completion import Completion
 from service.workers.types import Inquiry, Outcome, OutcomeKind, ServedModels
@@ -38,10 +40,11 @@ _fanout_decoder = msgspec.json.Decoder(FanoutResponse)
 
 
 class WorkerClient:
-    """One worker at ``url``. The session is shared and belongs to the caller."""
+    """One worker at ``url``, through a session that belongs to the caller; with ``tracing``, questions have spans."""
 
-    def __init__(self, session: aiohttp.ClientSession, url: str) -> None:
+    def __init__(self, session: aiohttp.ClientSession, url: str, tracing: Tracing | None = None) -> None:
         self._session = session
+        self._tracing = tracing
         self.url = url.rstrip("/")
 
     async def ask(self, model: str, inquiry: Inquiry) -> Outcome:
@@ -92,8 +95,19 @@ class WorkerClient:
 
     async def _ask(self, path: str, body: bytes) -> bytes | Outcome:
         """The body of an answer; or what came of it where that is no answer."""
+        headers = _headers()
+        if self._tracing is None:
+            return await self._post(path, body, headers)
+        with self._tracing.call(f"worker {path}", headers) as span:
+            answer = await self._post(path, body, headers)
+            span.note(replica=self.url, outcome=answer.kind if isinstance(answer, Outcome) else OutcomeKind.OK)
+            if isinstance(answer, Outcome):
+                span.failed(answer.detail)
+            return answer
+
+    async def _post(self, path: str, body: bytes, headers: Mapping[str, str]) -> bytes | Outcome:
         try:
-            async with self._session.post(self.url + path, data=body, headers=_JSON) as response:
+            async with self._session.post(self.url + path, data=body, headers=headers) as response:
                 answer = await response.read()
         except aiohttp.ClientConnectionError as exc:
             return Outcome(OutcomeKind.UNREACHABLE, detail=str(exc))
@@ -125,6 +139,11 @@ def _kind_of_status(status: int) -> OutcomeKind:
     if status == 504:  # our engine's word that the deadline is nearer than the answer
         return OutcomeKind.TIMEOUT
     return OutcomeKind.REFUSED if status in {429, 503} else OutcomeKind.INVALID
+
+
+def _headers() -> dict[str, str]:
+    request_id = current.get()
+    return {**_JSON, REQUEST_ID_HEADER: request_id} if request_id else dict(_JSON)
 
 
 def _seconds(retry_after: str) -> float:

@@ -8,6 +8,7 @@ import aiohttp
 
 from models.contract.bundle import Bundle, ServedModel
 from service.periodic import cancel_all, every
+from service.tracing import Tracing
 from service.workers.calls import UNREACHABLE, Calls
 from service.workers.client import WorkerClient
 from service.workers.completion import Completion
@@ -32,7 +33,7 @@ from service.workers.types import (
 class WorkerPool:
     """The replicas of one pool. Create and use it inside a running event loop."""
 
-    def __init__(self, options: PoolOptions, observer: PoolObserver) -> None:
+    def __init__(self, options: PoolOptions, observer: PoolObserver, tracing: Tracing | None = None) -> None:
         self._options = options
         self._observer = observer
         # aiohttp's own default of 100 connections would queue calls out of sight. Servers close what is idle for 5
@@ -46,7 +47,7 @@ class WorkerPool:
         self._roster = Roster(options.drain_seconds, self._clock)
         self._examiner = Examiner()
         shared = Shared(options.name, options.bundle_root, self._roster, self._examiner, observer, self._clock)
-        clients = [WorkerClient(self._session, url) for url in options.urls]
+        clients = [WorkerClient(self._session, url, tracing) for url in options.urls]
         self._replicas = {client.url: Replica(client, options, self._demand, shared) for client in clients}
         self._orders: dict[str, list[Replica]] = {}
         self._placed_for: list[frozenset[str]] = []  # the base models by replica when adapters were placed
@@ -69,6 +70,7 @@ class WorkerPool:
         self._lacking = [bundle.id for bundle in bundles if part not in bundle.manifest.parts]
         if not self._roster.expect([bundle.served(part) for bundle in bundles if bundle.id not in self._lacking]):
             return
+        self._observer.adapters_known(self.name, self._roster.adapters)
         self._place()
         for task in self._tasks:
             task.cancel()
@@ -131,6 +133,10 @@ class WorkerPool:
         """The replicas as they stand."""
         return [replica.status() for replica in self._replicas.values()]
 
+    def in_flight(self) -> dict[str, int]:
+        """Calls that each replica is answering now, by its URL."""
+        return {url: replica.in_flight for url, replica in self._replicas.items()}
+
     def warnings(self) -> list[str]:
         """What the pool as a whole is short of."""
         found = [f"{bundle_id} has no {self._options.part} model" for bundle_id in self._lacking]
@@ -178,6 +184,8 @@ class WorkerPool:
 
     def _end_drained(self) -> None:
         names = self._roster.end_drained()
+        if names:
+            self._observer.adapters_known(self.name, self._roster.adapters)
         self._demand.forget(names)
         for name in names:
             self._orders.pop(name, None)

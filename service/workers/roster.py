@@ -61,6 +61,11 @@ class Roster:
         """Whether a bundle is expected."""
         return bundle_id in self._models and bundle_id not in self._retired_at
 
+    @property
+    def adapters(self) -> frozenset[str]:
+        """Names inside their bundles of all adapters that are served."""
+        return frozenset(owner.adapter for owner in self._owners.values())
+
     def owner(self, name: str) -> Owner | None:
         """Whose an adapter is, by the name under which workers serve it; None where its bundle is served no more."""
         return self._owners.get(name)

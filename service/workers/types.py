@@ -178,6 +178,10 @@ class PoolEvent(StrEnum):
 class PoolObserver(Protocol):
     """Hears what happens in a pool."""
 
+    def adapters_known(self, pool: str, adapters: frozenset[str]) -> None:
+        """From now on calls may ask these adapters, by their names inside bundles, and no others."""
+        ...
+
     def call_ended(self, pool: str, adapter: str, kind: OutcomeKind, seconds: float) -> None:
         """What was asked of an adapter ended after ``seconds``."""
         ...

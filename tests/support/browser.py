@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[2]
 AXE = ROOT / ".browser-tools" / "node_modules" / "axe-core" / "axe.min.js"
-HOW = "scripts/browser-tools installs it, or says how"
+HOW = "scripts/tools installs it, or says how"
 ARGUMENTS = ["--no-sandbox", "--disable-gpu"]  # containers have no user namespaces
 SHOWN_MS = 15_000  # for what a test waits for, on whatever machine
 WIDE, NARROW = {"width": 1280, "height": 800}, {"width": 360, "height": 740}

@@ -89,7 +89,7 @@ async def pool_of(
 ) -> AsyncIterator[WorkerPool]:
     """A pool that looks at its workers all the time."""
     options = {"probe_interval_seconds": 0.02} | options
-    pool = WorkerPool(PoolOptions("p", urls, bundle_root, **options), telemetry or Telemetry())
+    pool = WorkerPool(PoolOptions("p", urls, bundle_root, **options), (telemetry or Telemetry()).pools)
     try:
         yield pool
     finally:

@@ -77,7 +77,9 @@ async def _half_the_slots(bundle: Bundle, port: int, rate: float, options: Serve
 @asynccontextmanager
 async def _pool(bundle: Bundle, port: int, slots: int) -> AsyncIterator[WorkerPool]:
     url = f"http://127.0.0.1:{port}"
-    pool = WorkerPool(PoolOptions("slots", (url,), bundle.directory.parent, kind="engine", slots=slots), Telemetry())
+    pool = WorkerPool(
+        PoolOptions("slots", (url,), bundle.directory.parent, kind="engine", slots=slots), Telemetry().pools
+    )
     try:
         pool.expect([bundle])
         async with asyncio.timeout(READY_SECONDS):

@@ -5,16 +5,19 @@ neither of the two tables does not start, so that no route is open by mistake.
 """
 
 import re
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from urllib.parse import unquote_to_bytes
 
 from starlette.routing import BaseRoute
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.gateway.api.front import Fronted
-from service.gateway.errors import ApiError, error_response, new_request_id
+from service.gateway.errors import ApiError, error_response
 from service.gateway.security.access import ANYONE
 from service.gateway.security.keys import KeyScope
+from service.gateway.telemetry import RequestLabels
+from service.request_id import REQUEST_ID_NAME, current, request_id_from
 
 NEEDED: Mapping[str, KeyScope] = {
     "recommend": "recommend",
@@ -30,33 +33,52 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
 class AccessControl:
-    """ASGI middleware: refuses what must not reach a route, and puts the caller into the request's state.
+    """ASGI middleware: refuses what must not reach a route, and puts caller and id into the request's state.
 
     Args:
         app: what is behind the door.
         has_pages: whether pages are there, whose scripts may come back through the door.
+        route_of: a path's route, by which refusals are noted among the requests; None: they are not.
     """
 
-    def __init__(self, app: ASGIApp, has_pages: bool) -> None:
+    def __init__(self, app: ASGIApp, has_pages: bool, route_of: Callable[[str], str] | None) -> None:
         self._app = app
         self._has_pages = has_pages
+        self._route_of = route_of
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http":
-            try:
-                _admit(scope, self._has_pages)
-            except ApiError as error:
-                await error_response(error, new_request_id())(scope, receive, send)
-                return
-        await self._app(scope, receive, send)
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started, headers = time.perf_counter(), dict(scope["headers"])
+        request_id = scope["state"]["request_id"] = request_id_from(headers.get(REQUEST_ID_NAME))
+        current.set(request_id)  # this task is the request's own
+        header = (REQUEST_ID_NAME, request_id.encode())
+
+        async def send_named(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message["headers"], header]
+            await send(message)
+
+        try:
+            _admit(scope, headers, self._has_pages)
+        except ApiError as error:
+            if self._route_of is not None:
+                labels = RequestLabels(self._route_of(scope["path"]), outcome=error.code)
+                seconds = time.perf_counter() - started
+                scope["state"]["gateway"].requests.ended(labels, seconds, error.status, request_id)
+            await error_response(error, request_id)(scope, receive, send_named)
+            return
+        await self._app(scope, receive, send_named)
 
 
-def guard(app: Fronted, has_pages: bool = False) -> None:
+def guard(app: Fronted, has_pages: bool = False, route_of: Callable[[str], str] | None = None) -> None:
     """Put the door before an application whose routes are all there.
 
     Args:
         app: the application.
         has_pages: whether pages are among the routes.
+        route_of: see :class:`AccessControl`.
 
     Raises:
         ValueError: a route stands in neither table.
@@ -65,12 +87,11 @@ def guard(app: Fronted, has_pages: bool = False) -> None:
         if _first_part(path) not in NEEDED.keys() | OPEN:
             raise ValueError(f"{path}: expected its first part among NEEDED or OPEN of {__name__}")
     app.router.redirect_slashes = False  # a redirect would go wherever the request's Host header says
-    app.front = AccessControl(app.front, has_pages)
+    app.front = AccessControl(app.front, has_pages, route_of)
 
 
-def _admit(scope: Scope, has_pages: bool) -> None:
+def _admit(scope: Scope, headers: Mapping[bytes, bytes], has_pages: bool) -> None:
     _check_uri(scope["raw_path"], scope["query_string"])
-    headers: dict[bytes, bytes] = dict(scope["headers"])
     if len(headers) < len(scope["headers"]):
         _check_single([name for name, _ in scope["headers"]])
     if headers.get(b"content-encoding", b"identity").lower() != b"identity":

@@ -19,14 +19,14 @@ from service.gateway.api.render import complete
 from service.gateway.api.reply import JsonReply
 from service.gateway.api.route import CLIENT_GONE_STATUS
 from service.gateway.api.schemas import MAX_REQUESTS
-from service.gateway.api.scope import caller_of, gateway_of
+from service.gateway.api.scope import caller_of, gateway_of, key_of
 from service.gateway.errors import (
     ApiError,
     ClientGoneError,
     error_fields,
     error_response,
     internal_error,
-    new_request_id,
+    request_id_of,
 )
 from service.gateway.gateway import Gateway
 from service.gateway.respond import Gate
@@ -34,6 +34,7 @@ from service.gateway.tables import MAX_DEADLINE_MS
 from service.gateway.telemetry import RequestLabels
 from service.gateway.traffic.turnstile import Turnstile
 from service.gateway.types import Caller, Trace
+from service.request_id import new_request_id
 
 logger = logging.getLogger(__name__)
 
@@ -78,27 +79,28 @@ class _Batch:
             logger.exception("a request of a batch failed")
             return _refusal(internal_error(), body)
         finally:
-            self.gateway.telemetry.stages_ended(trace)
+            self.gateway.requests.stages_ended(trace)
 
 
 async def recommend_batch(request: Request) -> Response:
     """``POST /recommend/batch``: the lists of many users."""
-    gateway, request_id, started = gateway_of(request), new_request_id(), time.perf_counter()
-    labels = RequestLabels(BATCH_PATH)
+    gateway, request_id, started = gateway_of(request), request_id_of(request), time.perf_counter()
+    labels, status = RequestLabels(BATCH_PATH), 500
     try:
         answers = await _answers(gateway, request)
-        labels = labels._replace(outcome="ok")
+        labels, status = labels._replace(outcome="ok"), 200
         timings = orjson.dumps(timings_ms(Trace(), started))
         body = b'{"request_id":"%b","responses":[%b],"timings_ms":%b}'
         return JsonReply(body % (request_id.encode(), b",".join(answers), timings))
     except ApiError as error:
-        labels = labels._replace(outcome=error.code)
+        labels, status = labels._replace(outcome=error.code), error.status
         return error_response(error, request_id)
     except ClientGoneError:
-        labels = labels._replace(outcome="client_gone")
+        labels, status = labels._replace(outcome="client_gone"), CLIENT_GONE_STATUS
         return Response(status_code=CLIENT_GONE_STATUS)
     finally:
-        gateway.telemetry.request_ended(labels, time.perf_counter() - started, Trace())
+        seconds = time.perf_counter() - started
+        gateway.requests.ended(labels, seconds, status, request_id, key_of(request))
 
 
 async def _answers(gateway: Gateway, request: Request) -> list[bytes]:

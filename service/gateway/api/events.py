@@ -12,10 +12,11 @@ from service.gateway.api.body import read_body
 from service.gateway.api.event_schemas import EventBody, EventsBody
 from service.gateway.api.route import respond
 from service.gateway.api.scope import gateway_of
-from service.gateway.errors import ApiError, invalid_request, new_request_id
+from service.gateway.errors import ApiError, invalid_request
 from service.gateway.gateway import Gateway
 from service.gateway.store.event_script import NewEvent
 from service.json_response import json_response
+from service.request_id import new_request_id
 
 EVENTS_PATH = "/events"
 MAX_EVENTS_BYTES = 512 * 1024

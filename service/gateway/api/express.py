@@ -8,8 +8,9 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service.gateway.api.reply import JsonReply
-from service.gateway.errors import new_request_id, on_bug, overloaded
+from service.gateway.errors import on_bug, overloaded
 from service.gateway.gateway import Gateway
+from service.gateway.telemetry import RequestLabels
 
 logger = logging.getLogger(__name__)
 
@@ -29,6 +30,7 @@ class Express:
         self._app = app
         self._handlers = {path: (handler, False) for path, handler in interactive.items()}
         self._handlers |= {path: (handler, True) for path, handler in batch.items()}
+        self._shed = {path: RequestLabels(path, outcome=overloaded().code) for path in self._handlers}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         known = self._handlers.get(scope["path"]) if scope["type"] == "http" and scope["method"] == "POST" else None
@@ -37,8 +39,12 @@ class Express:
             return
         handler, batch = known
         gateway: Gateway = scope["state"]["gateway"]
-        turned_away = gateway.traffic.admission.turns_away(batch or scope["state"]["caller"].batch)
-        response = _overloaded() if turned_away else await _answer(handler, Request(scope, receive))
+        if gateway.traffic.admission.turns_away(batch or scope["state"]["caller"].batch):
+            request_id = scope["state"]["request_id"]
+            gateway.requests.shed(self._shed[scope["path"]], request_id)
+            response = _overloaded(request_id)
+        else:
+            response = await _answer(handler, Request(scope, receive))
         await response(scope, receive, send)
 
 
@@ -50,9 +56,9 @@ async def _answer(handler: Handler, request: Request) -> Response:
         return await on_bug(request, bug)
 
 
-def _overloaded() -> Response:
+def _overloaded(request_id: str) -> Response:
     """What :func:`service.gateway.errors.error_response` would say, at a tenth of the cost."""
-    return JsonReply(_BODY % new_request_id().encode(), 503, ((b"retry-after", b"1"),))
+    return JsonReply(_BODY % request_id.encode(), 503, ((b"retry-after", b"1"),))
 
 
 _BODY = (

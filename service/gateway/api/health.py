@@ -3,6 +3,7 @@
 from typing import Any
 
 from prometheus_client import CONTENT_TYPE_LATEST
+from prometheus_client.openmetrics.exposition import CONTENT_TYPE_LATEST as OPENMETRICS_TYPE
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -35,5 +36,7 @@ def readiness(gateway: Gateway) -> dict[str, Any]:
 
 
 async def metrics(request: Request) -> Response:
-    """``GET /metrics``: Prometheus' text format."""
-    return Response(gateway_of(request).telemetry.exposition(), headers={"Content-Type": CONTENT_TYPE_LATEST})
+    """``GET /metrics``: Prometheus' text format; OpenMetrics, which has exemplars, where that is accepted."""
+    openmetrics = OPENMETRICS_TYPE.partition(";")[0] in request.headers.get("Accept", "")
+    content_type = OPENMETRICS_TYPE if openmetrics else CONTENT_TYPE_LATEST
+    return Response(await gateway_of(request).scrape.text(openmetrics), headers={"Content-Type": content_type})

@@ -17,7 +17,7 @@ from service.gateway.gateway import Gateway
 from service.json_response import json_response
 
 SIMILAR_PATH = "/items/{item_id:path}/similar"  # ids may hold slashes
-_ROUTE = "/items/{item_id}/similar"
+ROUTE = "/items/{item_id}/similar"
 
 
 class SimilarRequest(BaseModel):
@@ -56,7 +56,7 @@ async def similar(request: Request) -> Response:
         asked = parse_query(request, SimilarRequest, many=("exclude_items",))
         return json_response(_answer(gateway_of(request), request.path_params["item_id"], asked, request_id))
 
-    return await respond(request, _ROUTE, answer)
+    return await respond(request, ROUTE, answer)
 
 
 def _answer(gateway: Gateway, item_id: str, asked: SimilarRequest, request_id: str) -> dict[str, Any]:

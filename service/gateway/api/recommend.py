@@ -12,8 +12,8 @@ from service.gateway.api.render import complete
 from service.gateway.api.reply import JsonReply
 from service.gateway.api.route import CLIENT_GONE_STATUS
 from service.gateway.api.schemas import RecommendRequest
-from service.gateway.api.scope import caller_of, gateway_of
-from service.gateway.errors import ApiError, ClientGoneError, error_response, invalid_request, new_request_id
+from service.gateway.api.scope import caller_of, gateway_of, key_of
+from service.gateway.errors import ApiError, ClientGoneError, error_response, invalid_request, request_id_of
 from service.gateway.gateway import Gateway
 from service.gateway.respond import Ready
 from service.gateway.telemetry import RequestLabels
@@ -24,21 +24,22 @@ RECOMMEND_PATH = "/recommend"
 
 async def recommend(request: Request) -> Response:
     """``POST /recommend``: the top-n items of a user."""
-    gateway, trace, request_id = gateway_of(request), Trace(), new_request_id()
-    started = time.perf_counter()
-    labels = RequestLabels(RECOMMEND_PATH)
+    gateway, trace, request_id = gateway_of(request), Trace(), request_id_of(request)
+    started, served = time.perf_counter(), None
+    labels, status = RequestLabels(RECOMMEND_PATH), 500
     try:
         ready = await _respond(gateway, request, request_id, trace)
-        labels = _labels(ready)
+        served, labels, status = ready.served, _labels(ready), 200
         return JsonReply(complete(ready.body, request_id, timings_ms(trace, started)))
     except ApiError as error:
-        labels = labels._replace(outcome=error.code)
+        labels, status = labels._replace(outcome=error.code), error.status
         return error_response(error, request_id)
     except ClientGoneError:
-        labels = labels._replace(outcome="client_gone")
+        labels, status = labels._replace(outcome="client_gone"), CLIENT_GONE_STATUS
         return Response(status_code=CLIENT_GONE_STATUS)
     finally:
-        gateway.telemetry.request_ended(labels, time.perf_counter() - started, trace)
+        seconds, key = time.perf_counter() - started, key_of(request)
+        gateway.requests.ended(labels, seconds, status, request_id, key, trace, served)
 
 
 async def _respond(gateway: Gateway, request: Request, request_id: str, trace: Trace) -> Ready:

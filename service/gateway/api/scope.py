@@ -17,6 +17,11 @@ def gateway_of(request: Request) -> Gateway:
     return cast(Gateway, request.scope["state"]["gateway"])
 
 
+def key_of(request: Request) -> str:
+    """The name of the caller's API key; empty where none is needed."""
+    return cast(Caller, request.scope["state"]["caller"]).key
+
+
 def caller_of(request: Request) -> Caller:
     """Who calls, as :mod:`service.gateway.api.access` found out, and the variants that the header asks for."""
     caller = cast(Caller, request.scope["state"]["caller"])

@@ -21,7 +21,7 @@ from service.gateway.api.schemas import RecommendRequest
 from service.gateway.api.scope import gateway_of
 from service.gateway.api.service_facts import fusion_of
 from service.gateway.bundles.snapshot import Snapshot
-from service.gateway.errors import ClientGoneError, invalid_request, new_request_id
+from service.gateway.errors import ClientGoneError, invalid_request, request_id_of
 from service.gateway.experiments.settings import Parameters
 from service.gateway.ranking.settings import FusionOverrides
 from service.gateway.respond import Served
@@ -61,7 +61,7 @@ class TryRequest(BaseModel):
 
 async def attempt(request: Request) -> Response:
     """``POST /admin/try``: a request's answer, explained, with the lists that it is made of."""
-    gateway, trace, request_id, started = gateway_of(request), Trace(), new_request_id(), time.perf_counter()
+    gateway, trace, request_id, started = gateway_of(request), Trace(), request_id_of(request), time.perf_counter()
     try:
         trial = _parse(await read_body(request.receive))
         with ClientWatch(request.receive):

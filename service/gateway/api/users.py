@@ -23,14 +23,14 @@ from service.json_response import json_response
 logger = logging.getLogger(__name__)
 
 USERS_PATH = "/users/{user_id:path}"  # an id may hold a slash
-_ROUTE = "/users"
+ROUTE = "/users"
 _IDS: TypeAdapter[str] = TypeAdapter(Id)
 
 
 async def user(request: Request) -> Response:
     """``GET /users/{user_id}``: all that lists are made of. ``DELETE``: all that is held, in streams too."""
     work = _delete if request.method == "DELETE" else _show
-    return await respond(request, _ROUTE, lambda request_id: work(request, request_id))
+    return await respond(request, ROUTE, lambda request_id: work(request, request_id))
 
 
 async def _show(request: Request, request_id: str) -> Response:

@@ -28,7 +28,9 @@ async def erase(store: RedisStore, stream: str, user_id: str) -> int:
 
 
 async def _page(store: RedisStore, stream: str, start: bytes) -> list[_Entry]:
-    return await store.ask(lambda redis: cast(Any, redis.xrange(stream, min=cast(Any, start), count=PAGE)))
+    return await store.ask(
+        lambda redis: cast(Any, redis.xrange(stream, min=cast(Any, start), count=PAGE)), kind="users"
+    )
 
 
 async def _erase_from(store: RedisStore, stream: str, entry_id: bytes, records: bytes, user_id: str) -> int:
@@ -36,5 +38,7 @@ async def _erase_from(store: RedisStore, stream: str, entry_id: bytes, records: 
     if not n_gone:
         return 0
     arguments = (entry_id, RECORDS_FIELD, rest)
-    found = await store.ask(lambda redis: cast(Any, redis.eval(_REWRITE, 1, stream, *cast(Any, arguments))))
+    found = await store.ask(
+        lambda redis: cast(Any, redis.eval(_REWRITE, 1, stream, *cast(Any, arguments))), kind="users"
+    )
     return n_gone if found else 0  # not found: somebody else has rewritten it, and the rest is met further on

@@ -43,7 +43,7 @@ class EventLog:
         calls = [(keys_of(user), arguments([events[row] for row in own], self._settings)) for user, own in rows.items()]
         outcomes = dict.fromkeys(range(len(events)), "failed")
         try:
-            answers = await self._store.ask(lambda redis: _call(redis, calls))
+            answers = await self._store.ask(lambda redis: _call(redis, calls), kind="events")
             for own, answer in zip(rows.values(), answers, strict=True):
                 outcomes |= zip(own, ("accepted" if is_new else "duplicate" for is_new in answer), strict=True)
         finally:

@@ -6,11 +6,12 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import accumulate
-from typing import Any, TypeVar, cast
+from typing import Any, Literal, TypeVar, cast
 
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 
 from models.contract.redis_schema import (
@@ -37,6 +38,10 @@ if #old % tonumber(ARGV[2]) ~= 0 then old = '' end
 redis.call('SET', KEYS[1], string.sub(old .. ARGV[1], -tonumber(ARGV[3])), 'EX', ARGV[4])
 """
 T = TypeVar("T")
+Command = Literal["state", "bundle", "exposures", "shown", "events", "operations", "users", "usage"]
+"""What a round trip is for: the label of its metric."""
+Observer = Callable[[Command, str, float], None]
+"""Told of each round trip: ``ok``, ``timeout``, ``unreachable``, ``refused`` or ``cancelled``, and its seconds."""
 _Waiting = tuple[tuple[str, ...], "asyncio.Future[list[bytes | None]]"]
 
 
@@ -55,9 +60,11 @@ class RedisStore:
     Args:
         url: ``redis://``, ``rediss://`` (TLS) or ``unix://``.
         timeout_seconds: the longest that a request waits for its state.
+        observe: hears of each round trip.
     """
 
-    def __init__(self, url: str, timeout_seconds: float) -> None:
+    def __init__(self, url: str, timeout_seconds: float, observe: Observer = lambda *_: None) -> None:
+        self._observe = observe
         # One immediate retry: after a restart of Redis every pooled connection is dead, and says so at its next use.
         # Timeouts are ours, because they are bounded by the request's deadline.
         self._redis = Redis.from_url(url, socket_timeout=None, socket_connect_timeout=None, retry=Retry(NoBackoff(), 1))
@@ -85,13 +92,15 @@ class RedisStore:
 
     async def current_bundle(self) -> str | None:
         """Id of the bundle that should be served. Raises StateUnavailableError."""
-        value = cast("bytes | None", await self._guard(lambda: self._redis.get(CURRENT_BUNDLE), _soon()))
+        value = cast("bytes | None", await self._guard("bundle", lambda: self._redis.get(CURRENT_BUNDLE), _soon()))
         return None if value is None else value.decode(errors="replace")
 
     async def append_exposures(self, entry: dict[bytes, bytes], kept: int) -> None:
         """Append an entry to the capped stream of exposures. Raises StateUnavailableError."""
         fields = cast("dict[Any, Any]", entry)
-        await self._guard(lambda: self._redis.xadd(EXPOSURES, fields, maxlen=kept, approximate=True), _soon())
+        await self._guard(
+            "exposures", lambda: self._redis.xadd(EXPOSURES, fields, maxlen=kept, approximate=True), _soon()
+        )
 
     async def append_shown(self, lists: Sequence[ShownList]) -> None:
         """Append lists to what their users were shown, in one round trip. Raises StateUnavailableError."""
@@ -99,13 +108,16 @@ class RedisStore:
         for shown in lists:
             key, window = shown_key(shown.user_id), shown.kept_seconds
             pipeline.eval(_APPEND_SHOWN, 1, key, shown.items, SHOWN.itemsize, SHOWN_KEPT * SHOWN.itemsize, window)
-        await self._guard(pipeline.execute, _soon())
+        await self._guard("shown", pipeline.execute, _soon())
 
     async def ask(
-        self, commands: Callable[[Redis], Awaitable[T]], timeout_seconds: float = BACKGROUND_TIMEOUT_SECONDS
+        self,
+        commands: Callable[[Redis], Awaitable[T]],
+        timeout_seconds: float = BACKGROUND_TIMEOUT_SECONDS,
+        kind: Command = "operations",
     ) -> T:
         """Run any other commands, for at most ``timeout_seconds``. Raises StateUnavailableError."""
-        return await self._guard(lambda: commands(self._redis), self._loop.time() + timeout_seconds)
+        return await self._guard(kind, lambda: commands(self._redis), self._loop.time() + timeout_seconds)
 
     async def close(self) -> None:
         """Close the connections. Whoever still waits gets StateUnavailableError."""
@@ -141,7 +153,7 @@ class RedisStore:
                 answer.set_exception(failure)
 
     async def _fetch(self, batch: list[_Waiting]) -> None:
-        values = await self._guard(lambda: self._values(batch), self._loop.time() + self._timeout_seconds)
+        values = await self._guard("state", lambda: self._values(batch), self._loop.time() + self._timeout_seconds)
         for (_, answer), value in zip(batch, values, strict=True):
             if not answer.done():  # its request gave up
                 answer.set_result(value)
@@ -152,14 +164,20 @@ class RedisStore:
         ends = list(accumulate(len(keys) for keys, _ in batch))
         return [values[end - len(keys) : end] for end, (keys, _) in zip(ends, batch, strict=True)]
 
-    async def _guard(self, command: Callable[[], Awaitable[T]], until: float) -> T:
+    async def _guard(self, kind: Command, command: Callable[[], Awaitable[T]], until: float) -> T:
+        started, outcome = time.perf_counter(), "cancelled"
         try:
             async with asyncio.timeout_at(until):
                 answer = await command()
+            outcome = "ok"
         except TimeoutError as exc:
+            outcome = "timeout"
             raise StateUnavailableError("timeout") from exc
         except (RedisError, OSError) as exc:
+            outcome = "unreachable" if isinstance(exc, RedisConnectionError | OSError) else "refused"
             raise StateUnavailableError(type(exc).__name__) from exc
+        finally:
+            self._observe(kind, outcome, time.perf_counter() - started)
         self.last_contact = time.monotonic()
         return answer
 

@@ -78,7 +78,7 @@ class UserStore:
             values, *lengths = await pipeline.execute()
             return values, lengths
 
-        values, lengths = await self._store.ask(read)
+        values, lengths = await self._store.ask(read, kind="users")
         sizes = {key: length for key, length in zip(keys, lengths, strict=True) if length}
         return Held(
             stored=StoredUser(*values),
@@ -105,7 +105,9 @@ class UserStore:
             StateUnavailableError: Redis did not answer, or not in time; a part may be left.
         """
         tombstone = {user_hash(user_id): int(now)}
-        await self._store.ask(lambda redis: cast(Any, redis.hset(DELETED_USERS, mapping=cast(Any, tombstone))))
+        await self._store.ask(
+            lambda redis: cast(Any, redis.hset(DELETED_USERS, mapping=cast(Any, tombstone))), kind="users"
+        )
         deleted = await self._unlink(user_id)
         await asyncio.sleep(self._settle_seconds)
         deleted.update(await self._unlink(user_id))
@@ -125,10 +127,12 @@ class UserStore:
             return cast("list[int]", await pipeline.execute())
 
         counts = Counter(dict.fromkeys(("profiles", *_PARTS), 0))
-        for (part, _), count in zip(keys, await self._store.ask(unlink), strict=True):
+        for (part, _), count in zip(keys, await self._store.ask(unlink, kind="users"), strict=True):
             counts[part] += count
         return counts
 
     async def _profile_keys(self, user_id: str) -> list[str]:
-        bundles = await self._store.ask(lambda redis: cast(Any, redis.sunion([PUBLISHED_BUNDLES, HELD_BUNDLES])))
+        bundles = await self._store.ask(
+            lambda redis: cast(Any, redis.sunion([PUBLISHED_BUNDLES, HELD_BUNDLES])), kind="users"
+        )
         return [profile_key(user_id, bundle.decode(errors="replace")) for bundle in sorted(bundles)]

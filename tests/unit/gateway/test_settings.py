@@ -9,7 +9,9 @@ import pytest
 
 from models.contract.errors import ConfigError
 from models.contract.fusion import FusionMethod
+from service.gateway.environment import CONFIG_VARIABLE
 from service.gateway.experiments.file import ExperimentsLoader
+from service.gateway.logs.settings import LoggingSettings, TracingSettings
 from service.gateway.ranking.settings import (
     CoLLMPipeline,
     HatLLMPipeline,
@@ -20,7 +22,7 @@ from service.gateway.ranking.settings import (
 )
 from service.gateway.security.keys import KeySettings
 from service.gateway.security.settings import AdminSettings, HttpSettings, SecuritySettings
-from service.gateway.settings import CONFIG_VARIABLE, PoolSettings, Settings, load_settings
+from service.gateway.settings import PoolSettings, Settings, load_settings
 
 MANUAL = Path(__file__).parents[3] / "deploy" / "gateway.toml"
 METHOD = """
@@ -59,6 +61,8 @@ def test_manual_is_valid_and_names_every_key():
         AdminSettings,
         HttpSettings,
         KeySettings,
+        LoggingSettings,
+        TracingSettings,
     ):
         assert [key for key in model.model_fields if not re.search(rf"^(#\s+)?\[*(.*\.)?{key}\b", text, re.M)] == []
 

@@ -11,10 +11,13 @@ import msgspec
 import numpy as np
 import orjson
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 from support.pools import Stub, worker
 from support.processes import free_port
 
 from models.contract.types import item_numbers
+from service.request_id import current
 from service.wire import FanoutRequest
 from service.workers.client import NobodyListensError, WorkerClient, WorkerError, parse_fanout
 from service.workers.completion import Completion
@@ -98,6 +101,23 @@ def test_body_is_what_stock_vllm_expects():
         "return_tokens_as_token_ids": True,
         "logit_bias": {"7": -100.0, "50": -100.0},
     }
+
+
+@pytest.mark.parametrize("request_id", ["", "r-1"])
+async def test_calls_bear_the_id_of_the_request_that_they_are_made_for(request_id: str):
+    heard: list[str | None] = []
+
+    async def completions(request: web.Request) -> web.Response:
+        heard.append(request.headers.get("X-Request-Id"))
+        return web.Response(body=answer({"token_id:1": -1.0}))
+
+    app = web.Application()
+    app.router.add_post(ASKED.path, completions)
+    token = current.set(request_id)
+    async with TestServer(app) as server, aiohttp.ClientSession() as session:
+        outcome = await WorkerClient(session, str(server.make_url(""))).ask("a", ASKED)
+    current.reset(token)
+    assert (outcome.kind, heard) == (OutcomeKind.OK, [request_id or None])
 
 
 def result(model: str, tokens: list[int], logprobs: list[float]) -> dict[str, Any]:

@@ -32,7 +32,7 @@ async def test_adapter_that_is_evicted_is_not_loaded_before_it_has_left(tmp_path
     bundle, clock = make_bundle(tmp_path), Clock()
     demand, roster = Demand(clock), Roster(10.0, clock)
     residency = Residency(2, demand, clock)
-    shared = Shared("p", tmp_path, roster, Examiner(), Telemetry(), clock)
+    shared = Shared("p", tmp_path, roster, Examiner(), Telemetry().pools, clock)
     loader = Loader(cast(WorkerClient, Hung()), residency, shared)
     cold, warm, hot, *_ = names_of(bundle.local)
     roster.expect([bundle.local])
