@@ -86,8 +86,8 @@ def table(found: Sequence[Cost]) -> str:
         alone = "" if cost.alone is None else f"{cost.alone:.0f}"
         lines.append(f"{cost.part:<16}{cost.cpu_ms:>15.2f}{cost.machine_share:>15.0%}{busy:>8}{alone:>19}")
     lines.append(f"limits first: {limit(found).part}")
-    if is_quiet(found) is False:
-        others = _others(found)
+    others = _others(found)
+    if others is not None and others > QUIET:
         lines.append(f"not a quiet machine: other processes took {others:.0%} of it; the rate is what they left")
     return "\n".join(lines)
 
