@@ -22,18 +22,21 @@ def read_user_ids(path: Path) -> list[str]:
 
 
 class ZipfSampler:
-    """Draws users by Zipf's law: the user of rank r (from 1) with a probability proportional to r ** -exponent."""
+    """Draws ids by Zipf's law: that of rank r (from 1) with a probability proportional to r ** -exponent."""
 
-    def __init__(self, user_ids: Sequence[str], *, exponent: float, seed: int) -> None:
-        """Rank is position in ``user_ids``; an exponent of 0 draws evenly. Raises ValueError on unusable values."""
-        if not user_ids:
-            raise ValueError("user_ids: expected at least one user")
+    def __init__(self, ids: Sequence[str], exponent: float) -> None:
+        """Rank is position in ``ids``; an exponent of 0 draws evenly. Raises ValueError on unusable values."""
+        if not ids:
+            raise ValueError("ids: expected at least one")
         if exponent < 0:
             raise ValueError(f"exponent: expected 0 or more, got {exponent}")
-        self._user_ids = user_ids
-        self._cumulative_weights = list(accumulate(rank**-exponent for rank in range(1, len(user_ids) + 1)))
-        self._random = random.Random(seed)  # noqa: S311 - a load pattern, not a secret
+        self._ids = ids
+        self._cumulative_weights = list(accumulate(rank**-exponent for rank in range(1, len(ids) + 1)))
 
-    def draw(self) -> str:
-        """The next user id; takes O(log users)."""
-        return self._random.choices(self._user_ids, cum_weights=self._cumulative_weights)[0]
+    def draw(self, rng: random.Random) -> str:
+        """The next id; takes O(log ids)."""
+        return self.sample(rng, 1)[0]
+
+    def sample(self, rng: random.Random, count: int) -> list[str]:
+        """So many ids, which may be the same."""
+        return rng.choices(self._ids, cum_weights=self._cumulative_weights, k=count)

@@ -30,9 +30,11 @@ COMMANDS: dict[str, Place] = {
     "bundles": ("localrec.pointing:bundles", "", "List the published bundles."),
     "export": ("localrec.exporting:export", "train", "What the service recorded, as tables."),
     "keys": ("localrec.keys:keys", "", "Make API keys, and check the file that holds their digests."),
-    "serve": ("localrec.serving:serve", "", "Start the gateway, or our engine (extra: engine)."),
+    "serve": ("localrec.serving:serve", "", "Start the gateway, our engine (extra: engine), or a whole service."),
     "experiment": ("localrec.experimenting:experiment", "", "Experiments, before and after they run."),
+    "openapi": ("localrec.api_reference:openapi", "", "The API's OpenAPI document, or the reference page made of it."),
     "bench": ("localrec.bench.commands:bench", "", "Measure, against a reference in the same run."),
+    "capacity": ("localrec.capacity:capacity", "train", "The highest rate that holds, its cost, what limits first."),
     "demo": ("localrec.demo:demo", "train", "From nothing to a running service on MovieLens-100k."),
 }
 

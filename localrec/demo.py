@@ -7,7 +7,7 @@ before is reused where nothing it was made from has changed.
 import json
 import signal
 import tomllib
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ import click
 from localrec.bench.report import provenance
 from localrec.evaluation import evaluate_run
 from localrec.processes import free_port, get, post
+from localrec.prometheus import find_prometheus, running_prometheus
 from localrec.stack import CPU_DEADLINE_MS, Stack, WorkerKind, running_stack, worker_kinds
 from models.contract.bundle import Bundle, verify_bundle
 from models.contract.errors import LocalRecError
@@ -57,6 +58,7 @@ class Example:
     multiple=True,
     help="Also train and serve this model, small, in some minutes; repeatable.",
 )
+@click.option("--watch", is_flag=True, help="Also run Prometheus with the rules of deploy/, where it is installed.")
 @click.option("--once", is_flag=True, help="Exit after the example requests instead of staying up.")
 @click.option(
     "--workers",
@@ -68,7 +70,7 @@ class Example:
 @click.option(
     "--port", type=click.IntRange(0), default=None, help="Gateway's port. Default: 8080; with --once a free one."
 )
-def demo(further: tuple[FurtherPart, ...], once: bool, workers: WorkerKind, port: int | None) -> None:
+def demo(further: tuple[FurtherPart, ...], watch: bool, once: bool, workers: WorkerKind, port: int | None) -> None:
     """Fetch, prepare, train, evaluate, publish and serve MovieLens-100k, then ask for three users.
 
     The first time takes minutes, the second seconds. Run it from the repository's root; everything is kept below
@@ -76,6 +78,8 @@ def demo(further: tuple[FurtherPart, ...], once: bool, workers: WorkerKind, port
     """
     if not CONFIG.exists():
         raise LocalRecError(f"{CONFIG}: not here; run the demo from the repository's root")
+    if watch:
+        find_prometheus()  # not after minutes of training
     pipeline, bundle = _train(further)
     verify_bundle(bundle.directory)
     _print_evaluation(pipeline, bundle)
@@ -94,7 +98,9 @@ def demo(further: tuple[FurtherPart, ...], once: bool, workers: WorkerKind, port
     with stack_of_demo as stack:
         _ask(stack.gateway_port, bundle, pipeline.results.dataset(), further)
         if not once:
-            _stay(stack, admin_port)
+            prometheus_port = free_port()
+            with _watched(stack, prometheus_port) if watch else nullcontext():
+                _stay(stack, admin_port, prometheus_port if watch else None)
 
 
 def _train(further: tuple[FurtherPart, ...]) -> tuple[Pipeline, Bundle]:
@@ -195,7 +201,13 @@ def _print_latency(port: int) -> None:
             click.echo(f"  {line}")
 
 
-def _stay(stack: Stack, admin_port: int) -> None:
+def _watched(stack: Stack, prometheus_port: int) -> AbstractContextManager[None]:
+    targets = {kind: [w.port for w in stack.workers.values() if w.kind == kind] for kind in ("engine", "vllm")}
+    targets["gateway"] = [stack.gateway_port]
+    return running_prometheus(RUN / "prometheus", prometheus_port, targets)
+
+
+def _stay(stack: Stack, admin_port: int, prometheus_port: int | None) -> None:
     workers = "".join(f"worker   http://127.0.0.1:{w.port}   {part} ({w.kind})\n" for part, w in stack.workers.items())
     click.echo(
         f"""
@@ -208,6 +220,10 @@ admin    http://127.0.0.1:{admin_port}   /admin/bundles /admin/workers /admin/ex
     )
     if len(stack.workers) > 1:
         click.echo(f"A header chooses the model: -H '{OVERRIDE_HEADER}: model={[*stack.workers][-1]}'")
+    if prometheus_port is not None:
+        click.echo(f"Prometheus: http://127.0.0.1:{prometheus_port}/alerts, and /graph for what docs/runbooks.md asks.")
+    else:
+        click.echo("--watch runs Prometheus beside it, where that is installed, with alerts and docs/runbooks.md.")
     click.echo("README, «The API», has more to try. Ctrl-C ends everything.")
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with suppress(KeyboardInterrupt):

@@ -44,20 +44,20 @@ GPU_SHARE = click.option(
 
 
 @click.command()
-@click.argument("config", type=click.Path(path_type=Path, dir_okay=False))
+@click.argument("config", required=False, type=click.Path(path_type=Path, dir_okay=False))
 @RUN
 @BUNDLES
 @RAY
 @GPU_SHARE
-def run(config: Path, directory: Path, bundles: Path | None, ray: str | None, gpu_share: float) -> None:
-    """All stages from the data to the bundle, as the TOML file CONFIG says.
+def run(config: Path | None, directory: Path, bundles: Path | None, ray: str | None, gpu_share: float) -> None:
+    """All stages from the data to the bundle, as the TOML file CONFIG says; without one, as the run was begun.
 
     CONFIG has a name, a task and the sections data, cf, communities, local and serving, whose keys are the flags of the
     stages' own commands, with underscores; a section collm, hatllm or ulmrec where the run has that model, too; and a
     section for each baseline, such as item_knn or sasrec_text, with the settings that localrec tune finds. What is
     unchanged since the last time is reused.
     """
-    settings = load_config(config)
+    settings = run_of(directory) if config is None else load_config(config)
     check_data_set(directory, settings)
     open_executor = executor(ray, gpu_share)
     save_run(directory, settings)

@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import get_args
+from typing import Literal, get_args
 
 import click
 
@@ -15,7 +15,7 @@ HOST = click.option("--host", default="127.0.0.1", show_default=True, help="Addr
 
 @click.group()
 def serve() -> None:
-    """Start the gateway, or our engine (extra: engine)."""
+    """Start the gateway, our engine (extra: engine), or a whole service on this machine (extra: train)."""
 
 
 @serve.command()
@@ -92,3 +92,45 @@ def engine(bundle: Path, host: str, port: int, **flags: object) -> None:
         raise MissingExtraError(f"serve engine needs {exc.name}: pip install 'localrec[engine]'") from exc
 
     serve_engine(bundle, host, port, ServeOptions(**given(flags)))
+
+
+@serve.command()
+@click.option(
+    "--run",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("runs/default"),
+    show_default=True,
+    help="Run directory whose newest bundle is served.",
+)
+@click.option("--bundle", type=click.Path(path_type=Path, file_okay=False), help="Serve this bundle instead.")
+@click.option(
+    "--directory",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Where Redis' data and the logs lie; a short path, it holds a socket. Default: RUN/service.",
+)
+@click.option(
+    "--workers",
+    type=click.Choice(["engine", "vllm"]),
+    default="engine",
+    show_default=True,
+    help="What serves the local models: our engine, or vLLM, which scripts/vllm installs.",
+)
+@click.option("--port", type=click.IntRange(1, 65_535), default=8080, show_default=True, help="Gateway's TCP port.")
+@click.option(
+    "--admin-port",
+    type=click.IntRange(0, 65_535),
+    default=8081,
+    show_default=True,
+    help="Operators' TCP port; 0: there is none.",
+)
+def stack(
+    run: Path, bundle: Path | None, directory: Path | None, workers: Literal["engine", "vllm"], **ports: int
+) -> None:
+    """A whole service on this machine: Redis, worker and gateway, on the loopback address, until Ctrl-C.
+
+    Publishes the bundle, makes it the current one and serves it with the settings of deploy/gateway.toml. Users' events
+    are kept and are there at the next start. Production: docker-compose.yml, deploy/k8s.
+    """
+    from localrec.serving_stack import serve_stack
+
+    serve_stack(bundle, run, directory or run / "service", workers, **ports)

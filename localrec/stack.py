@@ -1,4 +1,4 @@
-"""A whole service for a bundle on one machine: embedded Redis, a worker a model, one gateway. For demo and tests."""
+"""A whole service for a bundle on one machine: embedded Redis, a worker a model, one gateway."""
 
 import json
 import subprocess
@@ -76,6 +76,7 @@ def running_stack(
     admin_port: int = 0,
     publish: Callable[[Bundle, Redis], object] = publish_profiles,
     environment: Mapping[str, str] = MappingProxyType({}),
+    keep: bool = False,
 ) -> Iterator[Stack]:
     """Publish a bundle to a Redis of its own and serve it while the context lasts; begins when adapters are loaded.
 
@@ -88,10 +89,11 @@ def running_stack(
         admin_port: of the operators' endpoints; 0: there are none.
         publish: writes users' state; default: what the bundle holds of its users.
         environment: settings of the gateway beside those that follow from the rest.
+        keep: Redis' data stay in ``directory`` and are there at the next start.
     """
     gateway_port = gateway_port or free_port()
     with ExitStack() as parts:
-        redis_url = parts.enter_context(redis_server(directory))
+        redis_url = parts.enter_context(redis_server(directory, keep=keep))
         with connect(redis_url) as redis:
             publish(bundle, redis)
             pointer.activate(bundle.id, redis)

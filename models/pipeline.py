@@ -51,7 +51,7 @@ from models.ranking.probing import make_probe
 from models.ranking.ranker import LocalRanker
 from models.results import AFFINITIES, ITEM_AFFINITIES, Ranked, Results
 from models.run import RunConfig
-from models.stage import run_stage
+from models.stage import NEWEST, run_stage
 from models.training.divergence import failed_batch_kept
 from models.training.jobs import Job, OpenExecutor, do_all, in_process
 from models.types import Report
@@ -255,7 +255,7 @@ class Pipeline:
             self.bundles,
             lambda rows: tqdm(rows, "profiles", unit="user", leave=False, disable=None),
         )
-        (self.directory / "bundle.json").write_text(json.dumps({"bundle_id": bundle.id}) + "\n")
+        (self.directory / NEWEST).write_text(json.dumps({"bundle_id": bundle.id}) + "\n")
         self._report(f"bundle {bundle.id}")
         return bundle
 

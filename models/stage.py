@@ -20,6 +20,7 @@ import msgspec
 from models.contract.bundle import hash_file
 from models.contract.errors import DataError
 
+NEWEST = "bundle.json"  # in a run directory: the id of the bundle that was made last
 RECORD = "stage.json"
 STARTED = ".started.json"
 _TEMPORARY = f".{RECORD}.tmp"

@@ -14,6 +14,9 @@ from itertools import count
 import numpy as np
 import uvloop
 
+ANSWER_SECONDS = 30.0  # more than the longest deadline: who takes longer does not answer
+DEGRADED = b'"degraded":true'
+
 
 @dataclass(frozen=True)
 class LoadResult:
@@ -24,12 +27,16 @@ class LoadResult:
         latencies_ms: of the answers with 200.
         refused: requests that were turned away with 503.
         failures: all others: another status, or no answer.
+        degraded: of the answers with 200, those that say so.
+        cpu_seconds: what sending and reading took this process.
     """
 
     seconds: float
     latencies_ms: tuple[float, ...]
     refused: int
     failures: int
+    degraded: int = 0
+    cpu_seconds: float = 0.0
 
     @property
     def sent(self) -> int:
@@ -56,55 +63,92 @@ class _Heard:
     latencies_ms: list[float] = field(default_factory=list)
     refused: int = 0
     failures: int = 0
+    degraded: int = 0
 
-    def note(self, status: int, seconds: float) -> None:
+    def note(self, status: int, body: bytes, seconds: float) -> None:
         if status == 200:
             self.latencies_ms.append(seconds * 1e3)
+            self.degraded += DEGRADED in body
         elif status == 503:
             self.refused += 1
         else:
             self.failures += 1
 
-    def result(self, seconds: float) -> LoadResult:
+    def result(self, seconds: float, cpu_seconds: float) -> LoadResult:
         """What was heard in all, in so many seconds."""
-        return LoadResult(seconds, tuple(self.latencies_ms), self.refused, self.failures)
+        return LoadResult(seconds, tuple(self.latencies_ms), self.refused, self.failures, self.degraded, cpu_seconds)
 
 
 def load(
-    port: int, path: str, bodies: Sequence[bytes], connections: int, seconds: float, rate: float | None = None
+    port: int,
+    path: str,
+    bodies: Sequence[bytes],
+    connections: int,
+    seconds: float,
+    rate: float | None = None,
+    *,
+    poisson_seed: int | None = None,
+    host: str = "127.0.0.1",
 ) -> LoadResult:
     """POST the bodies in turn for some seconds, over so many connections, from a process of its own.
 
     Args:
-        port: on loopback.
+        port: where the service listens.
         path: of the requests.
         bodies: taken in turn.
         connections: each with one request in flight; of a constant rate, as many of them as are needed, at most.
         seconds: how long.
         rate: requests per second, sent when they are due whatever came of the others; latency counts from then, so that
             what waits for a connection counts, too. None: each connection sends when its last answer is in.
+        poisson_seed: of the times at which requests are due, as callers who know nothing of each other come; None: they
+            come evenly.
+        host: of the service.
     """
     with multiprocessing.get_context("spawn").Pool(1) as pool:
-        return pool.apply(_run, (port, path, list(bodies), connections, seconds, rate))
+        times = None if rate is None else _due_times(seconds, rate, poisson_seed)
+        return pool.apply(_run, ((host, port), path, list(bodies), connections, seconds, times))
 
 
-def _run(port: int, path: str, bodies: list[bytes], connections: int, seconds: float, rate: float | None) -> LoadResult:
-    return uvloop.run(_drive(port, path, bodies, connections, seconds, rate))  # half of what asyncio's own loop costs
+def _due_times(seconds: float, rate: float, poisson_seed: int | None) -> list[float]:
+    """When requests are due, in seconds since the start; as many, however they come."""
+    count = math.ceil(seconds * rate)
+    if poisson_seed is None:
+        return [number / rate for number in range(count)]
+    # Given how many there are, the times of a Poisson process are those of as many evenly drawn ones.
+    times: list[float] = np.sort(np.random.default_rng(poisson_seed).uniform(0.0, seconds, count)).tolist()
+    return times
+
+
+def _run(
+    address: tuple[str, int],
+    path: str,
+    bodies: list[bytes],
+    connections: int,
+    seconds: float,
+    times: list[float] | None,
+) -> LoadResult:
+    # half of what asyncio's own loop costs
+    return uvloop.run(_drive(address, path, bodies, connections, seconds, times))
 
 
 async def _drive(
-    port: int, path: str, bodies: list[bytes], connections: int, seconds: float, rate: float | None
+    address: tuple[str, int],
+    path: str,
+    bodies: list[bytes],
+    connections: int,
+    seconds: float,
+    times: list[float] | None,
 ) -> LoadResult:
-    clients = _Clients(port, [_request(path, body) for body in bodies], connections)
-    await clients.open(connections if rate is None else min(connections, math.ceil(rate)))
-    started = time.perf_counter()
+    clients = _Clients(address, [_request(path, body) for body in bodies], connections)
+    await clients.open(connections if times is None else min(connections, math.ceil(len(times) / seconds)))
+    started, cpu = time.perf_counter(), time.process_time()
     async with asyncio.TaskGroup() as group:
-        if rate is None:
+        if times is None:
             for at in range(connections):
                 group.create_task(_in_turn(clients, at, connections, started + seconds))
         else:
-            await _when_due(clients, group, started, seconds, rate)
-    return clients.heard.result(time.perf_counter() - started)
+            await _when_due(clients, group, started, times)
+    return clients.heard.result(time.perf_counter() - started, time.process_time() - cpu)
 
 
 async def _in_turn(clients: "_Clients", at: int, step: int, until: float) -> None:
@@ -115,10 +159,10 @@ async def _in_turn(clients: "_Clients", at: int, step: int, until: float) -> Non
         await clients.ask(number, now)
 
 
-async def _when_due(clients: "_Clients", group: asyncio.TaskGroup, started: float, seconds: float, rate: float) -> None:
+async def _when_due(clients: "_Clients", group: asyncio.TaskGroup, started: float, times: Sequence[float]) -> None:
     """Send each request when it is due. The loop's clock counts milliseconds: it may be half of one early."""
-    for number in range(math.ceil(seconds * rate)):
-        due = started + number / rate
+    for number, since_start in enumerate(times):
+        due = started + since_start
         await asyncio.sleep(max(due - time.perf_counter(), 0.0))
         group.create_task(clients.ask(number, min(due, time.perf_counter())))
 
@@ -129,13 +173,13 @@ class _Clients:
     The one that was used last is used next: those that nobody needs may be closed by the server meanwhile.
 
     Args:
-        port: on loopback.
+        address: host and port.
         requests: taken in turn.
         most: connections at one time; more requests wait.
     """
 
-    def __init__(self, port: int, requests: Sequence[bytes], most: int) -> None:
-        self._port = port
+    def __init__(self, address: tuple[str, int], requests: Sequence[bytes], most: int) -> None:
+        self._address = address
         self._requests = requests
         self._places = asyncio.Semaphore(most)
         self._idle: list[_Client] = []
@@ -149,15 +193,19 @@ class _Clients:
         """Send a request and note what comes of it, and how long after ``began``."""
         async with self._places:
             client = self._idle.pop() if self._idle else None
-            if client is None or client.reader.at_eof():
-                client = await self._connect()
-            status = await client.exchange(self._requests[number % len(self._requests)])
-            self.heard.note(status, time.perf_counter() - began)
+            try:
+                if client is None or client.reader.at_eof():
+                    client = await self._connect()
+            except OSError:
+                self.heard.note(0, b"", time.perf_counter() - began)
+                return
+            status, body = await client.exchange(self._requests[number % len(self._requests)])
+            self.heard.note(status, body, time.perf_counter() - began)
             if status:
                 self._idle.append(client)
 
     async def _connect(self) -> "_Client":
-        return _Client(*await asyncio.open_connection("127.0.0.1", self._port))
+        return _Client(*await asyncio.open_connection(*self._address))
 
 
 @dataclass(frozen=True)
@@ -167,16 +215,17 @@ class _Client:
     reader: asyncio.StreamReader
     writer: asyncio.StreamWriter
 
-    async def exchange(self, request: bytes) -> int:
-        """The status of the answer; 0 where there is none, and the connection has ended."""
+    async def exchange(self, request: bytes) -> tuple[int, bytes]:
+        """Status and body of the answer; 0 where there is none in time, and the connection has ended."""
         try:
-            self.writer.write(request)
-            head = await self.reader.readuntil(b"\r\n\r\n")
-            await self.reader.readexactly(_content_length(head))
+            async with asyncio.timeout(ANSWER_SECONDS):
+                self.writer.write(request)
+                head = await self.reader.readuntil(b"\r\n\r\n")
+                body = await self.reader.readexactly(_content_length(head))
         except (OSError, asyncio.IncompleteReadError):
             self.writer.close()
-            return 0
-        return int(head[9:12])
+            return 0, b""
+        return int(head[9:12]), body
 
 
 def _request(path: str, body: bytes) -> bytes:

@@ -88,20 +88,34 @@ def interactions_table(path: Path, chunks: Iterable[pl.DataFrame], required: Col
 
 def items_table(path: Path, chunks: Iterable[pl.DataFrame]) -> Table:
     """Check raw items. Of several rows of one item the first is kept, the others are counted as repeated."""
-
-    def fields(columns: Collection[str]) -> dict[str, _Field]:
-        texts = [TITLE, BRAND, *(name for name in columns if name.startswith(ATTRIBUTE))]
-        return {ITEM: _id(ITEM), **{name: _text(name, columns) for name in texts}, CATEGORIES: _categories(columns)}
-
-    table = _table(path, chunks, fields, ITEMS)
+    table = _items(path, chunks)
     frame = table.frame.unique(ITEM, keep="first", maintain_order=True)
     repeats = ReadReport(str(path), n_repeated=table.frame.height - frame.height)
     return Table(frame, ReadReport.merge(str(path), [table.report, repeats]))
 
 
+def items_of_transactions(path: Path, chunks: Iterable[pl.DataFrame]) -> Table:
+    """Check items whose texts stand in each interaction: of an item's rows the one with its most frequent title counts.
+
+    Of equally frequent ones the first. The report has malformed rows; that an item occurs again is nothing to report.
+    """
+    table = _items(path, chunks)
+    times = pl.when(pl.col(TITLE).is_not_null()).then(pl.len().over(ITEM, TITLE)).otherwise(0)
+    common = table.frame.sort(times, descending=True, maintain_order=True)
+    return Table(common.unique(ITEM, keep="first", maintain_order=True), table.report)
+
+
 def empty_items() -> pl.DataFrame:
     """The items table of a data set without one."""
     return pl.DataFrame(schema=dict(ITEMS))
+
+
+def _items(path: Path, chunks: Iterable[pl.DataFrame]) -> Table:
+    def fields(columns: Collection[str]) -> dict[str, _Field]:
+        texts = [TITLE, BRAND, *(name for name in columns if name.startswith(ATTRIBUTE))]
+        return {ITEM: _id(ITEM), **{name: _text(name, columns) for name in texts}, CATEGORIES: _categories(columns)}
+
+    return _table(path, chunks, fields, ITEMS)
 
 
 def _table(path: Path, chunks: Iterable[pl.DataFrame], fields: _Fields, schema: Mapping[str, pl.DataType]) -> Table:

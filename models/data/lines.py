@@ -13,10 +13,11 @@ from pathlib import Path
 
 import polars as pl
 
-from models.contract.errors import DataError
+from models.contract.errors import ConfigError, DataError
 from models.data.columns import CONTENT, LINE, REASON
 
 CHUNK_BYTES = 64 << 20
+UTF_8 = "utf-8"
 _FIELDS = "fields"
 
 
@@ -30,22 +31,33 @@ def read_bytes_lines(path: Path, skip: int = 0) -> Iterator[list[tuple[int, byte
             yield [(at, line) for at, line in stripped if at > skip and line.strip()]
 
 
-def header(path: Path, separator: str) -> list[str]:
-    """Fields of the first line of a UTF-8 file. Raises DataError where it has none or one occurs twice."""
-    with _open(path) as file:
-        first = file.readline()
+def check_encoding(encoding: str) -> None:
+    """Raises ConfigError where there is no such encoding, or one whose lines do not end as ASCII's do."""
     try:
-        fields = next(csv.reader([first.decode("utf-8-sig").rstrip("\r\n")], delimiter=separator), [])
-    except UnicodeDecodeError as exc:
-        raise DataError(f"{path}: the header is not UTF-8: {exc}") from exc
+        if "\n".encode(encoding) == b"\n":
+            return
+    except LookupError:
+        pass
+    raise ConfigError(f"encoding: {encoding!r}; expected one of Python's that extend ASCII, such as utf-8 or latin-1")
+
+
+def header(path: Path, separator: str, encoding: str = UTF_8) -> list[str]:
+    """Fields of the first line of a file. Raises DataError where it has none or one occurs twice."""
+    fields = next(csv.reader([_first_line(path, encoding)], delimiter=separator), [])
     twice = sorted({field for field in fields if fields.count(field) > 1})
     if twice or not fields:
         raise DataError(f"{path}: the header is empty" if not fields else f"{path}: column {twice[0]!r} occurs twice")
     return fields
 
 
+def separator_of(path: Path, candidates: str, encoding: str = UTF_8) -> str:
+    """The candidate that takes the first line apart into the most fields; the first one where none does."""
+    line = _first_line(path, encoding)
+    return max(candidates, key=lambda separator: len(next(csv.reader([line], delimiter=separator), [])))
+
+
 def read_delimited(
-    path: Path, separator: str, columns: Sequence[str], *, has_header: bool, quotes: bool, encoding: str = "utf-8"
+    path: Path, separator: str, columns: Sequence[str], *, has_header: bool, quotes: bool, encoding: str = UTF_8
 ) -> Iterator[pl.DataFrame]:
     """Chunks of raw rows: LINE, CONTENT, REASON and one text column for each of ``columns``.
 
@@ -61,6 +73,16 @@ def read_delimited(
         rows = _decode(lines, encoding)
         fields = _split_with_quotes(rows, separator) if quotes else _split(rows, separator)
         yield _name(fields, columns)
+
+
+def _first_line(path: Path, encoding: str) -> str:
+    """Without its ending and without a byte order mark. Raises DataError where it cannot be read or decoded."""
+    with _open(path) as file:
+        first = file.readline()
+    try:
+        return first.decode(encoding).removeprefix("\ufeff").rstrip("\r\n")
+    except UnicodeDecodeError as exc:
+        raise DataError(f"{path}: the header is not {encoding.upper()}: {exc}; set data.encoding") from exc
 
 
 @contextmanager

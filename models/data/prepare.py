@@ -10,9 +10,12 @@ from models.config import option
 from models.contract.errors import ConfigError, DataError
 from models.data.dataset import Dataset
 from models.data.filters import DuplicatePolicy, Filters, apply_filters
+from models.data.lines import UTF_8, check_encoding
 from models.data.readers import SourceFormat, TableOptions, Tables, read_tables
 from models.data.splits import by_time, by_window, given, leave_one_out
 from models.data.statistics import describe
+from models.data.table import Written
+from models.data.times import UTC, TimeFormat, check_zone
 from models.stage import run_stage
 
 VERSION = 1  # raise when the stage computes something else from the same inputs
@@ -25,18 +28,30 @@ class DataConfig:
     """Where the data are, what is kept of them, and how they are split.
 
     Raises:
-        ConfigError: a split by time whose validation part does not begin before its test part.
+        ConfigError: a split by time whose validation part does not begin before its test part, an encoding or a time
+            zone that there is not, or items' columns without an items file.
     """
 
     source: SourceFormat = option("atomic", "Format: movielens-dat, movielens-csv, atomic, amazon or table.")
     interactions: str = option("", "Path of the interactions file.")
-    items: str = option("", "Path of the items file; empty: items are known by id only.")
+    items: str = option(
+        "", "Path of the items file; empty: items are known by id, and in format table by what the interactions say."
+    )
     interaction_columns: str = option(
-        "", "Format table: canonical=column pairs, such as 'user_id=reviewer,item_id=asin'."
+        "",
+        "Format table: canonical=column pairs, such as 'user_id=customer,item_id=sku,timestamp=bought_at'; without an"
+        " items file also title, brand and categories.",
     )
     item_columns: str = option("", "Format table: canonical=column pairs of the items file.")
-    item_attributes: str = option("", "Format table: further columns of the items file to keep, comma separated.")
+    item_attributes: str = option("", "Format table: further columns of the items to keep, comma separated.")
     category_separator: str = option(" > ", "Format table: what separates the categories of an item.")
+    encoding: str | None = option(None, "Format table: encoding of text files, such as latin-1. Unset: UTF-8.")
+    time_format: str | None = option(
+        None, "Format table: how times are written, such as '%d/%m/%Y %H:%M'. Unset: seconds since 1970 or ISO 8601."
+    )
+    time_zone: str | None = option(
+        None, "Format table: IANA name of the zone of times that say none, such as Europe/Berlin. Unset: UTC."
+    )
     max_malformed_share: float = option(0.01, "Refuse a file with more malformed rows.", low=0.0, high=1.0)
     min_rating: float | None = option(None, "Leave out interactions rated below; unset keeps all.")
     duplicates: DuplicatePolicy = option(
@@ -54,6 +69,13 @@ class DataConfig:
     def __post_init__(self) -> None:
         if self.split == "time" and self.valid_from >= self.test_from:
             raise ConfigError(f"valid_from: {self.valid_from}; expected less than test_from, {self.test_from}")
+        if self.item_columns and not self.items:
+            raise ConfigError(
+                f"item_columns: {self.item_columns!r} without an items file; expected the titles' column among"
+                " interaction_columns, as title=…, or items"
+            )
+        check_encoding(self.encoding or UTF_8)
+        check_zone(self.time_zone or UTC)
 
 
 def input_files(config: DataConfig) -> dict[str, Path]:
@@ -103,6 +125,7 @@ def read(config: DataConfig) -> Tables:
         _pairs(config.item_columns, "item_columns"),
         _names(config.item_attributes),
         config.category_separator,
+        Written(config.encoding or UTF_8, TimeFormat(config.time_format or "", config.time_zone or UTC)),
     )
     return read_tables(
         config.source,

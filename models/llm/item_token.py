@@ -1,4 +1,4 @@
-"""The item-token form of a local language model (DESIGN in docs/architecture.md): one token per item of history.
+"""The item-token form of a local language model (docs/internals.md): one token per item of history.
 
 The top layers of the backbone, with LoRA, run over one vector per item and predict the next item at every position.
 One table holds an item's vector, at the input and at the output:

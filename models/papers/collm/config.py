@@ -6,7 +6,7 @@ from typing import Literal
 from models.cf.pointwise.models import Kind
 from models.config import option
 from models.contract.errors import ConfigError
-from models.llm.backbone import layer_count
+from models.llm.backbone import BACKBONE_HELP, DEFAULT_BACKBONE, layer_count
 
 Tuning = Literal["mapping", "T1", "T2", "T3", "UI-token"]
 
@@ -20,7 +20,7 @@ class CoLLMConfig:
     An epoch is ``iterations`` updates: what lies between two looks at the validation pairs.
     """
 
-    backbone: str = option("HuggingFaceTB/SmolLM2-135M", "Hub id, checkpoint directory or .gguf file.")
+    backbone: str = option(DEFAULT_BACKBONE, BACKBONE_HELP)
     layers: int | None = option(
         None, "How many of the backbone's layers are used, the first ones, before its final norm. Unset: all.", low=1
     )

@@ -7,7 +7,7 @@ from models.config import option
 from models.contract.affinity import LARGEST_DISTANCE
 from models.contract.errors import ConfigError
 from models.contract.hatllm import Mask
-from models.llm.backbone import layer_count
+from models.llm.backbone import BACKBONE_HELP, DEFAULT_BACKBONE, layer_count
 from models.llm.item_token import LORA_TARGETS
 
 Kind = Literal["IN", "OR", "CR"]
@@ -22,7 +22,7 @@ class HatLLMConfig:
         ConfigError: ``order`` is none of the three kinds of layers, or ``lora_targets`` names what is no projection.
     """
 
-    backbone: str = option("HuggingFaceTB/SmolLM2-135M", "Hub id, checkpoint directory or .gguf file.")
+    backbone: str = option(DEFAULT_BACKBONE, BACKBONE_HELP)
     layers: int | None = option(None, "Layers of the backbone that are used, the first ones; unset: all.", low=1)
     intra_layers: int = option(4, "Layers in which an item's tokens see no other item (IN).", low=0)
     cross_layers: int = option(2, "Layers in which items see each other by their last tokens (CR).", low=0)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from models.config import option
 from models.contract.errors import ConfigError
-from models.llm.backbone import layer_count
+from models.llm.backbone import BACKBONE_HELP, DEFAULT_BACKBONE, layer_count
 from models.networks.l2rec_config import TARGETS, VIEWS, ExpertsConfig, Pooling, Target, View
 
 
@@ -19,7 +19,7 @@ class L2RecConfig:
             there are.
     """
 
-    backbone: str = option("HuggingFaceTB/SmolLM2-135M", "Hub id, checkpoint directory or .gguf file.")
+    backbone: str = option(DEFAULT_BACKBONE, BACKBONE_HELP)
     layers: int | None = option(None, "Layers of the backbone that are used, the first ones; unset: all.", low=1)
     instruction: str = option("The user has bought:", "Text that begins every prompt, an item's too.")
     history_length: int = option(20, "Items of a history that are read, at most, the newest.", low=1)

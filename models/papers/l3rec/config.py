@@ -6,7 +6,7 @@ from typing import Literal
 from models.config import option
 from models.contract.errors import ConfigError
 from models.contract.specs import Form
-from models.llm.backbone import layer_count
+from models.llm.backbone import BACKBONE_HELP, DEFAULT_BACKBONE, layer_count
 from models.llm.item_token import LORA_TARGETS
 from models.llm.items import check_encoder
 
@@ -24,7 +24,7 @@ class L3RecConfig:
         "item-token",
         "How the model reads the history: one vector an item, or title: the items' titles as text (the paper's).",
     )
-    backbone: str = option("HuggingFaceTB/SmolLM2-135M", "Hub id, checkpoint directory or .gguf file.")
+    backbone: str = option(DEFAULT_BACKBONE, BACKBONE_HELP)
     text_encoder: str = option(
         "",
         "Hub id or directory of a sentence encoder that reads the items' texts. Empty: the backbone's shallow layers.",

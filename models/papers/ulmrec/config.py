@@ -6,7 +6,7 @@ from typing import Literal
 from models.config import option
 from models.contract.errors import ConfigError
 from models.contract.user_index import CODES, LEVELS
-from models.llm.backbone import layer_count
+from models.llm.backbone import BACKBONE_HELP, DEFAULT_BACKBONE, layer_count
 from models.llm.items import check_encoder
 
 Task = Literal["next-item", "index-preference", "preference-index", "history-index", "rating", "intent"]
@@ -27,7 +27,7 @@ class ULMRecConfig:
             not told.
     """
 
-    backbone: str = option("HuggingFaceTB/SmolLM2-135M", "Hub id, checkpoint directory or .gguf file.")
+    backbone: str = option(DEFAULT_BACKBONE, BACKBONE_HELP)
     layers: int | None = option(None, "Layers of the backbone that are used, the first ones; unset: all.", low=1)
     text_encoder: str = option(
         "sentence-transformers/all-MiniLM-L6-v2", "Hub id or directory of the sentence encoder of users' texts."

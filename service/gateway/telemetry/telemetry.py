@@ -3,7 +3,8 @@
 import math
 from collections.abc import Callable
 from importlib.metadata import version
-from typing import Any, NamedTuple, cast
+from itertools import product
+from typing import Any, NamedTuple, cast, get_args
 
 from prometheus_client import (
     CollectorRegistry,
@@ -72,7 +73,12 @@ class Telemetry:
         self._access = series.counter(
             "access", "Requests by API key (empty: none was right) and decision", ("key", "outcome")
         )
-        self._events = series.counter("events", "What users did, by what became of it", ("type", "outcome"))
+        self._events = series.counter(
+            "events",
+            "What users did, by what became of it",
+            ("type", "outcome"),
+            *product(get_args(EventType), ("accepted", "duplicate", "failed")),
+        )
 
     def _describe_answers(self, series: Series) -> None:
         self._width = series.distribution(

@@ -9,8 +9,11 @@ from click.testing import CliRunner, Result
 from support.bundles import make_bundle
 
 from localrec.cli import cli
+from localrec.serving_stack import newest_bundle
 from models.contract.errors import LocalRecError
+from models.pipeline import Pipeline
 from models.run import SETTINGS, RunConfig, load_run, save_run
+from models.stage import NEWEST
 
 
 @pytest.fixture
@@ -250,3 +253,30 @@ class TestVerify:
             file.write("\n")
 
         assert "items.jsonl does not match" in failure(localrec("bundle", "verify", bundle.directory))
+
+
+class TestRunAgain:
+    def test_without_a_file_it_goes_on_with_what_the_run_was_begun_with(
+        self, run_directory: Path, interactions: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        prepare = ("data", "prepare", "--run", run_directory, "--source", "table", "--interactions", interactions)
+        assert localrec(*prepare).exit_code == 0
+        ran: list[RunConfig] = []
+        monkeypatch.setattr(Pipeline, "run", lambda pipeline: ran.append(pipeline.config))
+        assert localrec("run", "--run", run_directory).exit_code == 0
+        assert [config.data.interactions for config in ran] == [str(interactions)]
+
+    def test_without_a_file_and_without_a_run_it_says_what_is_missing(self, run_directory: Path) -> None:
+        assert failure(localrec("run", "--run", run_directory)).startswith(f"--run: {run_directory} holds no run")
+
+
+class TestServeStack:
+    def test_the_newest_bundle_of_the_run_is_served(self, tmp_path: Path) -> None:
+        (tmp_path / NEWEST).write_text('{"bundle_id": "b-1"}')
+        assert newest_bundle(tmp_path) == tmp_path / "bundles" / "b-1"
+
+    def test_a_run_without_a_bundle_says_how_to_make_one(self, tmp_path: Path) -> None:
+        answer = localrec("serve", "stack", "--run", tmp_path)
+        assert failure(answer) == f"--run: {tmp_path} has no bundle; make one with localrec run --run {tmp_path}," + (
+            " or name a --bundle"
+        )

@@ -1,24 +1,24 @@
 import json
 import re
+import tomllib
 from pathlib import Path
 from typing import Any
 
-import click
 import pytest
 import yaml
+from support.commands import unknown_options
 
-from localrec.cli import cli
 from service.gateway.settings import load_settings
 
 ROOT = Path(__file__).parents[3]
 TEXT = (ROOT / "docker-compose.yml").read_text()
-SERVICES: dict[str, dict[str, Any]] = yaml.safe_load(TEXT)["services"]
-DOCKERFILES = sorted((ROOT / "deploy").glob("*.Dockerfile"))
+FURTHER = {name: (ROOT / f"deploy/compose.{name}.yml").read_text() for name in ("keys", "tracing")}
+FILE: dict[str, Any] = yaml.safe_load(TEXT)
+SERVICES: dict[str, dict[str, Any]] = FILE["services"]
 EXAMPLE = dict(re.findall(r"^(\w+)=(.*)$", (ROOT / ".env.example").read_text(), re.MULTILINE))
-
-
-def is_built(service: str) -> bool:
-    return "build" in SERVICES[service]
+VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+ONCE = {"trainer", "loadtest", "loadtest-sender"}
+GRACE_SECONDS = 10  # service.gateway.server, for what is in flight
 
 
 def dockerfile(service: str) -> str:
@@ -38,6 +38,8 @@ def test_every_service_that_was_promised_is_there_with_its_profile() -> None:
         "trainer": ["train"],
         "engine": ["cpu"],
         "vllm": ["gpu"],
+        "loadtest": ["load"],
+        "loadtest-sender": ["load"],
         "prometheus": ["observability"],
         "grafana": ["observability"],
     }
@@ -47,11 +49,15 @@ def test_every_service_that_was_promised_is_there_with_its_profile() -> None:
 def test_service_is_pinned_limited_unprivileged_and_watched(name: str) -> None:
     service = SERVICES[name]
     assert re.fullmatch(r"[\w/-]+:v?\d+\.\d+\.\d+(-\w+)?", service["image"])
-    assert service["restart"] == ("no" if name == "trainer" else "unless-stopped")
+    assert service["restart"] == ("no" if name in ONCE else "unless-stopped")
     assert service["cap_drop"] == ["ALL"]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert service["read_only"] is True
+    assert service["tmpfs"][0].startswith("/tmp")  # noqa: S108 - the container's own
     assert set(service["deploy"]["resources"]["limits"]) == {"cpus", "memory"}
-    if is_built(name):
-        assert "HEALTHCHECK" in dockerfile(name)
+    if service["image"].startswith("localrec-"):
+        assert service["image"].endswith(f":{VERSION}")
+        assert name == "loadtest-sender" or "HEALTHCHECK" in dockerfile(name)
     else:
         assert service["healthcheck"]["test"]
         assert not service["user"].startswith("0")
@@ -61,6 +67,14 @@ def test_service_is_pinned_limited_unprivileged_and_watched(name: str) -> None:
 def test_ports_are_published_on_the_loopback_address_only(name: str) -> None:
     for port in SERVICES[name].get("ports", []):
         assert port.startswith("127.0.0.1:")
+
+
+def test_redis_and_workers_are_on_a_network_that_leads_nowhere() -> None:
+    assert FILE["networks"] == {"inside": {"internal": True}, "outside": None}
+    alone = {name for name, service in SERVICES.items() if service["networks"] == ["inside"]}
+    assert alone == {"redis", "engine", "vllm", "loadtest", "loadtest-sender"}
+    for name, service in SERVICES.items():
+        assert "outside" in service["networks"] or "ports" not in service, f"{name}: published from nowhere"
 
 
 @pytest.mark.parametrize("name", SERVICES)
@@ -75,59 +89,78 @@ def test_gpu_is_reserved_for_vllm() -> None:
     assert device == {"driver": "nvidia", "count": 1, "capabilities": ["gpu"]}
 
 
-def test_variables_are_in_the_example_with_the_same_defaults() -> None:
-    used = dict(re.findall(r"\$\{(\w+):-([^}]*)\}", TEXT))
-    assert len(re.findall(r"\$\{?\w", TEXT)) == len(re.findall(r"\$\{\w+:-", TEXT)), "a variable has no default"
+@pytest.mark.parametrize("text", [TEXT, *FURTHER.values()])
+def test_every_variable_has_a_default(text: str) -> None:
+    assert len(re.findall(r"\$\{?\w", text)) == len(re.findall(r"\$\{\w+:-", text))
+
+
+def test_variables_are_in_the_example_with_the_same_defaults_and_no_others() -> None:
+    used = dict(re.findall(r"\$\{(\w+):-([^}]*)\}", TEXT + "".join(FURTHER.values())))
     assert used["LOCALREC_BUNDLE"].startswith("set-")  # the one that has none: its default is a message
     assert used | {"LOCALREC_BUNDLE": ""} == EXAMPLE
 
 
-@pytest.mark.parametrize("path", DOCKERFILES, ids=lambda path: path.stem)
-def test_image_is_pinned_and_not_root(path: Path) -> None:
-    text = path.read_text()
-    for base in re.findall(r"^ARG \w+_IMAGE=(.*)$", text, re.MULTILINE):
-        assert re.fullmatch(r"[\w/-]+:v?\d+\.\d+\.\d+(-[\w-]+)?", base)
-    assert all(source.startswith("${") for source in re.findall(r"^FROM (\S+)", text, re.MULTILINE))
-    user = re.findall(r"^USER (\d+)", text, re.MULTILINE)[-1]
-    assert int(user) == 10001  # safetensors files are readable by their owner alone
+def test_every_variable_of_the_example_is_explained() -> None:
+    paragraphs = (ROOT / ".env.example").read_text().split("\n\n")[1:]
+    assert sum(len(re.findall(r"^\w+=", each, re.MULTILINE)) for each in paragraphs) == len(EXAMPLE)
+    for paragraph in paragraphs:
+        assert paragraph.lstrip().startswith("# "), paragraph
 
 
-@pytest.mark.parametrize("path", DOCKERFILES, ids=lambda path: path.stem)
-def test_what_an_image_copies_travels_to_the_builder(path: Path) -> None:
-    travels = [line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")]
-    for sources in re.findall(r"^COPY (?!--from)(.*) \S+$", path.read_text(), re.MULTILINE):
-        for source in sources.split():
-            assert any(source == name or source.startswith(f"{name}/") for name in travels)
-
-
-def test_gateway_settings_accept_the_file_with_the_containers_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in SERVICES["gateway"]["environment"].items():
-        monkeypatch.setenv(name, interpolate(value))
+@pytest.mark.parametrize("worker", ["engine", "vllm"])
+def test_gateway_settings_accept_the_file_with_the_containers_environment(
+    worker: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(EXAMPLE, "LOCALREC_WORKERS", worker)
+    further = [yaml.safe_load(text)["services"]["gateway"]["environment"] for text in FURTHER.values()]
+    for environment in (SERVICES["gateway"]["environment"], *further):
+        for name, value in environment.items():
+            monkeypatch.setenv(name, interpolate(value))
     settings = load_settings(ROOT / "deploy/gateway.toml")
     assert settings.redis_url == "redis://redis:6379/0"
     assert settings.bundle_root == Path("/bundles")
-    assert [pool.urls for pool in settings.pools] == [("http://engine:8001",)]
+    (pool,) = settings.pools
+    assert (pool.kind, pool.urls) == (worker, (f"http://{worker}:8001",))
+    assert str(settings.security.keys_file) == "/etc/localrec/keys.toml"
+    assert settings.tracing.otlp_endpoint == EXAMPLE["OTLP_ENDPOINT"]
+    published = [port.rsplit(":", 1)[1] for port in SERVICES["gateway"]["ports"]]
+    assert published == ["8080", str(settings.admin.port)]
+    grace = float(SERVICES["gateway"]["stop_grace_period"].removesuffix("s"))
+    assert grace >= settings.http.drain_s + GRACE_SECONDS + 5
 
 
 @pytest.mark.parametrize("name", ["gateway", "engine", "trainer"])
 def test_container_command_is_one_that_the_command_line_has(name: str) -> None:
-    command: click.Command = cli
     words = SERVICES[name].get("command") or json.loads(re.findall(r"^CMD (.*)$", dockerfile(name), re.MULTILINE)[-1])
-    words = list(words)
-    while isinstance(command, click.Group):
-        command = command.get_command(click.Context(command), words.pop(0))
-    known = {option for parameter in command.params for option in parameter.opts}
-    assert {word.split("=")[0] for word in words if word.startswith("--")} <= known
+    assert not unknown_options(words)
     if name == "trainer":
         assert (ROOT / EXAMPLE["LOCALREC_RUN_CONFIG"]).is_file()
 
 
-@pytest.mark.parametrize(
-    "path",
-    [
-        "prometheus/prometheus.yml",
-        *("grafana/provisioning/" + p for p in ("datasources/prometheus.yml", "dashboards/localrec.yml")),
-    ],
-)
-def test_yaml_files_parse(path: str) -> None:
-    assert isinstance(yaml.safe_load((ROOT / "deploy" / path).read_text()), dict)
+def test_traced_engine_has_one_option_more() -> None:
+    traced = yaml.safe_load(FURTHER["tracing"])["services"]["engine"]["command"]
+    assert traced[:-1] == SERVICES["engine"]["command"]
+    assert not unknown_options(traced)
+
+
+def test_prometheus_is_given_its_directory_whole() -> None:
+    """prometheus.yml and rules/, whose paths in it are relative to itself."""
+    assert "./deploy/prometheus:/etc/prometheus:ro" in SERVICES["prometheus"]["volumes"]
+    settings = yaml.safe_load((ROOT / "deploy/prometheus/prometheus.yml").read_text())
+    for pattern in settings.get("rule_files", []):
+        assert list((ROOT / "deploy/prometheus").glob(pattern)), pattern
+    for job in settings["scrape_configs"]:
+        for found in job["dns_sd_configs"]:
+            for name in found["names"]:
+                assert str(found["port"]) in re.findall(r"^EXPOSE (.*)$", dockerfile(name), re.MULTILINE)[0].split()
+                assert set(SERVICES[name]["networks"]) & set(SERVICES["prometheus"]["networks"])
+
+
+def test_grafanas_home_and_data_source_are_there() -> None:
+    home = SERVICES["grafana"]["environment"]["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"]
+    assert (ROOT / "deploy/grafana/dashboards" / Path(home).name).is_file()
+    provisioning = ROOT / "deploy/grafana/provisioning"
+    (source,) = yaml.safe_load((provisioning / "datasources/prometheus.yml").read_text())["datasources"]
+    assert source["url"] == "http://prometheus:9090"
+    (provider,) = yaml.safe_load((provisioning / "dashboards/localrec.yml").read_text())["providers"]
+    assert provider["options"]["path"] == str(Path(home).parent)

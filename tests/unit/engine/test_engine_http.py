@@ -90,6 +90,7 @@ async def test_models_health_and_metrics(start: Start, root: Path) -> None:
         "localrec_engine_batch_seconds_count 1.0",
     ):
         assert line in metrics.splitlines()
+    assert any(line.startswith("process_cpu_seconds_total ") for line in metrics.splitlines())
 
 
 async def test_embeddings(start: Start, model: LanguageModel) -> None:
