@@ -163,12 +163,12 @@ def running(
             f"exec {_as(image, top, env)} {shlex.join(command or image.command)}",
         ]
     )
-    process = subprocess.Popen([*NAMESPACES, "bash", "-c", script], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-    try:
-        yield Container(image, process)
-    finally:
-        process.kill()
-        process.wait()
+    command_line = [*NAMESPACES, "bash", "-c", script]
+    with subprocess.Popen(command_line, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
+        try:
+            yield Container(image, process)
+        finally:
+            process.kill()
 
 
 @dataclass
