@@ -23,7 +23,7 @@ from loadtests.traffic import Bodies
 LOCUSTFILE = Path(__file__).with_name("locustfile.py")
 DEMO_HOST, DEMO_USERS = "http://127.0.0.1:8080", Path("runs/demo/users.txt")
 SERVICE_DEADLINE_MS = 200  # deploy/gateway.toml's
-STRANGERS_TO_ITEMS = {"stranger", "event", "check"}
+NEED_ITEMS = {"stranger", "event", "check"}
 MAX_CONNECTIONS = 900  # select() knows no more than 1,024 files
 PROFILE_LINES = "; ".join(f"{name}: {profile.words}" for name, profile in PROFILES.items())
 
@@ -161,7 +161,7 @@ def make_plan(
 
 
 def _needs_items(profile: Profile) -> bool:
-    return bool(STRANGERS_TO_ITEMS & profile.kinds.keys())
+    return bool(NEED_ITEMS & profile.kinds.keys())
 
 
 def _start(*arguments: str) -> None:

@@ -1,6 +1,7 @@
 """``localrec openapi``: the API's document, as JSON or as the page docs/api-reference.md."""
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -50,14 +51,29 @@ def reference(documents: dict[str, dict[str, Any]]) -> str:
     """
     parts = [INTRODUCTION]
     for heading, document in documents.items():
-        parts += [f"## {heading}\n", *_operations(document), _statuses(document), *_models(document)]
+        parts += [f"## {heading}\n", *_operations(document)]
+    parts += ["## Statuses\n", _statuses(documents.values()), "## Models\n", *_models(documents.values())]
     return "\n".join(parts)
 
 
 def _documents() -> dict[str, dict[str, Any]]:
     from service.gateway.api.operations import openapi_document  # noqa: PLC0415 - a server's imports
+    from service.gateway.api.operator_operations import operators_document  # noqa: PLC0415 - likewise
 
-    return {"The service": openapi_document()}
+    service = openapi_document()
+    return {"The service": service, "The operators' port": _told_apart(operators_document(), service, "Operators")}
+
+
+def _told_apart(document: dict[str, Any], other: dict[str, Any], prefix: str) -> dict[str, Any]:
+    """The document, with a prefix before the names of models that the other one has otherwise."""
+    text, known = json.dumps(document), other["components"]["schemas"]
+    for name, schema in document["components"]["schemas"].items():
+        if name in known and known[name] != schema:
+            text = text.replace(f'/schemas/{name}"', f'/schemas/{prefix}{name}"').replace(
+                f'"{name}": {{', f'"{prefix}{name}": {{'
+            )
+    told: dict[str, Any] = json.loads(text)
+    return told
 
 
 def _operations(document: dict[str, Any]) -> list[str]:
@@ -96,12 +112,13 @@ def _answers(operation: dict[str, Any]) -> dict[str, list[str]]:
     return dict(sorted(found.items(), key=lambda pair: pair[1]))
 
 
-def _statuses(document: dict[str, Any]) -> str:
+def _statuses(documents: Iterable[dict[str, Any]]) -> str:
     """What each status means; it means the same everywhere."""
-    operations = [operation for methods in document["paths"].values() for operation in methods.values()]
+    paths = [methods for document in documents for methods in document["paths"].values()]
+    operations = [operation for methods in paths for operation in methods.values()]
     meanings = {s: r["description"] for operation in operations for s, r in operation["responses"].items()}
     rows = [_row(status, meaning) for status, meaning in sorted(meanings.items())]
-    return "\n".join(["### Statuses\n", "| status | when |", "| --- | --- |", *rows]) + "\n"
+    return "\n".join(["| status | when |", "| --- | --- |", *rows]) + "\n"
 
 
 def _parameter(parameter: dict[str, Any]) -> str:
@@ -113,8 +130,9 @@ def _example(name: str, example: dict[str, Any]) -> str:
     return f"For example, {name}:\n\n```json\n{json.dumps(example['value'])}\n```\n"
 
 
-def _models(document: dict[str, Any]) -> list[str]:
-    schemas = document["components"]["schemas"]
+def _models(documents: Iterable[dict[str, Any]]) -> list[str]:
+    """Of both ports, each once: they are made of the same classes."""
+    schemas = {name: schema for each in documents for name, schema in each["components"]["schemas"].items()}
     return [_model(name, schemas[name]) for name in sorted(schemas)]
 
 

@@ -28,23 +28,24 @@ class Answering:
 
     Args:
         status: of its answers.
+        ready: what /readyz says.
         stall_after_seconds: when it stands still, from its first request on; stall_seconds: for how long.
 
     Attributes:
         user_ids: of the requests, in their order.
     """
 
-    def __init__(self, status: int, stall_after_seconds: float, stall_seconds: float) -> None:
+    def __init__(self, status: int, ready: bool, stall_after_seconds: float, stall_seconds: float) -> None:
         self.user_ids: list[str] = []
         self.port = free_port()
-        self._status = status
+        self._status, self._ready = status, ready
         self._stall_after_seconds, self._stall_seconds = stall_after_seconds, stall_seconds
         self._first_at: float | None = None
 
     @property
     def app(self) -> Starlette:
         async def ready(_: Request) -> Response:
-            return JSONResponse({"ready": True})
+            return JSONResponse({"ready": self._ready, "reasons": []}, 200 if self._ready else 503)
 
         async def metrics(_: Request) -> Response:
             return PlainTextResponse("# TYPE up gauge\nup 1\n")
@@ -70,9 +71,11 @@ class Answering:
 
 
 @contextmanager
-def answering(status: int = 200, stall_after_seconds: float = 0.0, stall_seconds: float = 0.0) -> Iterator[Answering]:
+def answering(
+    status: int = 200, *, ready: bool = True, stall_after_seconds: float = 0.0, stall_seconds: float = 0.0
+) -> Iterator[Answering]:
     """Such a server on a port of loopback, while the context lasts."""
-    speaker = Answering(status, stall_after_seconds, stall_seconds)
+    speaker = Answering(status, ready, stall_after_seconds, stall_seconds)
     server = uvicorn.Server(uvicorn.Config(speaker.app, port=speaker.port, log_config=None))
     thread = threading.Thread(target=server.run)
     thread.start()

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[2]
 AXE = ROOT / ".browser-tools" / "node_modules" / "axe-core" / "axe.min.js"
-HOW = "scripts/browser-tools installs it, or says how"
+HOW = "scripts/tools installs it, or says how"
 ARGUMENTS = ["--no-sandbox", "--disable-gpu"]  # containers have no user namespaces
 SHOWN_MS = 15_000  # for what a test waits for, on whatever machine
 WIDE, NARROW = {"width": 1280, "height": 800}, {"width": 360, "height": 740}
@@ -78,13 +78,11 @@ class Watched:
 
 
 @contextmanager
-def watched_page(
-    browser: "Browser", origin: str, *, viewport: dict[str, int] | None = None, dark: bool = False
-) -> Iterator[Watched]:
+def watched_page(browser: "Browser", origin: str, *, viewport: dict[str, int] | None = None) -> Iterator[Watched]:
     """A page of a session of its own, which is watched from its first request."""
     context = browser.new_context(
         viewport=viewport or WIDE,  # type: ignore[arg-type]
-        color_scheme="dark" if dark else "light",
+        color_scheme="light",
         reduced_motion="reduce",
     )
     context.set_default_timeout(SHOWN_MS)

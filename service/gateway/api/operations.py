@@ -25,6 +25,7 @@ from service.gateway.api.schemas import (
 )
 from service.gateway.api.user_schemas import DeletedResponse, UserResponse
 from service.gateway.experiments.override import OVERRIDE_HEADER
+from service.request_id import MAX_ID, REQUEST_ID_HEADER
 
 ERRORS = {
     400: "No HTTP/1.x, or a header twice that decides something",
@@ -49,6 +50,12 @@ _VARIANTS = Parameter(
     "Variants for testing, `experiment=variant, …`; heeded where the experiments file allows it",
     {"type": "string", "pattern": "^[!-~ ]*$"},
 )
+_REQUEST_ID = Parameter(
+    REQUEST_ID_HEADER,
+    "header",
+    f"The request's id, up to {MAX_ID} letters, digits, `.`, `_`, `-`; else it gets one. The answer has it, too",
+    {"type": "string", "pattern": "^[!-~ ]*$"},
+)
 _USER = Parameter("user_id", "path", "Whose", ID, "196")
 
 OPERATIONS = (
@@ -65,7 +72,7 @@ OPERATIONS = (
             ("a session without a name", {"user_id": "someone-new", "history": ["50", "172", "181"]}),
             ("filters", {"user_id": "196", "filters": {"categories": ["Comedy"], "year": {"min": 1990}}}),
         ),
-        parameters=(_VARIANTS,),
+        parameters=(_VARIANTS, _REQUEST_ID),
         scope="recommend",
     ),
     Operation(
@@ -77,7 +84,7 @@ OPERATIONS = (
         errors=WITH_BODY,
         body=BatchRequest,
         examples=(("two users", {"requests": [{"user_id": "196", "n": 3}, {"user_id": "1", "n": 3}]}),),
-        parameters=(_VARIANTS,),
+        parameters=(_VARIANTS, _REQUEST_ID),
         scope="recommend",
     ),
     Operation(
@@ -116,6 +123,7 @@ OPERATIONS = (
                 },
             ),
         ),
+        parameters=(_REQUEST_ID,),
         scope="events",
     ),
     Operation(
@@ -148,7 +156,7 @@ OPERATIONS = (
         errors=(503,),
         refusal=ReadyResponse,
     ),
-    Operation("get", "/metrics", "metrics", "Prometheus' text format", None),
+    Operation("get", "/metrics", "metrics", "Prometheus' text format, or OpenMetrics where that is accepted", None),
 )
 
 

@@ -12,9 +12,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.browser
 
 ORIGIN = "http://console.test"
-SOUND = (
-    "<!doctype html><html lang=en><title>Sound</title><main><h1>Sound</h1><p>All is well.</p></main></html>"
-)
+SOUND = "<!doctype html><html lang=en><title>Sound</title><main><h1>Sound</h1><p>All is well.</p></main></html>"
 FAULTY = """<!doctype html><html lang=en><title>Faulty</title><main><h1>Faulty</h1>
 <input name=unlabelled><p style="color: #bbb; background: #fff">hard to read</p><div style="width: 500px">wide</div>
 <script>

@@ -2,6 +2,7 @@ import asyncio
 import math
 from collections.abc import AsyncIterator
 
+import numpy as np
 import pytest
 import uvicorn
 from starlette.applications import Starlette
@@ -11,7 +12,7 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 from support.processes import free_port
 
-from localrec.bench.load import LoadResult, load
+from localrec.bench.load import LoadResult, _due_times, load
 
 
 class Unfinished(Response):
@@ -29,6 +30,8 @@ async def port() -> AsyncIterator[int]:
         body = await request.body()
         if body == b"break":
             return Unfinished()
+        if body == b"degraded":
+            return Response(b'{"items":[],"degraded":true}')
         return Response(status_code=503 if body == b"3" else 200)
 
     port = free_port()
@@ -49,6 +52,25 @@ async def test_constant_rate_sends_what_is_due_and_counts_refusals(port: int):
     result = await asyncio.to_thread(load, port, "/x", BODIES, 2, 1.0, 40.0)
     assert (result.sent, len(result.latencies_ms), result.refused, result.failures) == (40, 30, 10, 0)
     assert 20 < result.requests_per_second < 35  # three of four
+
+
+async def test_degraded_answers_and_the_cost_of_asking_are_counted(port: int):
+    result = await asyncio.to_thread(load, port, "/x", [b"0", b"degraded"], 2, 0.5, 40.0)
+    assert (len(result.latencies_ms), result.degraded) == (20, 10)
+    assert 0 < result.cpu_seconds < result.seconds
+
+
+async def test_random_arrivals_are_as_many(port: int):
+    result = await asyncio.to_thread(load, port, "/x", [b"0"], 2, 0.5, 40.0, poisson_seed=1)
+    assert len(result.latencies_ms) == 20
+
+
+def test_random_arrivals_come_unevenly_within_the_time_and_the_same_again():
+    times = _due_times(10.0, 100.0, 1)
+    assert times == sorted(times) == _due_times(10.0, 100.0, 1) != _due_times(10.0, 100.0, 2)
+    assert 0 <= times[0] < times[-1] < 10.0
+    gaps = np.diff(times)
+    assert np.std(gaps) == pytest.approx(np.mean(gaps), rel=0.15)  # as a Poisson process has it
 
 
 async def test_closed_loop_sends_when_the_last_answer_is_in(port: int):

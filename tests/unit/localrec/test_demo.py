@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from support.backbones import walk_dataset
 
-from localrec.demo import Example, _as_text, _choice_of_models, _examples
-from localrec.stack import worker_kinds
+from localrec.demo import Example, _as_text, _choice_of_models, _examples, _stay
+from localrec.stack import Stack, worker_kinds
 from models.run import FURTHER
 from service.gateway.experiments.file import ExperimentsLoader
 from service.gateway.settings import Settings
@@ -52,3 +52,15 @@ def test_every_further_model_is_asked_for_the_first_user() -> None:
 def test_vllm_serves_what_it_can_and_our_engine_the_rest() -> None:
     assert worker_kinds(("collm", "l2rec"), "vllm") == {"collm": "vllm", "l2rec": "engine"}
     assert worker_kinds(("ulmrec", "l2rec"), "engine") == {"ulmrec": "engine", "l2rec": "engine"}
+
+
+def test_the_demo_that_stays_says_where_the_console_is(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("signal.signal", lambda *_: None)
+    monkeypatch.setattr("signal.pause", interrupt)
+    _stay(Stack("redis://127.0.0.1:1", {}, None, gateway_port=8080), admin_port=8081, prometheus_port=None)
+    assert "\nconsole  http://127.0.0.1:8081/console\n" in capsys.readouterr().out

@@ -44,6 +44,9 @@ def bundles(tmp_path: Path) -> list[Bundle]:
     return made
 
 
+CALLS_TO_ADAPTERS = 'localrec_worker_call_seconds_count{adapter="c'
+
+
 class Traffic:
     """Requests for a bundle's adapters, one after the other, until the end of the context."""
 
@@ -90,6 +93,9 @@ async def test_bundles_of_one_base_live_side_by_side_and_the_old_goes_when_it_is
             await _until_loaded(stub, names_of(new.local))
         assert set(await kinds(pool, old, ADAPTERS)) == {"unreachable"}
         assert (await stub.counts())["loads"] == 10
+        assert metric(telemetry, CALLS_TO_ADAPTERS) > 0
+        pool.expect([])
+        await until(lambda: metric(telemetry, CALLS_TO_ADAPTERS) == 0)  # their series go with them
     assert (set(traffic.outcomes), traffic.wrong) == ({"ok"}, 0)
     assert metric(telemetry, "localrec_adapter_misses_total") == 0
 
