@@ -43,6 +43,7 @@ def bundles(tmp_path: Path) -> list[Bundle]:
     assert made[0].base_id == made[1].base_id
     return made
 
+
 CALLS_TO_ADAPTERS = 'localrec_worker_call_seconds_count{adapter="c'
 
 
