@@ -40,8 +40,8 @@ RUN useradd --uid 10001 --create-home localrec \
     && install --directory --owner=localrec --group=localrec /bundles /runs \
     && echo "PATH=/opt/localrec/bin:\$PATH" > /etc/profile.d/localrec.sh
 COPY --from=build /opt/localrec /opt/localrec
-# Base models that are fetched from a hub stay with the runs; what else libraries keep is for this container alone.
-ENV PATH=/opt/localrec/bin:$PATH PYTHONUNBUFFERED=1 HF_HOME=/runs/huggingface MPLCONFIGDIR=/tmp/matplotlib
+# Base models that are fetched from a hub, or out of a package, stay with the runs; what else libraries keep is for this container alone.
+ENV PATH=/opt/localrec/bin:$PATH PYTHONUNBUFFERED=1 HF_HOME=/runs/huggingface XDG_CACHE_HOME=/runs/cache MPLCONFIGDIR=/tmp/matplotlib
 USER 10001
 WORKDIR /runs
 # A command that ends has no health; its exit code says whether it did its work.

@@ -60,7 +60,7 @@ def run(
     stop = Stop()
     host, port = listener.getsockname()[:2]
     config = server_config(create_app(settings, stop, slot), host, port, settings.http, stop)
-    # uvicorn raises the signal again once it has stopped; a stop that was asked for is no failure.
+    # A signal may come before uvicorn hears it, which raises it again once it has stopped: asked for, it is no failure.
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: None)
+        signal.signal(number, lambda *_: stop.ask())
     DrainingServer(config, stop, settings.http.drain_s, started).run([listener])

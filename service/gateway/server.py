@@ -107,9 +107,10 @@ class DrainingServer(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         self._on_start()
+        self.should_exit = self.should_exit or self._stop.asked  # before its own handlers were there
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        self._stop.asked = True
+        self._stop.ask()
         super().handle_exit(sig, frame)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:

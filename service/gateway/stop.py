@@ -8,3 +8,7 @@ class Stop:
     """Set once, by the server that owns the process."""
 
     asked: bool = False
+
+    def ask(self) -> None:
+        """The process was told to stop."""
+        self.asked = True

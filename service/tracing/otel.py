@@ -1,6 +1,7 @@
 """Tracing by OpenTelemetry's SDK, over OTLP/HTTP. Spans wait in a bounded queue; what does not fit is dropped."""
 
 import random
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -20,14 +21,14 @@ QUEUE_SPANS = 4_096
 BATCH_SPANS = 512
 EXPORT_INTERVAL_MS = 1_000
 EXPORT_TIMEOUT_SECONDS = 2.0
-FLUSH_MS = 1_000
+FLUSH_SECONDS = 1.0
 
 
 class OpenTelemetry:
     """See :class:`service.tracing.Tracing` and :func:`service.tracing.start_tracing`."""
 
     def __init__(self, endpoint: str, service: str, sample: float, chance: Callable[[], float] = random.random) -> None:
-        exporter = OTLPSpanExporter(f"{endpoint.rstrip('/')}/v1/traces", timeout=EXPORT_TIMEOUT_SECONDS)
+        self._exporter = OTLPSpanExporter(f"{endpoint.rstrip('/')}/v1/traces", timeout=EXPORT_TIMEOUT_SECONDS)
         self._provider = TracerProvider(
             sampler=ParentBased(ALWAYS_ON),
             resource=Resource.create({"service.name": service}),
@@ -35,7 +36,7 @@ class OpenTelemetry:
         )
         self._provider.add_span_processor(
             BatchSpanProcessor(
-                exporter,
+                self._exporter,
                 max_queue_size=QUEUE_SPANS,
                 schedule_delay_millis=EXPORT_INTERVAL_MS,
                 max_export_batch_size=BATCH_SPANS,
@@ -78,9 +79,12 @@ class OpenTelemetry:
             span.end(to_wall + round(stage.ended * 1e9))
 
     def close(self) -> None:
-        """See :class:`service.tracing.Tracing`."""
-        self._provider.force_flush(FLUSH_MS)
-        self._provider.shutdown()
+        """See :class:`service.tracing.Tracing`. The SDK itself would wait for each batch's timeout in turn."""
+        closing = threading.Thread(target=self._provider.shutdown, daemon=True)
+        closing.start()
+        closing.join(FLUSH_SECONDS)
+        if closing.is_alive():
+            self._exporter.shutdown()
 
 
 class _Span:

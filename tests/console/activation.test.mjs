@@ -3,7 +3,15 @@ import { test } from "node:test";
 
 import { known, progress, refusal, standing } from "../../service/console/lib/activation.js";
 
-const STATE = { published: ["b", "a"], current: "a", previous: "b", in_service: "a", canaries: {}, kept: null, refused: null };
+const STATE = {
+  published: ["b", "a"],
+  current: "a",
+  previous: "b",
+  in_service: "a",
+  canaries: {},
+  kept: null,
+  refused: null,
+};
 
 test("what becomes of an activated bundle", () => {
   assert.equal(progress(STATE, "a").state, "in_service");
@@ -19,9 +27,18 @@ test("what a bundle is at present", () => {
   assert.deepEqual(standing(STATE, "a"), [["in service", "good"]]);
   assert.deepEqual(standing(STATE, "b"), [["previous", "plain"]]);
   const moving = { ...STATE, current: "b", canaries: { c: "loaded", d: "no such file" } };
-  assert.deepEqual(standing(moving, "b").map(([text]) => text), ["current, not in service yet", "previous"]);
-  assert.deepEqual(standing(moving, "c").map(([text]) => text), ["canary of an experiment"]);
-  assert.deepEqual(standing(moving, "d").map(([text]) => text), ["refused"]);
+  assert.deepEqual(
+    standing(moving, "b").map(([text]) => text),
+    ["current, not in service yet", "previous"],
+  );
+  assert.deepEqual(
+    standing(moving, "c").map(([text]) => text),
+    ["canary of an experiment"],
+  );
+  assert.deepEqual(
+    standing(moving, "d").map(([text]) => text),
+    ["refused"],
+  );
   assert.equal(refusal(moving, "d"), "no such file");
   assert.equal(refusal(moving, "a"), "");
 });

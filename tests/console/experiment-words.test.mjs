@@ -1,16 +1,31 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { changesInWords, coverageInWords, quantileInWords, shares, windowInWords } from "../../service/console/lib/experiment-words.js";
+import {
+  changesInWords,
+  coverageInWords,
+  quantileInWords,
+  shares,
+  windowInWords,
+} from "../../service/console/lib/experiment-words.js";
 import { milliseconds } from "../../service/console/lib/format.js";
 
 test("what a variant changes", () => {
-  const parameters = { deadline_ms: 150, max_communities: null, fusion: { method: "rrf", k: 20, voters: { cf: 0.5 } }, diversity: 0, max_per: { brand: 2 } };
+  const parameters = {
+    deadline_ms: 150,
+    max_communities: null,
+    fusion: { method: "rrf", k: 20, voters: { cf: 0.5 } },
+    diversity: 0,
+    max_per: { brand: 2 },
+  };
   assert.equal(
     changesInWords({ pipeline: "local", bundle: null, parameters }),
     "pipeline local; deadline 150 ms; fusion: RRF, k 20, voters cf ×0.5; diversity 0; at most 2 of one brand",
   );
-  assert.equal(changesInWords({ pipeline: null, bundle: null, parameters: {} }), "nothing: as the service is without it");
+  assert.equal(
+    changesInWords({ pipeline: null, bundle: null, parameters: {} }),
+    "nothing: as the service is without it",
+  );
 });
 
 test("windows and coverage", () => {

@@ -3,15 +3,27 @@ import { test } from "node:test";
 
 import { byMetric, onAxis, reach, signed, valueInWords, verdict } from "../../service/console/lib/lift.js";
 
-const lift = (mean, low, high) => ({ lift: { mean, low, high }, sequential_lift: { mean, low: low - 0.1, high: high + 0.1 } });
+const lift = (mean, low, high) => ({
+  lift: { mean, low, high },
+  sequential_lift: { mean, low: low - 0.1, high: high + 0.1 },
+});
 const row = (metric, comparison, p, always) => ({ metric, comparison, p_holm: p, sequential_p_holm: always });
 
 test("verdicts: direction, whether it is wanted, and when it holds", () => {
   const up = lift(0.05, 0.01, 0.09);
-  assert.deepEqual(verdict(row("conversion", up, 0.01, 0.02), 0.05), { kind: "good", text: "More, better; holds at any look" });
-  assert.deepEqual(verdict(row("conversion", up, 0.01, 0.2), 0.05).text, "More, better; holds if this is the one look that was planned");
+  assert.deepEqual(verdict(row("conversion", up, 0.01, 0.02), 0.05), {
+    kind: "good",
+    text: "More, better; holds at any look",
+  });
+  assert.deepEqual(
+    verdict(row("conversion", up, 0.01, 0.2), 0.05).text,
+    "More, better; holds if this is the one look that was planned",
+  );
   assert.equal(verdict(row("latency-p95", up, 0.01, 0.02), 0.05).kind, "bad");
-  assert.equal(verdict(row("latency-p95", lift(-0.05, -0.09, -0.01), 0.01, 0.02), 0.05).text, "Less, better; holds at any look");
+  assert.equal(
+    verdict(row("latency-p95", lift(-0.05, -0.09, -0.01), 0.01, 0.02), 0.05).text,
+    "Less, better; holds at any look",
+  );
 });
 
 test("no difference is said with what is possible", () => {
@@ -37,6 +49,16 @@ test("values in their units", () => {
 });
 
 test("rows by metric, in their order", () => {
-  const rows = [{ metric: "b", v: 1 }, { metric: "a", v: 2 }, { metric: "b", v: 3 }];
-  assert.deepEqual([...byMetric(rows)].map(([metric, own]) => [metric, own.length]), [["b", 2], ["a", 1]]);
+  const rows = [
+    { metric: "b", v: 1 },
+    { metric: "a", v: 2 },
+    { metric: "b", v: 3 },
+  ];
+  assert.deepEqual(
+    [...byMetric(rows)].map(([metric, own]) => [metric, own.length]),
+    [
+      ["b", 2],
+      ["a", 1],
+    ],
+  );
 });

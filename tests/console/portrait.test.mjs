@@ -11,14 +11,46 @@ test("a lift in words", () => {
 });
 
 test("whom a community shares, the most first", () => {
-  const overlap = [[1, 0.2, 0.5], [0.1, 1, 0.004], [0.3, 0.001, 1]];
+  const overlap = [
+    [1, 0.2, 0.5],
+    [0.1, 1, 0.004],
+    [0.3, 0.001, 1],
+  ];
   assert.equal(sharedInWords(overlap, 0), "50 % of them are in community 2, too, 20 % in community 1.");
-  assert.equal(sharedInWords([[1, 0.4], [0, 1]], 0), "40 % of them are in community 1, too.");
-  assert.equal(sharedInWords([[1, 0], [0, 1]], 0), "None of its users are in another community.");
+  assert.equal(
+    sharedInWords(
+      [
+        [1, 0.4],
+        [0, 1],
+      ],
+      0,
+    ),
+    "40 % of them are in community 1, too.",
+  );
+  assert.equal(
+    sharedInWords(
+      [
+        [1, 0],
+        [0, 1],
+      ],
+      0,
+    ),
+    "None of its users are in another community.",
+  );
 });
 
 test("the map keeps proportions, grows upwards and stays inside", () => {
-  const map = { users: [[0, 0, 0], [4, 2, 1], [2, 1, -1]], anchors: [[0, 2], [4, 0]] };
+  const map = {
+    users: [
+      [0, 0, 0],
+      [4, 2, 1],
+      [2, 1, -1],
+    ],
+    anchors: [
+      [0, 2],
+      [4, 0],
+    ],
+  };
   const { groups, anchors } = placed(map, 640, 460);
   assert.deepEqual([...groups.keys()], [0, 1, -1]);
   const [[x0, y0]] = groups.get(0);
@@ -29,13 +61,35 @@ test("the map keeps proportions, grows upwards and stays inside", () => {
 });
 
 test("a map whose users are all in one place is drawn", () => {
-  const { groups } = placed({ users: [[1, 1, 0], [1, 1, 0]], anchors: [[1, 1]] }, 640, 460);
+  const { groups } = placed(
+    {
+      users: [
+        [1, 1, 0],
+        [1, 1, 0],
+      ],
+      anchors: [[1, 1]],
+    },
+    640,
+    460,
+  );
   assert.ok(groups.get(0).flat().every(Number.isFinite));
 });
 
 test("the map in words", () => {
-  const users = [[0, 0, 0], [0, 1, 0], [5, 5, 1], [9, 9, -1]];
-  const words = mapInWords({ users, anchors: [[0, 0], [5, 5], [6, 5]] });
+  const users = [
+    [0, 0, 0],
+    [0, 1, 0],
+    [5, 5, 1],
+    [9, 9, -1],
+  ];
+  const words = mapInWords({
+    users,
+    anchors: [
+      [0, 0],
+      [5, 5],
+      [6, 5],
+    ],
+  });
   assert.match(words, /4 users and 3 anchors/);
   assert.match(words, /anchor 0: 2 users and anchor 1: 1 users/);
   assert.match(words, /1 users are in no community/);

@@ -21,7 +21,10 @@ test("samples, labels with quotes, braces and backslashes", () => {
   assert.equal(samples.size, 9);
   assert.equal(total(select(samples, "localrec_assignments_total", { experiment: "split", variant: "cf" })), 7);
   const odd = select(samples, "localrec_assignments_total", { experiment: 'a}b,"c"' });
-  assert.deepEqual(odd.map(({ labels, value }) => [labels.variant, value]), [["x\\n", 100]]);
+  assert.deepEqual(
+    odd.map(({ labels, value }) => [labels.variant, value]),
+    [["x\\n", 100]],
+  );
   assert.equal(total(select(samples, "up")), 1);
 });
 
@@ -33,7 +36,10 @@ test("what is no exposition is refused with the line", () => {
 test("growth of counters, of new ones, and of those whose process began anew", () => {
   const earlier = parseMetrics('c{p="1"} 5\nc{p="2"} 9\n');
   const grown = growth(parseMetrics('c{p="1"} 7\nc{p="2"} 3\nc{p="3"} 4\n'), earlier);
-  assert.deepEqual([...grown.values()].map(({ value }) => value), [2, 3, 4]);
+  assert.deepEqual(
+    [...grown.values()].map(({ value }) => value),
+    [2, 3, 4],
+  );
 });
 
 test("quantiles as Prometheus interpolates them", () => {
@@ -51,7 +57,9 @@ test("a quantile beyond the last bound, and of nothing", () => {
 });
 
 test("a quantile over several series is that of all their observations", () => {
-  const two = parseMetrics('h_bucket{p="1",le="1.0"} 1\nh_bucket{p="1",le="2.0"} 1\nh_bucket{p="2",le="1.0"} 0\nh_bucket{p="2",le="2.0"} 3\n');
+  const two = parseMetrics(
+    'h_bucket{p="1",le="1.0"} 1\nh_bucket{p="1",le="2.0"} 1\nh_bucket{p="2",le="1.0"} 0\nh_bucket{p="2",le="2.0"} 3\n',
+  );
   assert.ok(Math.abs(quantile(select(two, "h_bucket"), 1).seconds - 2) < 1e-12);
   assert.ok(Math.abs(quantile(select(two, "h_bucket"), 0.25).seconds - 1) < 1e-12);
 });

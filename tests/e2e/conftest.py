@@ -1,5 +1,6 @@
 import json
 import os
+from pathlib import Path
 
 import pytest
 from support.backbones import write_backbone
@@ -9,15 +10,23 @@ from localrec.stack import ROOT
 from models.contract.bundle import verify_bundle
 from models.run import load_run
 
+HERE = Path(__file__).parent
 VLLM_READY = ROOT / ".venv-vllm" / ".complete"
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """vLLM's environment takes minutes to install: a script does that, not a test."""
+    """What is here is ``e2e``, but for what is left out by default.
+
+    vLLM's environment takes minutes to install: a script does that, not a test.
+    """
     missing = pytest.mark.skip(reason="no vLLM environment: run scripts/vllm --install")
     for item in items:
         if item.get_closest_marker("vllm") and not VLLM_READY.exists():
             item.add_marker(missing)
+        is_left_out = any(item.get_closest_marker(name) for name in ("vllm", "slow", "gpu"))
+        if HERE in item.path.parents and not is_left_out:
+            item.add_marker("e2e")
 
 
 @pytest.fixture(scope="session")

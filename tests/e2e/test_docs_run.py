@@ -7,6 +7,7 @@ looked at by tests/unit/test_docs.py.
 import csv
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -124,6 +125,14 @@ def test_a_page_with_blocks_that_run_is_run_here():
     """No page's commands are forgotten."""
     pages = [page.name for page in (ROOT / "docs").glob("*.md") if runnable(page.name)]
     assert sorted(pages) == ["bring-your-own-data.md", "operations.md"]
+
+
+def test_a_command_that_fails_is_found(short_tmp: Path):
+    checkout = Checkout(short_tmp, {"localhost:8080": "localhost:1"}, {"LOCALREC_REDIS_URL": "unix:///nowhere"})
+    checkout.run([Block("sh", "localrec --version\n")])
+    for text in ("localrec bundles\n", "curl -sf localhost:8080/readyz\n", "false | cat\n"):
+        with pytest.raises(AssertionError, match=re.escape(text)):
+            checkout.run([Block("sh", text)])
 
 
 def test_the_commands_of_operations(tiny_run: FinishedRun, short_tmp: Path):

@@ -31,6 +31,7 @@ class Image:
 
     layer: Path
     env: Mapping[str, str]
+    cwd: str
     user: str
     command: list[str]
     health: list[str]
@@ -92,6 +93,7 @@ class _Build:
         return Image(
             layer=self._layer,
             env=self._env,
+            cwd=self._cwd,
             user=self._said["USER"],
             command=json.loads(self._said["ENTRYPOINT"]) + json.loads(self._said["CMD"]),
             health=[] if health == "NONE" else json.loads(health.split("CMD", 1)[1]),
@@ -163,12 +165,12 @@ def running(
             f"exec {_as(image, top, env)} {shlex.join(command or image.command)}",
         ]
     )
-    process = subprocess.Popen([*NAMESPACES, "bash", "-c", script], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-    try:
-        yield Container(image, process)
-    finally:
-        process.kill()
-        process.wait()
+    command_line = [*NAMESPACES, "bash", "-c", script]
+    with subprocess.Popen(command_line, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
+        try:
+            yield Container(image, process)
+        finally:
+            process.kill()
 
 
 @dataclass
@@ -211,7 +213,7 @@ def _as(image: Image, top: Path, env: Mapping[str, str]) -> str:
     uid, _, gid = image.user.partition(":")
     variables = shlex.join([f"{k}={v}" for k, v in {**image.env, "HOME": "/home/localrec", **env}.items()])
     drop = f"setpriv --reuid {uid} --regid {gid or uid} --clear-groups --no-new-privs --bounding-set -all"
-    return f"chroot {top} env -i {variables} {drop}"
+    return f"chroot {top} env -i --chdir={image.cwd} {variables} {drop}"
 
 
 def _context(directory: Path) -> Path:

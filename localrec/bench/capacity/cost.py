@@ -58,6 +58,12 @@ def limit(found: Sequence[Cost]) -> Cost:
     return min((cost for cost in found if cost.alone is not None), key=lambda cost: cost.alone or 0.0)
 
 
+def is_quiet(found: Sequence[Cost]) -> bool | None:
+    """Whether other processes left the machine alone; None: unknown."""
+    others = _others(found)
+    return None if others is None else others <= QUIET
+
+
 def metrics_of(found: Sequence[Cost]) -> Mapping[str, float]:
     """The same by name, for the record."""
     metrics = {}
@@ -80,8 +86,8 @@ def table(found: Sequence[Cost]) -> str:
         alone = "" if cost.alone is None else f"{cost.alone:.0f}"
         lines.append(f"{cost.part:<16}{cost.cpu_ms:>15.2f}{cost.machine_share:>15.0%}{busy:>8}{alone:>19}")
     lines.append(f"limits first: {limit(found).part}")
-    others = next((cost.machine_share for cost in found if cost.part == OTHERS), 0.0)
-    if others > QUIET:
+    others = _others(found)
+    if others is not None and others > QUIET:
         lines.append(f"not a quiet machine: other processes took {others:.0%} of it; the rate is what they left")
     return "\n".join(lines)
 
@@ -97,3 +103,7 @@ def _cost(name: str, then: PartUse, now: PartUse, requests: int, seconds: float,
 
 def _plain(name: str, cpu_seconds: float, requests: int, core_seconds: float) -> Cost:
     return Cost(name, cpu_seconds / requests * 1e3, cpu_seconds / core_seconds, None, None)
+
+
+def _others(found: Sequence[Cost]) -> float | None:
+    return next((cost.machine_share for cost in found if cost.part == OTHERS), None)

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from localrec.bench.capacity.cost import LOAD, MACHINE, OTHERS, limit, metrics_of, table
+from localrec.bench.capacity.cost import LOAD, MACHINE, OTHERS, is_quiet, limit, metrics_of, table
 from localrec.bench.capacity.search import Bracket, highest
 from localrec.bench.capacity.steps import Bench, Level, Step, StepOptions
 from localrec.bench.report import report
@@ -126,7 +126,8 @@ def _summed_up(
     }
     record = report("capacity", metrics)
     print(f"\n{table(best.costs)}")
-    return record | {"limits_first": limit(best.costs).part, "subject": subject, "gpus": gpus}
+    said = {"limits_first": limit(best.costs).part, "quiet": is_quiet(best.costs), "gpus": gpus}
+    return record | said | {"subject": subject, "level": asdict(level)}
 
 
 def _read(file: Path, subject: dict[str, Any]) -> list[Step]:

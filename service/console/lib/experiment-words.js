@@ -37,13 +37,24 @@ export function shares(variants) {
 
 /** What a variant does otherwise than the service does without it. */
 export function changesInWords({ pipeline, bundle, parameters }) {
-  const said = [pipeline && `pipeline ${pipeline}`, bundle && `bundle ${bundle}`, ...parametersInWords(parameters ?? {})];
+  const said = [
+    pipeline && `pipeline ${pipeline}`,
+    bundle && `bundle ${bundle}`,
+    ...parametersInWords(parameters ?? {}),
+  ];
   return said.filter(Boolean).join("; ") || "nothing: as the service is without it";
 }
 
 /** Parameters of a variant or a shadow, one phrase each. */
 export function parametersInWords(parameters) {
-  const { deadline_ms: deadline, max_communities: communities, fusion, candidates, diversity, max_per: caps } = parameters;
+  const {
+    deadline_ms: deadline,
+    max_communities: communities,
+    fusion,
+    candidates,
+    diversity,
+    max_per: caps,
+  } = parameters;
   return [
     isSet(deadline) && `deadline ${deadline} ms`,
     isSet(communities) && `at most ${communities} communities`,

@@ -48,7 +48,8 @@ export function flattened(document, prefix = "") {
  * @returns {{rows: object[], total: number, measure: string}|null} null: it is nothing of this kind
  */
 export function bestSettings(value, n) {
-  const isSearch = Array.isArray(value) && value.length > 0 && value.every((each) => typeof each?.settings === "object");
+  const isSearch =
+    Array.isArray(value) && value.length > 0 && value.every((each) => typeof each?.settings === "object");
   if (!isSearch) return null;
   const measure = Object.keys(value[0]).find((name) => typeof value[0][name] === "number");
   if (!measure) return null;
@@ -58,9 +59,14 @@ export function bestSettings(value, n) {
 
 /** Settings of a fusion: "RRF, k 10; with cf ×1". */
 export function settingsInWords({ method, k, others = [], ...rest }) {
-  if (method === undefined) return flattened(rest).map(([path, value]) => `${path} ${value}`).join(", ");
+  if (method === undefined)
+    return flattened(rest)
+      .map(([path, value]) => `${path} ${value}`)
+      .join(", ");
   const damping = k ? `, k ${k}` : "";
-  const voters = others.length ? `; with ${others.map(([name, weight]) => `${name} ×${number(weight)}`).join(" and ")}` : "";
+  const voters = others.length
+    ? `; with ${others.map(([name, weight]) => `${name} ×${number(weight)}`).join(" and ")}`
+    : "";
   return `${shortMethod(method)}${damping}${voters}`;
 }
 

@@ -51,7 +51,9 @@ export function mapInWords({ users, anchors }) {
     `Nearest to ${listed(nearest.map(([community, count]) => `anchor ${community}: ${number(count, 0)} users`))}.`,
     none ? `${number(none, 0)} users are in no community.` : "",
     apartInWords(anchors),
-  ].filter(Boolean).join(" ");
+  ]
+    .filter(Boolean)
+    .join(" ");
 }
 
 /** A step of shading, 0 to 10. */
@@ -82,7 +84,8 @@ function rounded(value) {
 
 function apartInWords(anchors) {
   const pairs = anchors.flatMap((one, i) =>
-    anchors.slice(i + 1).map((other, j) => [Math.hypot(one[0] - other[0], one[1] - other[1]), i, i + 1 + j]));
+    anchors.slice(i + 1).map((other, j) => [Math.hypot(one[0] - other[0], one[1] - other[1]), i, i + 1 + j]),
+  );
   if (pairs.length < 2) return "";
   pairs.sort(([one], [other]) => one - other);
   const [, a, b] = pairs[0];

@@ -23,8 +23,13 @@ export function render(root, context) {
   let bundles = null;
   let open = null;
   back.addEventListener("click", () => switching.rollBack(bundles));
-  replace(root, pageHead(title, LEAD, back), switching.element, failure,
-    el("div", { class: "split" }, panel({ title: "Published", id: "published" }, list), details));
+  replace(
+    root,
+    pageHead(title, LEAD, back),
+    switching.element,
+    failure,
+    el("div", { class: "split" }, panel({ title: "Published", id: "published" }, list), details),
+  );
 
   async function look() {
     try {
@@ -67,7 +72,13 @@ export function render(root, context) {
       if (open === id) replace(details, bundleDetails(found));
     } catch (error) {
       if (isAborted(error) || open !== id) return;
-      replace(details, panel({ title: id, id: "details" }, errorState(error, () => choose(id))));
+      replace(
+        details,
+        panel(
+          { title: id, id: "details" },
+          errorState(error, () => choose(id)),
+        ),
+      );
     }
   }
 
@@ -78,19 +89,45 @@ function bundleList(bundles, open, busy, { activate, choose }) {
   const ids = known(bundles);
   if (!ids.length) {
     const how = el("code", {}, "localrec publish RUN/bundles/ID");
-    return emptyState({ title: "Nothing is published", text: "Publish what a run has built; it is then current:", action: how });
+    return emptyState({
+      title: "Nothing is published",
+      text: "Publish what a run has built; it is then current:",
+      action: how,
+    });
   }
-  return el("ul", { class: "bundles" }, ids.map((id) => {
-    const why = refusal(bundles, id);
-    const published = bundles.published.includes(id);
-    return el("li", { class: open === id ? "bundle chosen" : "bundle", data: { id } },
-      button("choose", id, { class: "choice mono", "aria-pressed": String(open === id), on: { click: () => choose(id) } }, id),
-      el("div", { class: "bundle-state" },
-        standing(bundles, id).map(([text, kind]) => badge(text, kind)), !published && badge("not published", "warn"),
-        published && bundles.current !== id && button("activate", id,
-          { disabled: busy, "aria-label": `Activate ${id}`, on: { click: () => activate(id) } }, "Activate…")),
-      why && el("p", { class: "notice notice-bad" }, why));
-  }));
+  return el(
+    "ul",
+    { class: "bundles" },
+    ids.map((id) => {
+      const why = refusal(bundles, id);
+      const published = bundles.published.includes(id);
+      return el(
+        "li",
+        { class: open === id ? "bundle chosen" : "bundle", data: { id } },
+        button(
+          "choose",
+          id,
+          { class: "choice mono", "aria-pressed": String(open === id), on: { click: () => choose(id) } },
+          id,
+        ),
+        el(
+          "div",
+          { class: "bundle-state" },
+          standing(bundles, id).map(([text, kind]) => badge(text, kind)),
+          !published && badge("not published", "warn"),
+          published &&
+            bundles.current !== id &&
+            button(
+              "activate",
+              id,
+              { disabled: busy, "aria-label": `Activate ${id}`, on: { click: () => activate(id) } },
+              "Activate…",
+            ),
+        ),
+        why && el("p", { class: "notice notice-bad" }, why),
+      );
+    }),
+  );
 }
 
 /** A button that is found again when the list is drawn anew. */

@@ -1,6 +1,17 @@
 // The communities of the bundle in service: where their users are, how many, what they watch, whom they share.
 
-import { announce, badge, bar, dataTable, emptyState, errorState, hue, loading, pageHead, panel } from "../lib/components.js";
+import {
+  announce,
+  badge,
+  bar,
+  dataTable,
+  emptyState,
+  errorState,
+  hue,
+  loading,
+  pageHead,
+  panel,
+} from "../lib/components.js";
 import { el, replace } from "../lib/dom.js";
 import { counted, number, percent } from "../lib/format.js";
 import { liftInWords, shade, sharedInWords } from "../lib/portrait.js";
@@ -10,6 +21,7 @@ import { communityMap, markBadge } from "../parts/community-map.js";
 export const title = "Communities";
 
 const asBar = () => el("span", { class: "visually-hidden" }, "As a bar");
+const WIDE_COLUMNS = 8; // up to which there is room for names beside them
 const LEAD = "Groups of users with a taste in common. Each has a local model of its own; a user may be in several.";
 
 export function render(root, context) {
@@ -103,22 +115,43 @@ function sizesTable({ communities }, select) {
 }
 
 function chooser({ number: community, name }, select) {
-  return el("button", { type: "button", class: "choice", data: { community }, "aria-pressed": "false",
-    "aria-controls": "community-details", on: { click: () => select(community) } },
-  markBadge(community), el("span", { class: "choice-name" }, name || `Community ${community}`));
+  return el(
+    "button",
+    {
+      type: "button",
+      class: "choice",
+      data: { community },
+      "aria-pressed": "false",
+      "aria-controls": "community-details",
+      on: { click: () => select(community) },
+    },
+    markBadge(community),
+    el("span", { class: "choice-name" }, name || `Community ${community}`),
+  );
 }
 
 function communityPanels({ overlap, n_users: all }, community) {
   const { number: index, name, adapter, n_users: users } = community;
-  const head = el("div", { class: "community-head" },
+  const head = el(
+    "div",
+    { class: "community-head" },
     el("h2", {}, `Community ${index}`, name && `: ${name}`),
-    el("p", { class: "muted" }, badge(`adapter ${adapter}`), ` ${counted(users, "user")} of ${number(all)}. `,
-      overlap.length > 1 && sharedInWords(overlap, index)));
+    el(
+      "p",
+      { class: "muted" },
+      badge(`adapter ${adapter}`),
+      ` ${counted(users, "user")} of ${number(all)}. `,
+      overlap.length > 1 && sharedInWords(overlap, index),
+    ),
+  );
   return [
     head,
-    el("div", { class: "split" },
+    el(
+      "div",
+      { class: "split" },
       panel({ title: "Characteristic items", level: 3, id: "items" }, itemsTable(community)),
-      panel({ title: "Members", level: 3, id: "members" }, members(community))),
+      panel({ title: "Members", level: 3, id: "members" }, members(community)),
+    ),
   ];
 }
 
@@ -144,7 +177,11 @@ function members({ members: ids, n_users: users }) {
   const link = (id) => el("a", { class: "tag", href: formatRoute("try", { user: id }) }, id);
   return [
     el("p", { class: "muted small" }, which, " Choose one to see what is recommended, and why."),
-    el("ul", { class: "tags" }, ids.map((id) => el("li", {}, link(id)))),
+    el(
+      "ul",
+      { class: "tags" },
+      ids.map((id) => el("li", {}, link(id))),
+    ),
   ];
 }
 
@@ -158,13 +195,16 @@ function overlapTable({ overlap, communities }) {
   return dataTable({
     caption: "Share of a community's users (row) who belong to another one, too (column)",
     showCaption: true,
-    columns: [{ label: "Community", head: true, cell: overlapName }, ...columns],
+    columns: [
+      { label: "Community", head: true, cell: (community) => overlapName(community, columns.length <= WIDE_COLUMNS) },
+      ...columns,
+    ],
     rows: communities,
   });
 }
 
-function overlapName({ number: row, name }) {
-  return [markBadge(row), " ", el("span", { class: "overlap-name" }, name)];
+function overlapName({ number: row, name }, wide) {
+  return [markBadge(row), " ", el("span", { class: wide ? "overlap-name" : "overlap-name overlap-short" }, name)];
 }
 
 function overlapCell(share) {

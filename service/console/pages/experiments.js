@@ -58,13 +58,21 @@ export function render(root, context) {
 }
 
 function fileView({ file, version, refused }) {
-  const warning = refused && el("p", { class: "notice notice-warn" },
-    el("strong", {}, "The file as it is now is not in force. "), refused, " The version before stays.");
+  const warning =
+    refused &&
+    el(
+      "p",
+      { class: "notice notice-warn" },
+      el("strong", {}, "The file as it is now is not in force. "),
+      refused,
+      " The version before stays.",
+    );
   if (!file.layers.length && !file.shadows.length) {
     return { views: [], nodes: [warning, file.holdout && whole(file, version), noExperiments()] };
   }
   const experiments = file.layers.flatMap((layer) =>
-    layer.experiments.map((each) => experimentPanel(each, layer, file.kill_switch)));
+    layer.experiments.map((each) => experimentPanel(each, layer, file.kill_switch)),
+  );
   const shadows = file.shadows.length ? [shadowsPanel(file.shadows)] : [];
   const views = [...experiments, ...shadows];
   return { views, nodes: [warning, whole(file, version), views.map(({ element }) => element)] };
@@ -74,17 +82,21 @@ function whole({ kill_switch: killed, header_override: forced, holdout }, versio
   const held = holdout
     ? `${percent(holdout.share, 2)} of all users are held out of everything and get ${holdout.pipeline ?? "the default pipeline"}.`
     : "Nobody is held out.";
-  return el("div", { class: "whole" },
+  return el(
+    "div",
+    { class: "whole" },
     el("p", { class: "muted" }, "File in force: ", el("span", { class: "mono" }, version.slice(0, 12)), `. ${held}`),
     killed && badge("kill switch is on: nobody takes part in anything", "bad"),
-    forced && badge("requests may ask for variants", "info"));
+    forced && badge("requests may ask for variants", "info"),
+  );
 }
 
 function noExperiments() {
   return emptyState({
     title: "No experiments",
-    text: "Everybody gets the default pipeline. Write a file after deploy/experiments.toml, check it, and name it in the "
-      + "setting experiments_file:",
+    text:
+      "Everybody gets the default pipeline. Write a file after deploy/experiments.toml, check it, and name it in the " +
+      "setting experiments_file:",
     action: el("code", {}, "localrec experiment check experiments.toml --config gateway.toml"),
   });
 }

@@ -45,9 +45,13 @@ export function render(root, context) {
     }
   }
 
-  return every(EVERY_MS, async () => {
-    if (!paused) await look();
-  }, context.signal);
+  return every(
+    EVERY_MS,
+    async () => {
+      if (!paused) await look();
+    },
+    context.signal,
+  );
 }
 
 function showAge(node, paused) {
@@ -81,7 +85,10 @@ function poolPanels(cards, workers) {
     const own = workers.filter((worker) => worker.pool === pool);
     const replicas = own.map((worker) => el("li", {}, cards.get(keyOf(worker)).element));
     const count = el("span", { class: "muted small" }, counted(own.length, "replica"));
-    return panel({ title: `Pool ${pool}`, id: `pool-${pool}`, actions: [count] }, el("ul", { class: "replicas" }, replicas));
+    return panel(
+      { title: `Pool ${pool}`, id: `pool-${pool}`, actions: [count] },
+      el("ul", { class: "replicas" }, replicas),
+    );
   });
 }
 

@@ -17,11 +17,14 @@ export function bundleDetails(bundle) {
     ["Further models", further.length ? further.join(", ") : "none"],
     ["Size", `${bytes(bundle.bytes)} in ${counted(bundle.n_files, "file")}`],
   ]);
-  return el("div", { class: "page", id: "details" },
+  return el(
+    "div",
+    { class: "page", id: "details" },
     panel({ title: id, id: "bundle", actions: served ? [badge("in service", "good")] : [] }, facts),
     panel({ title: "Offline quality", id: "quality" }, quality(bundle.metrics)),
     panel({ title: "Data", id: "statistics" }, definitions(statisticsInWords(bundle.data_statistics))),
-    panel({ title: "Settings", id: "settings" }, settings(bundle.config)));
+    panel({ title: "Settings", id: "settings" }, settings(bundle.config)),
+  );
 }
 
 function quality(metrics) {
@@ -47,10 +50,16 @@ function metric(name, value) {
 
 function settings(config) {
   const rows = flattened(config);
-  const shown = stacked(dataTable({ caption: "Settings of the run that built the bundle", columns: [
-    { label: "Setting", head: true, cell: ([path]) => el("code", {}, path) },
-    { label: "Value", cell: ([, value]) => text(value) },
-  ], rows }));
+  const shown = stacked(
+    dataTable({
+      caption: "Settings of the run that built the bundle",
+      columns: [
+        { label: "Setting", head: true, cell: ([path]) => el("code", {}, path) },
+        { label: "Value", cell: ([, value]) => text(value) },
+      ],
+      rows,
+    }),
+  );
   return el("details", {}, el("summary", {}, counted(rows.length, "setting")), shown);
 }
 

@@ -21,12 +21,24 @@ export function communityMap(map, communities, choose) {
   const marks = communities.map(({ number, name }) => anchorOf(number, name, anchors[number], choose));
   const words = mapInWords(map);
   const named = { role: "img", "aria-labelledby": `${id}-title`, "aria-describedby": `${id}-words` };
-  const picture = svg("svg", { class: "map", viewBox: `0 0 ${WIDTH} ${HEIGHT}`, ...named },
-    svg("title", { id: `${id}-title` }, "Map of users and anchors"), users, marks);
-  const caption = el("figcaption", { class: "muted small" },
-    el("p", {}, "A mark for each user, in the colour and shape of the nearest community; numbered anchors; crosses are ",
-      "users of no community. Two directions show a part of the distances only."),
-    el("p", { id: `${id}-words` }, words));
+  const picture = svg(
+    "svg",
+    { class: "map", viewBox: `0 0 ${WIDTH} ${HEIGHT}`, ...named },
+    svg("title", { id: `${id}-title` }, "Map of users and anchors"),
+    users,
+    marks,
+  );
+  const caption = el(
+    "figcaption",
+    { class: "muted small" },
+    el(
+      "p",
+      {},
+      "A mark for each user, in the colour and shape of the nearest community; numbered anchors; crosses are ",
+      "users of no community. Two directions show a part of the distances only.",
+    ),
+    el("p", { id: `${id}-words` }, words),
+  );
 
   function select(community) {
     const isOf = (each) => Number(each.dataset.community) === community;
@@ -46,7 +58,7 @@ export function communityMap(map, communities, choose) {
 
 /** A community's number on its colour and shape. */
 export function markBadge(community) {
-  return el("span", { class: `mark mark-${mark(community)} ${hue(community)}`, "aria-hidden": "true" }, community);
+  return el("span", { class: `mark mark-${mark(community)} ${hue(community)}` }, community);
 }
 
 function usersOf(community, places) {
@@ -57,11 +69,16 @@ function usersOf(community, places) {
 }
 
 function anchorOf(community, name, [x, y], choose) {
-  const shape = mark(community) === "square"
-    ? svg("rect", { x: x - 10, y: y - 10, width: 20, height: 20, rx: 4 })
-    : svg("circle", { cx: x, cy: y, r: 11 });
+  const shape =
+    mark(community) === "square"
+      ? svg("rect", { x: x - 10, y: y - 10, width: 20, height: 20, rx: 4 })
+      : svg("circle", { cx: x, cy: y, r: 11 });
   const on = { click: () => choose(community) };
-  return svg("g", { class: `anchor ${hue(community)}`, data: { community }, on },
-    svg("title", {}, `Anchor ${community}: ${name}`), shape,
-    svg("text", { x, y: y + 4, "text-anchor": "middle" }, community));
+  return svg(
+    "g",
+    { class: `anchor ${hue(community)}`, data: { community }, on },
+    svg("title", {}, `Anchor ${community}: ${name}`),
+    shape,
+    svg("text", { x, y: y + 4, "text-anchor": "middle" }, community),
+  );
 }

@@ -3,7 +3,13 @@
 import { badge, bar, dataTable, panel } from "../lib/components.js";
 import { el, replace } from "../lib/dom.js";
 import {
-  changesInWords, coverageInWords, parametersInWords, quantileInWords, shares, stateInWords, windowInWords,
+  changesInWords,
+  coverageInWords,
+  parametersInWords,
+  quantileInWords,
+  shares,
+  stateInWords,
+  windowInWords,
 } from "../lib/experiment-words.js";
 import { milliseconds, number, percent } from "../lib/format.js";
 import { select, total } from "../lib/prometheus.js";
@@ -17,8 +23,9 @@ const COUNTERS = [
   ["degraded", "Degraded", ({ degradedShare }) => percent(degradedShare)],
 ];
 const UNLABELLED = new Set(["p50", "p95", "degraded"]);
-const UNLABELLED_WHY = "Requests of a variant that changes nothing are counted with those of users in no experiment: "
-  + "their latency is not known apart.";
+const UNLABELLED_WHY =
+  "Requests of a variant that changes nothing are counted with those of users in no experiment: " +
+  "their latency is not known apart.";
 
 /**
  * @param {object} experiment of the file, in its `layer`
@@ -30,10 +37,13 @@ export function experimentPanel(experiment, layer, killSwitch) {
   const parts = shares(variants);
   const rows = variants.map((variant, at) => ({ variant, share: parts[at], cells: counterCells() }));
   const state = stateInWords(stateOf(experiment, killSwitch, new Date()));
-  const element = panel({ title: name, id: `experiment-${name}`, actions: [badge(...state)] },
+  const element = panel(
+    { title: name, id: `experiment-${name}`, actions: [badge(...state)] },
     el("p", { class: "muted" }, `Layer ${layer.name}: ${coverageInWords(experiment)}; ${windowInWords(experiment)}.`),
-    layerBand(layer, experiment), variantsTable(name, rows),
-    variants.some((variant) => !changesAnything(variant)) && el("p", { class: "muted small" }, UNLABELLED_WHY));
+    layerBand(layer, experiment),
+    variantsTable(name, rows),
+    variants.some((variant) => !changesAnything(variant)) && el("p", { class: "muted small" }, UNLABELLED_WHY),
+  );
 
   function update(now, since) {
     for (const { variant, cells } of rows) {
@@ -51,14 +61,25 @@ export function experimentPanel(experiment, layer, killSwitch) {
 /** Shadows, and how often they were tried. */
 export function shadowsPanel(shadows) {
   const rows = shadows.map((shadow) => ({ shadow, cell: el("span") }));
-  const element = panel({ title: "Shadows", id: "shadows" },
+  const element = panel(
+    { title: "Shadows", id: "shadows" },
     el("p", { class: "muted" }, "Pipelines that are tried on a share of requests after the answer, and never shown."),
-    stacked(dataTable({ caption: "Shadows, and how often they were tried", rows, columns: [
-      { label: "Shadow", head: true, cell: ({ shadow }) => shadow.name },
-      { label: "Share of requests", numeric: true, cell: ({ shadow }) => percent(shadow.share, 2) },
-      { label: "Does", cell: ({ shadow }) => [`pipeline ${shadow.pipeline}`, ...parametersInWords(shadow.parameters)].join("; ") },
-      { label: "Tried", cell: ({ cell }) => cell },
-    ] })));
+    stacked(
+      dataTable({
+        caption: "Shadows, and how often they were tried",
+        rows,
+        columns: [
+          { label: "Shadow", head: true, cell: ({ shadow }) => shadow.name },
+          { label: "Share of requests", numeric: true, cell: ({ shadow }) => percent(shadow.share, 2) },
+          {
+            label: "Does",
+            cell: ({ shadow }) => [`pipeline ${shadow.pipeline}`, ...parametersInWords(shadow.parameters)].join("; "),
+          },
+          { label: "Tried", cell: ({ cell }) => cell },
+        ],
+      }),
+    ),
+  );
 
   function update(now, since) {
     for (const { shadow, cell } of rows) {
@@ -82,17 +103,23 @@ function counterCells() {
 
 function variantsTable(experiment, rows) {
   const counters = COUNTERS.map(([key, label]) => ({ label, numeric: true, cell: ({ cells }) => cells[key] }));
-  return stacked(dataTable({
-    caption: `Variants of ${experiment}; counters since this page was opened, and in all since the gateway started`,
-    showCaption: true,
-    columns: [
-      { label: "Variant", head: true, cell: ({ variant }) => el("span", { data: { variant: variant.name } }, variant.name) },
-      { label: "Users", numeric: true, cell: ({ share }) => [percent(share), bar(share, 1)] },
-      { label: "Changes", cell: ({ variant }) => changesInWords(variant) },
-      ...counters,
-    ],
-    rows,
-  }));
+  return stacked(
+    dataTable({
+      caption: `Variants of ${experiment}; counters since this page was opened, and in all since the gateway started`,
+      showCaption: true,
+      columns: [
+        {
+          label: "Variant",
+          head: true,
+          cell: ({ variant }) => el("span", { data: { variant: variant.name } }, variant.name),
+        },
+        { label: "Users", numeric: true, cell: ({ share }) => [percent(share), bar(share, 1)] },
+        { label: "Changes", cell: ({ variant }) => changesInWords(variant) },
+        ...counters,
+      ],
+      rows,
+    }),
+  );
 }
 
 /** The part of a layer's users that an experiment takes, as a band. */

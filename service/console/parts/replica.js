@@ -20,11 +20,20 @@ export function replicaCard() {
   const parts = Object.fromEntries(PARTS.map((name) => [name, el("div")]));
   const heading = el("h3", { class: "mono" });
   const terms = [
-    ["Serves", parts.bundles], ["Adapters", parts.adapters], ["In flight", parts.load], ["Latency", parts.latency],
+    ["Serves", parts.bundles],
+    ["Adapters", parts.adapters],
+    ["In flight", parts.load],
+    ["Latency", parts.latency],
     ["Breaker", parts.breaker],
   ];
-  const element = el("article", { class: "replica" },
-    el("div", { class: "panel-head" }, heading, parts.state), parts.why, definitions(terms), parts.refused);
+  const element = el(
+    "article",
+    { class: "replica" },
+    el("div", { class: "panel-head" }, heading, parts.state),
+    parts.why,
+    definitions(terms),
+    parts.refused,
+  );
   const shown = {};
   let wasReady = null;
 
@@ -42,7 +51,9 @@ export function replicaCard() {
     element.dataset.ready = String(ready);
     put("state", ready, (is) => badge(is ? "ready" : "down", is ? "good" : "bad"));
     put("why", worker.reason, (why) => why && el("p", { class: "notice notice-bad" }, why));
-    put("bundles", worker.bundles, (ids) => (ids.length ? el("span", { class: "mono" }, listed(ids)) : "no bundle that is wanted"));
+    put("bundles", worker.bundles, (ids) =>
+      ids.length ? el("span", { class: "mono" }, listed(ids)) : "no bundle that is wanted",
+    );
     put("adapters", worker.adapters, adapterList);
     put("load", worker.in_flight, (calls) => counted(calls ?? 0, "call"));
     put("latency", worker.latency_ms, latencyText);
@@ -58,8 +69,16 @@ export function replicaCard() {
 
 function adapterList(names) {
   if (!names?.length) return "none resident";
-  return el("details", {}, el("summary", {}, `${number(names.length)} resident`),
-    el("ul", { class: "names mono" }, names.map((name) => el("li", {}, name))));
+  return el(
+    "details",
+    {},
+    el("summary", {}, `${number(names.length)} resident`),
+    el(
+      "ul",
+      { class: "names mono" },
+      names.map((name) => el("li", {}, name)),
+    ),
+  );
 }
 
 function latencyText(latency) {
@@ -75,6 +94,14 @@ function breakerText(state) {
 
 function refusedList(refused) {
   if (!refused?.length) return null;
-  return el("div", { class: "notice notice-warn" }, el("p", {}, `${counted(refused.length, "adapter")} not used:`),
-    el("ul", {}, refused.map((line) => el("li", {}, line))));
+  return el(
+    "div",
+    { class: "notice notice-warn" },
+    el("p", {}, `${counted(refused.length, "adapter")} not used:`),
+    el(
+      "ul",
+      {},
+      refused.map((line) => el("li", {}, line)),
+    ),
+  );
 }

@@ -14,15 +14,20 @@ export function reportPanel(report) {
   const compared = report.rows.filter(({ comparison }) => comparison);
   const to = reach(compared);
   const period = el("span", { class: "muted small" }, report.period);
-  return panel({ title: `Report: ${report.experiment}`, id: "report", actions: [period] },
+  return panel(
+    { title: `Report: ${report.experiment}`, id: "report", actions: [period] },
     report.warnings.map((warning) => el("p", { class: "notice notice-bad" }, warning)),
     split(report),
     resultTable(report, to),
-    el("p", { class: "muted small" },
+    el(
+      "p",
+      { class: "muted small" },
       `The thick line is the ${percent(1 - report.alpha, 0)} interval of one look that was planned before; `,
       "the thin one holds at any number of looks. ",
-      `The axis goes from ${signed(-to)} to ${signed(to)}; an arrow head: it goes on beyond.`),
-    report.segments.length > 0 && segments(report));
+      `The axis goes from ${signed(-to)} to ${signed(to)}; an arrow head: it goes on beyond.`,
+    ),
+    report.segments.length > 0 && segments(report),
+  );
 }
 
 function split({ arms, mismatch_p_value: p, n_excluded: excluded, control }) {
@@ -41,8 +46,16 @@ function split({ arms, mismatch_p_value: p, n_excluded: excluded, control }) {
       ],
       rows: arms,
     }),
-    el("p", {}, badge(odd ? "not split as it should be" : "split as it should be", odd ? "bad" : "good"),
-      el("span", { class: "muted" }, ` p = ${significant(p)}; ${counted(excluded, "user")} seen in several variants and left out.`)),
+    el(
+      "p",
+      {},
+      badge(odd ? "not split as it should be" : "split as it should be", odd ? "bad" : "good"),
+      el(
+        "span",
+        { class: "muted" },
+        ` p = ${significant(p)}; ${counted(excluded, "user")} seen in several variants and left out.`,
+      ),
+    ),
   ];
 }
 
@@ -55,13 +68,15 @@ function resultTable({ rows, alpha, control }, to) {
     const base = own.find(({ comparison }) => !comparison);
     return own.filter(({ comparison }) => comparison).map((row) => ({ row, base }));
   });
-  return stacked(dataTable({
-    caption: `Change over ${control}`,
-    showCaption: true,
-    columns: resultColumns(alpha, to),
-    rows: groups,
-    empty: "There is no variant to compare",
-  }));
+  return stacked(
+    dataTable({
+      caption: `Change over ${control}`,
+      showCaption: true,
+      columns: resultColumns(alpha, to),
+      rows: groups,
+      empty: "There is no variant to compare",
+    }),
+  );
 }
 
 function resultColumns(alpha, to) {
@@ -83,13 +98,18 @@ function said(row, alpha) {
 
 function intervals({ lift, sequential_lift: sequential }, to) {
   if (!lift) return "–";
-  const words = `${signed(lift.mean)}, from ${signed(lift.low)} to ${signed(lift.high)}; `
-    + `at any look from ${signed(sequential?.low)} to ${signed(sequential?.high)}`;
-  return svg("svg", { class: "interval", viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img", "aria-label": words },
+  const words =
+    `${signed(lift.mean)}, from ${signed(lift.low)} to ${signed(lift.high)}; ` +
+    `at any look from ${signed(sequential?.low)} to ${signed(sequential?.high)}`;
+  return svg(
+    "svg",
+    { class: "interval", viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img", "aria-label": words },
     svg("title", {}, words),
     svg("line", { class: "zero", x1: WIDTH / 2, x2: WIDTH / 2, y1: 0, y2: HEIGHT }),
-    sequential && line(sequential, to, "any-look"), line(lift, to, "one-look"),
-    svg("circle", { cx: onAxis(lift, to).mean * WIDTH, cy: HEIGHT / 2, r: 4 }));
+    sequential && line(sequential, to, "any-look"),
+    line(lift, to, "one-look"),
+    svg("circle", { cx: onAxis(lift, to).mean * WIDTH, cy: HEIGHT / 2, r: 4 }),
+  );
 }
 
 function line(interval, to, kind) {
@@ -108,6 +128,12 @@ function segments({ segments: rows, alpha }) {
   const columns = resultColumns(alpha, to).filter(({ label }) => label !== "Control");
   columns.splice(1, 0, { label: "Segment", cell: ({ row }) => row.segment });
   const rowsOf = compared.map((row) => ({ row }));
-  return el("details", {}, el("summary", {}, counted(compared.length, "comparison in segments", "comparisons in segments")),
-    stacked(dataTable({ caption: `Segments; the axis goes to ${signed(to)}`, showCaption: true, columns, rows: rowsOf })));
+  return el(
+    "details",
+    {},
+    el("summary", {}, counted(compared.length, "comparison in segments", "comparisons in segments")),
+    stacked(
+      dataTable({ caption: `Segments; the axis goes to ${signed(to)}`, showCaption: true, columns, rows: rowsOf }),
+    ),
+  );
 }

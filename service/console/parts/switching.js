@@ -88,11 +88,21 @@ function stays(bundle) {
 
 function consequences(from, to) {
   return [
-    el("p", {}, "From now on ", el("strong", { class: "mono" }, to), " is served",
-      from && [" instead of ", el("span", { class: "mono" }, from)], "."),
-    el("ul", {},
+    el(
+      "p",
+      {},
+      "From now on ",
+      el("strong", { class: "mono" }, to),
+      " is served",
+      from && [" instead of ", el("span", { class: "mono" }, from)],
+      ".",
+    ),
+    el(
+      "ul",
+      {},
       el("li", {}, "It is checked as a whole first; where anything is wrong, nothing changes."),
       el("li", {}, "Every gateway on this Redis follows when its workers have the adapters. No request fails."),
-      from && el("li", {}, "The bundle that is served now becomes the previous one: Roll back returns to it.")),
+      from && el("li", {}, "The bundle that is served now becomes the previous one: Roll back returns to it."),
+    ),
   ];
 }

@@ -63,7 +63,8 @@ class RequestLog:
             served: the answer, where there was a list.
         """
         self._telemetry.request_ended(labels, seconds, trace, request_id)
-        self._span(trace)
+        if self._tracing is not None:
+            _span(self._tracing, trace)
         late = seconds > trace.patience_seconds
         if labels.outcome in HEALTHY and not late and self._chance() >= self._sample:
             return
@@ -77,13 +78,8 @@ class RequestLog:
     def stages_ended(self, trace: Trace) -> None:
         """A request of a batch was answered."""
         self._telemetry.stages_ended(trace)
-        self._span(trace)
-
-    def _span(self, trace: Trace) -> None:
         if self._tracing is not None:
-            self._tracing.stages(
-                Stage(name, began, began + trace.seconds.get(name, 0.0)) for name, began in trace.began.items()
-            )
+            _span(self._tracing, trace)
 
     def shed(self, labels: RequestLabels, request_id: str) -> None:
         """A request was turned away unread. Of these, too, a sample has a line: a flood of them must cost little."""
@@ -91,6 +87,10 @@ class RequestLog:
         if self._chance() < self._sample:
             fields = {"request_id": request_id, "route": labels.route, "status": 503, "outcome": labels.outcome}
             logger.warning("request", extra={FIELDS: fields})
+
+
+def _span(tracing: Tracing, trace: Trace) -> None:
+    tracing.stages(Stage(name, began, began + trace.seconds.get(name, 0.0)) for name, began in trace.began.items())
 
 
 def _of_answer(served: Served) -> Mapping[str, Any]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from localrec.bench.capacity.cost import costs, limit, metrics_of, table
+from localrec.bench.capacity.cost import costs, is_quiet, limit, metrics_of, table
 from localrec.bench.capacity.run import Notebook, SearchOptions, bodies, run
 from localrec.bench.capacity.search import Bracket, highest
 from localrec.bench.capacity.steps import Level, Step, StepOptions, judged
@@ -87,12 +87,21 @@ def test_the_cost_model_prices_each_part_and_says_what_limits():
     assert by_name["other processes"].machine_share == pytest.approx(4 / 20)
     assert limit(found).part in {"engine", "machine"}
     assert "not a quiet machine: other processes took 20%" in table(found)
+    assert is_quiet(found) is False
     assert metrics_of(found)["engine_alone_per_second"] == pytest.approx(250)
 
 
 def test_elsewhere_the_machine_is_not_known():
     found = costs(use(0, 0, 0, 0, None), use(1, 1, 1, 1, None), requests=10, seconds=1.0, load_cpu_seconds=1.0, cores=2)
     assert [cost.part for cost in found] == ["gateway", "engine", "redis"]
+    assert is_quiet(found) is None
+
+
+def test_a_machine_is_quiet_where_others_take_little_of_it():
+    before, after = use(0, 0, 0, 0, 100), use(1, 1, 1, 1, 104, at=10.0)
+    found = costs(before, after, requests=1_000, seconds=10.0, load_cpu_seconds=0.5, cores=2)
+    assert is_quiet(found) is True
+    assert "not a quiet machine" not in table(found)
 
 
 def test_a_process_counts_with_all_below_it():

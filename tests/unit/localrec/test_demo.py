@@ -62,5 +62,5 @@ def test_the_demo_that_stays_says_where_the_console_is(
 
     monkeypatch.setattr("signal.signal", lambda *_: None)
     monkeypatch.setattr("signal.pause", interrupt)
-    _stay(Stack("redis://127.0.0.1:1", {}, None, gateway_port=8080), admin_port=8081)
+    _stay(Stack("redis://127.0.0.1:1", {}, None, gateway_port=8080), admin_port=8081, prometheus_port=None)
     assert "\nconsole  http://127.0.0.1:8081/console\n" in capsys.readouterr().out
