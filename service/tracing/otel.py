@@ -85,7 +85,7 @@ class OpenTelemetry:
         closing.start()
         closing.join(FLUSH_SECONDS)
         if closing.is_alive():
-            self._exporter.shutdown()
+            self._exporter.shutdown()  # type: ignore[no-untyped-call]
 
 
 class _Span:
