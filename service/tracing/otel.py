@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any, cast
 
 from opentelemetry import trace
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
@@ -85,7 +86,7 @@ class OpenTelemetry:
         closing.start()
         closing.join(FLUSH_SECONDS)
         if closing.is_alive():
-            self._exporter.shutdown()  # type: ignore[no-untyped-call]
+            cast(Any, self._exporter).shutdown()  # untyped in some versions
 
 
 class _Span:
