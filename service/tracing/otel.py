@@ -51,10 +51,11 @@ class OpenTelemetry:
     @contextmanager
     def request(self, name: str, headers: Mapping[str, str]) -> Iterator[Span]:
         """See :class:`service.tracing.Tracing`."""
-        if "traceparent" not in headers and self._chance() >= self._sample:
+        parent = self._propagator.extract(headers)
+        is_begun = trace.get_current_span(parent).get_span_context().is_valid
+        if not is_begun and self._chance() >= self._sample:
             yield NO_SPAN  # the SDK's own sampler would cost each request that is not sampled half of what a trace does
             return
-        parent = self._propagator.extract(headers)
         with self._tracer.start_as_current_span(name, parent, SpanKind.SERVER, record_exception=False) as span:
             yield _Span(span)
 
