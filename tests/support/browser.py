@@ -23,15 +23,21 @@ WIDE, NARROW = {"width": 1280, "height": 800}, {"width": 360, "height": 740}
 SERIOUS = frozenset({"serious", "critical"})
 
 
+def chromium_path() -> str:
+    """The Chromium on the PATH; skips the test where it, or Playwright, is missing."""
+    pytest.importorskip("playwright.sync_api", reason=f"no playwright: {HOW}")
+    path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    return path or pytest.skip(f"no chromium on the PATH: {HOW}")
+
+
 @contextmanager
 def running_browser() -> "Iterator[Browser]":
-    """The Chromium on the PATH, driven by Playwright; skips the test where either is missing."""
-    playwright = pytest.importorskip("playwright.sync_api", reason=f"no playwright: {HOW}")
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if chromium is None:
-        pytest.skip(f"no chromium on the PATH: {HOW}")
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=chromium, args=ARGUMENTS)
+    """Chromium, driven by Playwright, whose event loop runs meanwhile: no test of asyncio's may come before its end."""
+    path = chromium_path()
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=path, args=ARGUMENTS)
         try:
             yield browser
         finally:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from support.browser import SHOWN_MS, Watched, running_browser, watched_page
+from support.browser import SHOWN_MS, Watched, chromium_path, running_browser, watched_page
 from support.console import Console, running_console
 from support.runs import FinishedRun
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> "Iterator[Browser]":
     with running_browser() as running:
         from playwright.sync_api import expect
@@ -27,7 +27,13 @@ def browser() -> "Iterator[Browser]":
 
 
 @pytest.fixture(scope="session")
-def console(browser: "Browser", tiny_run: FinishedRun) -> Iterator[Console]:
+def chromium() -> str:
+    """Nothing is started for tests that would be skipped."""
+    return chromium_path()
+
+
+@pytest.fixture(scope="session")
+def console(chromium: str, tiny_run: FinishedRun) -> Iterator[Console]:
     """Redis, our engine, a gateway with its operators' port, a tiny bundle. Tests leave it as they found it."""
     with (
         tempfile.TemporaryDirectory(prefix="lr-") as directory,
