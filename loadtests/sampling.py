@@ -14,7 +14,7 @@ def read_user_ids(path: Path) -> list[str]:
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as exc:
-        raise ValueError(f"users file {path}: {exc}") from exc
+        raise ValueError(f"users file {path}: {exc}; expected a text file, one user id a line") from exc
     user_ids = [line.strip() for line in lines if line.strip()]
     if not user_ids:
         raise ValueError(f"users file {path}: expected one user id a line, found none")

@@ -49,5 +49,5 @@ def test_unusable_users_file_is_named(tmp_path: Path, content: bytes | None) -> 
     path = tmp_path / "users.txt"
     if content is not None:
         path.write_bytes(content)
-    with pytest.raises(ValueError, match=r"users\.txt"):
+    with pytest.raises(ValueError, match=r"users\.txt: .*expected .*one user id a line"):
         read_user_ids(path)
