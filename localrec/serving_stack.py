@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from localrec.stack import Stack, WorkerKind, running_stack
-from models.contract.bundle import Bundle, verify_bundle
+from models.contract.bundle import verify_bundle
 from models.contract.errors import ConfigError
 from models.stage import NEWEST
 
