@@ -79,7 +79,11 @@ def gateway(config: Path | None, host: str, port: int, processes: int) -> None:
     envvar="OTEL_EXPORTER_OTLP_ENDPOINT",
     help="Send OpenTelemetry traces there, over HTTP (extra: otel). Environment: OTEL_EXPORTER_OTLP_ENDPOINT.",
 )
-@click.option("--trace-sample", type=click.FloatRange(0, 1), help="Share of traces begun here. Default: 0.01.")
+@click.option(
+    "--trace-sample",
+    type=click.FloatRange(0, 1),
+    help="Share of requests without a caller's trace that begin one. Default: 0.",
+)
 def engine(bundle: Path, host: str, port: int, **flags: object) -> None:
     """Our worker: one of the bundle's models with hot-swapped LoRA adapters or experts, in vLLM's HTTP contract."""
     from service.gateway.settings import check_environment

@@ -1,8 +1,8 @@
 """What the service records, for retraining and for experiments: one stream entry holds a batch of records as JSON.
 
 A record may be in its stream twice, where a process stopped while it wrote: readers keep the first of each
-``event_id`` and ``user_id``, or of each ``request_id``, ``user_id`` and ``shadow``. Unknown fields are ignored, absent
-ones have defaults: streams outlive a version.
+``event_id`` and ``user_id``, or of each ``request_id``, ``user_id``, ``shadow`` and ``timestamp_ms``: a caller may give
+all requests of a page one id. Unknown fields are ignored, absent ones have defaults: streams outlive a version.
 """
 
 from collections.abc import Mapping, Sequence

@@ -45,7 +45,7 @@ class TableKind:
         return [path for path in (first, *later) if path.is_file()]
 
 
-EXPOSURES = TableKind("exposures", (c.REQUEST, c.USER, c.SHADOW), c.EXPOSURES)
+EXPOSURES = TableKind("exposures", (c.REQUEST, c.USER, c.SHADOW, c.TIME), c.EXPOSURES)
 EVENTS = TableKind("events", (c.EVENT, c.USER), c.EVENTS)
 
 
@@ -71,7 +71,7 @@ def read(directory: Path, kind: TableKind) -> pl.DataFrame:
     return (
         pl.concat([read_part(path, kind) for path in paths])
         .unique(kind.ids, keep="first", maintain_order=True)
-        .sort(c.TIME, *kind.ids)
+        .sort(*dict.fromkeys((c.TIME, *kind.ids)))
     )
 
 

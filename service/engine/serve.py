@@ -37,7 +37,7 @@ class ServeOptions:
         adapter_budget_mib: memory that adapters may take, in MiB; a load beyond it is refused.
         head_index_items: size of a vocabulary from which on an index is searched for the best tokens, on a CPU.
         otlp_endpoint: of a collector of OpenTelemetry traces over HTTP, without a path; None: there are no traces.
-        trace_sample: share of the traces begun here that are exported; the gateway decides of its own.
+        trace_sample: share of the requests without a trace of their caller that begin one; the gateway begins its own.
     """
 
     model: Part = "local"
@@ -49,7 +49,7 @@ class ServeOptions:
     adapter_budget_mib: int = 2048
     head_index_items: int = 200_000
     otlp_endpoint: str | None = None
-    trace_sample: float = 0.01
+    trace_sample: float = 0.0
 
 
 @dataclass(frozen=True)

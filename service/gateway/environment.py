@@ -27,7 +27,7 @@ OTHERS = frozenset(
         "WORKERS",
     )
 )
-SECRET = frozenset({"redis_url", "pools"})  # tables and keys whose values may hold a password
+SECRET = frozenset({"redis_url", "pools", "tracing"})  # tables and keys whose values may hold a password
 # What Kubernetes tells every container of a Service named localrec, or localrec-…
 _SERVICE_LINK = re.compile(r"LOCALREC_(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_(TCP|UDP|SCTP)(_\w+)?)")
 _LINKED_PORT = re.compile(r"(tcp|udp|sctp)://.*")

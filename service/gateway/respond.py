@@ -159,7 +159,8 @@ class Responder:
         if snapshot is None:
             raise no_bundle()
         wanted_ms = query.deadline_ms or assignment.deadline_ms or caller.deadline_ms
-        patience = trace.patience_seconds = (wanted_ms or self._settings.default_deadline_ms) / 1e3
+        patience = (wanted_ms or self._settings.default_deadline_ms) / 1e3
+        trace.due_in(patience)
         with trace.stage("state"):
             known = await read_known(
                 self._store, query.user_id, snapshot.id, arrived + patience, assignment, self._hidden()

@@ -285,18 +285,24 @@ class Answer:
 class Trace:
     """Seconds of each stage of one request, also of the one in which it failed.
 
-    ``patience_seconds`` is the length of its deadline, known once its settings are; infinite before.
+    ``patience_seconds`` is from when the trace was made, at the request's head, to its deadline. This is known once the
+    body is there; infinite before.
     """
 
-    __slots__ = ("_name", "_started", "began", "patience_seconds", "seconds", "straggled")
+    __slots__ = ("_made", "_name", "_started", "began", "patience_seconds", "seconds", "straggled")
 
     def __init__(self) -> None:
+        self._made = time.perf_counter()
         self.patience_seconds = math.inf
         self.seconds: dict[str, float] = {}
         self.began: dict[str, float] = {}  # instants of ``time.perf_counter``, of the stages that are timed here
         self.straggled = 0.0  # what the request waited for the slower half of its calls
         self._name = ""
         self._started = 0.0
+
+    def due_in(self, seconds: float) -> None:
+        """The deadline is so far from now."""
+        self.patience_seconds = time.perf_counter() - self._made + seconds
 
     def stage(self, name: str) -> "Trace":
         """Context manager that times one stage. Stages do not nest."""

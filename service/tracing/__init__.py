@@ -53,7 +53,7 @@ def start_tracing(endpoint: str, service: str, sample: float) -> Tracing:
     Args:
         endpoint: of OTLP over HTTP, without a path.
         service: name of the service in the traces.
-        sample: share of the traces begun here that are exported, 0 to 1; a caller's ``traceparent`` decides for itself.
+        sample: share of the requests without a ``traceparent`` that begin a trace, 0 to 1.
 
     Raises:
         MissingExtraError: OpenTelemetry is not installed.

@@ -1,16 +1,18 @@
 """Tracing by OpenTelemetry's SDK, over OTLP/HTTP. Spans wait in a bounded queue; what does not fit is dropped."""
 
+import random
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any, cast
 
 from opentelemetry import trace
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
-from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
+from opentelemetry.sdk.trace.sampling import ALWAYS_ON, ParentBased
 from opentelemetry.trace import SpanKind, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
@@ -26,10 +28,10 @@ FLUSH_SECONDS = 1.0
 class OpenTelemetry:
     """See :class:`service.tracing.Tracing` and :func:`service.tracing.start_tracing`."""
 
-    def __init__(self, endpoint: str, service: str, sample: float) -> None:
+    def __init__(self, endpoint: str, service: str, sample: float, chance: Callable[[], float] = random.random) -> None:
         self._exporter = OTLPSpanExporter(f"{endpoint.rstrip('/')}/v1/traces", timeout=EXPORT_TIMEOUT_SECONDS)
         self._provider = TracerProvider(
-            sampler=ParentBased(TraceIdRatioBased(sample)),
+            sampler=ParentBased(ALWAYS_ON),
             resource=Resource.create({"service.name": service}),
             shutdown_on_exit=False,
         )
@@ -41,6 +43,8 @@ class OpenTelemetry:
                 max_export_batch_size=BATCH_SPANS,
             )
         )
+        self._sample = sample
+        self._chance = chance
         self._tracer = self._provider.get_tracer("localrec")
         self._propagator = TraceContextTextMapPropagator()
 
@@ -48,13 +52,17 @@ class OpenTelemetry:
     def request(self, name: str, headers: Mapping[str, str]) -> Iterator[Span]:
         """See :class:`service.tracing.Tracing`."""
         parent = self._propagator.extract(headers)
+        is_begun = trace.get_current_span(parent).get_span_context().is_valid
+        if not is_begun and self._chance() >= self._sample:
+            yield NO_SPAN  # the SDK's own sampler would cost each request that is not sampled half of what a trace does
+            return
         with self._tracer.start_as_current_span(name, parent, SpanKind.SERVER, record_exception=False) as span:
             yield _Span(span)
 
     def call(self, name: str, headers: dict[str, str]) -> AbstractContextManager[Span]:
         """See :class:`service.tracing.Tracing`."""
         if not trace.get_current_span().get_span_context().is_valid:
-            return nullcontext(_Span(trace.INVALID_SPAN))
+            return nullcontext(NO_SPAN)
         return self._call(name, headers)
 
     @contextmanager
@@ -78,7 +86,7 @@ class OpenTelemetry:
         closing.start()
         closing.join(FLUSH_SECONDS)
         if closing.is_alive():
-            self._exporter.shutdown()
+            cast(Any, self._exporter).shutdown()  # untyped in some versions
 
 
 class _Span:
@@ -92,3 +100,6 @@ class _Span:
     def failed(self, why: str) -> None:
         """See :class:`service.tracing.Span`."""
         self._span.set_status(StatusCode.ERROR, why)
+
+
+NO_SPAN = _Span(trace.INVALID_SPAN)

@@ -10,7 +10,7 @@ import pytest
 from redis import Redis
 from support.bundles import publish, users_of
 from support.gateway import running_gateway
-from support.http import Reply
+from support.http import Reply, request
 from support.operators import Operators
 from support.portraits import with_portrait
 from support.processes import free_port, wait_until
@@ -184,6 +184,17 @@ def test_portrait_is_shown_with_names_and_titles(
         assert item["title"] == f"Item {item['item_id'][1:]}"
         assert (len(body["map"]["users"]), len(body["map"]["anchors"])) == (len(users.ids), 4)
         assert [body["overlap"][n][n] for n in range(4)] == [1.0] * 4
+
+
+def test_who_was_deleted_is_not_named_among_members(
+    bundle: Bundle, stub: StubProcess, configure: Callable[..., Any], redis_url: str, tmp_path: Path
+) -> None:
+    with portrayed(bundle, stub, configure, redis_url, tmp_path) as (operators, _):
+        named = [set(each["members"]) for each in operators.get("/admin/communities").json["communities"]]
+        assert any("u1" in members for members in named)
+        assert request(operators.gateway.port, "DELETE", "/users/u1").status == 200
+        left = [set(each["members"]) for each in operators.get("/admin/communities").json["communities"]]
+        assert left == [members - {"u1"} for members in named]
 
 
 def test_portrait_that_cannot_be_read_keeps_nothing_from_service(

@@ -4,6 +4,7 @@ import json
 import logging
 import re
 import socket
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -158,3 +159,16 @@ def test_redis_is_seen_by_the_gateway(gateway: RunningGateway, redis_url: str):
     assert gateway.metric("localrec_ready") == 1
     assert gateway.metric('localrec_redis_seconds_count{command="state",outcome="ok"}') >= 1
     assert gateway.metric('localrec_redis_seconds_count{command="bundle",outcome="ok"}') >= 1
+
+
+@pytest.mark.parametrize(("deadline_ms", "late"), [(1_000, 0), (1, 1)])
+def test_a_body_that_comes_slowly_makes_no_answer_late(gateway: RunningGateway, deadline_ms: int, late: int):
+    """The deadline begins with the whole request: how quickly callers send is no matter of the service's objective."""
+    body = json.dumps({"user_id": "u0", "deadline_ms": deadline_ms}).encode()
+    head = b"POST /recommend HTTP/1.1\r\nHost: h\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % len(body)
+    with socket.create_connection(("127.0.0.1", gateway.port), timeout=5) as connection:
+        connection.sendall(head)
+        time.sleep(1.2)
+        connection.sendall(body)
+        assert b" 200 " in connection.recv(65_536)
+    assert gateway.metric("localrec_requests_late_total") == late

@@ -29,7 +29,9 @@ class Traced:
         if not route:
             await self._app(scope, receive, send)
             return
-        found = {TRACE_HEADERS[name]: value.decode("latin-1") for name, value in scope["headers"] if name in TRACE_HEADERS}
+        found = {
+            TRACE_HEADERS[name]: value.decode("latin-1") for name, value in scope["headers"] if name in TRACE_HEADERS
+        }
         with self._tracing.request(f"{scope['method']} {route}", found) as span:
             await self._app(scope, receive, _noting(span, send))
             span.note(route=route, request_id=scope["state"]["request_id"])

@@ -1,5 +1,6 @@
 """Log records on standard error, as text for people or as JSON for machines: one line each."""
 
+import json
 import logging
 import sys
 from collections.abc import Mapping
@@ -29,7 +30,10 @@ class JsonFormatter(logging.Formatter):
         }
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
-        return orjson.dumps(line, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
+        try:
+            return orjson.dumps(line, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
+        except TypeError:  # the name of a file that is no UTF-8, a number of more than 64 bits
+            return json.dumps(line, default=str)
 
 
 class TextFormatter(logging.Formatter):

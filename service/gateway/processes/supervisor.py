@@ -95,9 +95,10 @@ class Supervisor:
     def run(self) -> None:
         """Until a signal asks to stop and all have ended. Raises LocalRecError, see :func:`serve_many`."""
         with _signals(self._ask) as woken:
+            self._act()
             while not (self._asked and all(place.process is None for place in self._places)):
-                self._fill()
                 self._wait(woken)
+                self._act()
         if self._refusal:
             raise ConfigError(self._refusal)
         if self._failed:
@@ -106,16 +107,22 @@ class Supervisor:
     def _ask(self) -> None:
         self._asked = True
 
-    def _fill(self) -> None:
+    def _act(self) -> None:
         """Start what is due; once the end was asked for, see to it instead."""
+        for place in self._places:
+            if place.process is None and time.monotonic() >= place.due and not self._asked:
+                self._begin(place)
         if self._asked:
             self._end()
-            return
-        for place in self._places:
-            if place.process is None and time.monotonic() >= place.due:
-                place.says, says = _spawn.Pipe(duplex=False)
-                place.process, place.since, place.why = self._start(place.number, says), time.monotonic(), ""
-                says.close()
+
+    def _begin(self, place: _Place) -> None:
+        place.since, place.why = time.monotonic(), ""
+        try:
+            hears, says = _spawn.Pipe(duplex=False)
+            with says:
+                place.process, place.says = self._start(place.number, says), hears
+        except OSError as exc:  # the machine gives no process, or no file, for the moment
+            self._lost(place, f"gateway process {place.number} cannot be started: {exc.strerror}")
 
     def _end(self) -> None:
         processes = [place.process for place in self._places if place.process is not None]
@@ -165,7 +172,11 @@ class Supervisor:
         if self._asked:
             # Our own signal ends one that has not come so far that it could be asked.
             self._failed += [] if process.exitcode in {0, -signal.SIGTERM} else [why]
-        elif not place.was_well:
+        else:
+            self._lost(place, why)
+
+    def _lost(self, place: _Place, why: str) -> None:
+        if not place.was_well:
             self._asked, self._refusal = True, why
         else:
             seconds = place.backoff.after(time.monotonic() - place.since)

@@ -27,7 +27,7 @@ class UsageFollower:
     Args:
         store: where it is.
         usage: told what it said.
-        unknown: told that it did not say: it is down, or forbids INFO, as some services do.
+        unknown: told that it did not say: it is down, forbids INFO, or says less there, as some services do.
     """
 
     def __init__(self, store: RedisStore, usage: Callable[[RedisUsage], None], unknown: Callable[[], None]) -> None:
@@ -40,7 +40,7 @@ class UsageFollower:
         try:
             memory, clients = await self._store.ask(_info, kind="usage")
             self._usage(usage_of(memory, clients))
-        except StateUnavailableError:
+        except (StateUnavailableError, KeyError):
             self._unknown()
 
 

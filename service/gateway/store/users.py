@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -115,6 +115,14 @@ class UserStore:
             "exposures": await erase(self._store, EXPOSURES, user_id),
             "events": await erase(self._store, EVENTS, user_id),
         }
+
+    async def among_deleted(self, user_ids: Sequence[str]) -> frozenset[str]:
+        """Those who asked to be deleted, whether or not they came back. Raises StateUnavailableError."""
+        if not user_ids:
+            return frozenset()
+        hashes = [user_hash(user_id) for user_id in user_ids]
+        times = await self._store.ask(lambda redis: cast(Any, redis.hmget(DELETED_USERS, hashes)), kind="users")
+        return frozenset(user_id for user_id, time in zip(user_ids, times, strict=True) if time is not None)
 
     async def _unlink(self, user_id: str) -> Counter[str]:
         profiles = [("profiles", key) for key in await self._profile_keys(user_id)]

@@ -72,6 +72,7 @@ def test_a_wrong_value_is_shown_with_what_is_expected(
         ("LOCALREC_REDIS_URL", f"http://user:{PASSWORD}@host"),
         ("LOCALREC_POOLS", f'[{{"name": "p", "urls": ["http://user:{PASSWORD}@host"]}}]'),
         ("LOCALREC_POOLS", f"http://user:{PASSWORD}@host"),
+        ("LOCALREC_TRACING__OTLP_ENDPOINT", f"http://user:{PASSWORD}@host:4318"),
     ],
 )
 def test_a_value_that_may_hold_a_password_is_not_shown(monkeypatch: pytest.MonkeyPatch, name: str, value: str):

@@ -146,6 +146,15 @@ def test_lists_of_one_request_are_no_doubles(redis: Redis, tmp_path: Path) -> No
     assert tables.read(tmp_path, tables.EXPOSURES).height == 3
 
 
+def test_lists_under_one_id_of_the_callers_are_all_there(redis: Redis, tmp_path: Path) -> None:
+    page = [msgspec.structs.replace(exposure(number), request_id="page-7") for number in (1, 2)]
+    record(redis, *page)
+    export(redis, tmp_path)
+    record(redis, page[1], msgspec.structs.replace(exposure(3), request_id="page-7"))  # the one of before, and another
+    export(redis, tmp_path)
+    assert requests(tmp_path) == ["page-7"] * 3
+
+
 def test_an_entry_that_was_taken_out_is_no_loss(redis: Redis, tmp_path: Path) -> None:
     record(redis, exposure(1))
     record(redis, exposure(2))

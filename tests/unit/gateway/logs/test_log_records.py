@@ -44,3 +44,8 @@ def test_json_has_the_traceback_and_writes_what_has_no_json_as_text():
 @pytest.mark.parametrize(("fields", "end"), [({}, "refused"), ({"status": 503, "n": 2}, "refused status=503 n=2")])
 def test_text_has_it_behind_the_message(fields: dict[str, object], end: str):
     assert TextFormatter().format(record("bundle %s refused", "b1", **fields)).endswith(f"WARNING a.b: bundle b1 {end}")
+
+
+@pytest.mark.parametrize("odd", ["bundles/\udcff", 2**70])
+def test_what_the_quick_encoder_refuses_is_told_all_the_same(odd: object):
+    assert json.loads(JsonFormatter().format(record("refused", what=odd)))["what"] == odd

@@ -51,3 +51,17 @@ async def test_what_redis_said_last_is_not_repeated_while_it_is_silent():
     text = text_of(telemetry)
     assert "localrec_redis_memory_used_bytes NaN" in text
     assert 'localrec_redis_seconds_count{command="usage",outcome="unreachable"} 1.0' in text
+
+
+async def test_a_store_that_says_less_than_redis_is_unknown_and_no_failed_step(monkeypatch: pytest.MonkeyPatch):
+    telemetry = Telemetry()
+    telemetry.redis.usage(RedisUsage(1, 2, 3))
+    store = RedisStore("redis://127.0.0.1:1", 1.0)
+
+    async def ask(*_: Any, **__: Any) -> tuple[dict[str, int], dict[str, int]]:
+        return {"used_memory": 100, "maxmemory": 0}, {"connected_clients": 7}
+
+    monkeypatch.setattr(store, "ask", ask)
+    await UsageFollower(store, telemetry.redis.usage, telemetry.redis.usage_unknown).look()
+    await store.close()
+    assert "localrec_redis_memory_used_bytes NaN" in text_of(telemetry)
