@@ -16,9 +16,9 @@ import click
 
 from loadtests.plan import Plan, Thresholds
 from loadtests.profiles import PROFILES, Profile
-from loadtests.sampling import read_user_ids
 from loadtests.target import check_ready, check_target, items_of
 from loadtests.traffic import Bodies
+from localrec.bench.users import read_user_ids
 
 LOCUSTFILE = Path(__file__).with_name("locustfile.py")
 DEMO_HOST, DEMO_USERS = "http://127.0.0.1:8080", Path("runs/demo/users.txt")

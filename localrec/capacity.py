@@ -16,6 +16,7 @@ import polars as pl
 from localrec.bench.capacity.run import SearchOptions, bodies, run
 from localrec.bench.capacity.steps import Bench, Level, StepOptions
 from localrec.bench.capacity.usage import Service, service_of
+from localrec.bench.users import read_user_ids
 from localrec.stack import running_stack
 from models.contract.bundle import PROFILES, verify_bundle
 from models.contract.errors import LocalRecError
@@ -127,9 +128,9 @@ def _running(
         raise LocalRecError(f"--host: expected an address like http://127.0.0.1:8080, got {host!r}")
     if users_file is None:
         raise LocalRecError("--users-file: --host needs one: a user id a line, the most active first")
-    user_ids = users_file.read_text().split("\n")
-    user_ids = [line.strip() for line in user_ids if line.strip()]
-    if not user_ids:
-        raise LocalRecError(f"--users-file: {users_file} has no user id")
+    try:
+        user_ids = read_user_ids(users_file)
+    except ValueError as exc:
+        raise LocalRecError(str(exc)) from exc
     service = Service(f"{host.rstrip('/')}/metrics", worker_metrics, redis_url)
     yield service, (parts.hostname, parts.port or 80), user_ids

@@ -16,7 +16,7 @@ COMMANDS: dict[str, Place] = {
     "data": ("localrec.offline:data", "train", "Read, filter and split a data set."),
     "train": ("localrec.offline:train", "train", "Train the global CF model or the language models."),
     "communities": ("localrec.offline:communities", "train", "Find overlapping communities of users."),
-    "bundle": ("localrec.offline:bundle", "train", "Build a bundle from a run, or verify one."),
+    "bundle": ("localrec.bundling:bundle", "", "Build a bundle from a run, or verify one."),
     "evaluate": ("localrec.evaluation:evaluate", "train", "Metrics on held-out items, with baselines: a table."),
     "tune": ("localrec.tuning:tune", "train", "Search for a baseline's best settings on validation data."),
     "study": ("localrec.studies:study", "train", "An experiment over several seeds: tables and pictures to commit."),

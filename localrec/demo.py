@@ -18,6 +18,7 @@ from localrec.bench.report import provenance
 from localrec.evaluation import evaluate_run
 from localrec.processes import free_port, get, post
 from localrec.prometheus import find_prometheus, running_prometheus
+from localrec.serving_stack import addresses
 from localrec.stack import CPU_DEADLINE_MS, Stack, WorkerKind, running_stack, worker_kinds
 from models.contract.bundle import Bundle, verify_bundle
 from models.contract.errors import LocalRecError
@@ -208,13 +209,9 @@ def _watched(stack: Stack, prometheus_port: int) -> AbstractContextManager[None]
 
 
 def _stay(stack: Stack, admin_port: int, prometheus_port: int | None) -> None:
-    workers = "".join(f"worker   http://127.0.0.1:{w.port}   {part} ({w.kind})\n" for part, w in stack.workers.items())
     click.echo(
         f"""
-console  http://127.0.0.1:{admin_port}/console
-gateway  http://127.0.0.1:{stack.gateway_port}   /recommend /events /items /users /openapi.json /readyz /metrics
-admin    http://127.0.0.1:{admin_port}   /admin/bundles /admin/workers /admin/experiments /admin/items
-{workers}redis    {stack.redis_url}
+{addresses(stack, admin_port)}
   curl -s localhost:{stack.gateway_port}/recommend -d '{{"user_id": "196", "n": 5, "explain": true}}'
   scripts/loadtest --host http://127.0.0.1:{stack.gateway_port}"""
     )

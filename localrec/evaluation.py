@@ -7,8 +7,8 @@ from typing import Any, get_args
 import click
 
 from localrec.bench.report import provenance
-from localrec.options import config_flags, given
-from localrec.run_directory import JSON, RUN, run_of
+from localrec.options import JSON, config_flags, given
+from localrec.run_directory import RUN, run_of
 from models.config import make
 from models.contract.bundle import Bundle, open_bundle
 from models.contract.specs import FurtherPart

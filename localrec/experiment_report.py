@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from localrec.bench.report import provenance
-from localrec.run_directory import JSON
+from localrec.options import JSON
 from models.evaluation.measure import as_json
 from models.online import picture, tables
 from models.online.metrics import METRICS

@@ -7,13 +7,13 @@ from typing import Any, get_args
 
 import click
 
-from localrec.options import config_flags, given
-from localrec.run_directory import BUNDLES, JSON, RUN, pipeline_of, run_of
+from localrec.options import JSON, config_flags, given
+from localrec.run_directory import BUNDLES, RUN, pipeline_of, run_of
 from models.cf.multvae import MultVAEConfig
 from models.communities import CommunityConfig
 from models.communities.page import render
 from models.communities.portrait import portrait_of
-from models.contract.bundle import community_adapter, open_bundle, verify_bundle
+from models.contract.bundle import community_adapter, open_bundle
 from models.data.prepare import DataConfig
 from models.evaluation.tables import section
 from models.llm.training_cost import costs_table, devices, training_report
@@ -207,26 +207,13 @@ def report(directory: Path, bundle_directory: Path | None, output: Path) -> None
     click.echo(f"page {output}")
 
 
-@click.group()
-def bundle() -> None:
-    """Build a bundle from a run, or verify one."""
-
-
-@bundle.command("build")
+@click.command("build")
 @RUN
 @BUNDLES
 @config_flags(ServingConfig)
 def build_bundle(directory: Path, bundles: Path | None, **flags: Any) -> None:
     """Choose fusion settings on validation data, and put the bundle together."""
     pipeline_of(directory, "serving", flags, bundles=bundles).run()
-
-
-@bundle.command()
-@click.argument("bundle_directory", type=click.Path(path_type=Path))
-def verify(bundle_directory: Path) -> None:
-    """Check every file of a bundle against its checksum."""
-    checked = verify_bundle(bundle_directory)
-    click.echo(f"{checked.id}: {len(checked.manifest.files)} files match their checksums")
 
 
 def executor(address: str | None, gpu_share: float) -> OpenExecutor | None:

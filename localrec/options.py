@@ -1,12 +1,14 @@
-"""One command-line flag per field of a configuration dataclass: the dataclass is the documentation."""
+"""What commands' flags have in common: one per field of a configuration dataclass, which is the documentation."""
 
 import dataclasses
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import click
 
 F = TypeVar("F", bound=Callable[..., Any])
+JSON = click.option("--json", "json_file", type=click.Path(path_type=Path), help="Also write the result to this file.")
 
 
 def config_flags(cls: type) -> Callable[[F], F]:

@@ -22,7 +22,6 @@ RUN = click.option(
 BUNDLES = click.option(
     "--bundles", type=click.Path(path_type=Path, file_okay=False), help="Where bundles go. Default: RUN/bundles."
 )
-JSON = click.option("--json", "json_file", type=click.Path(path_type=Path), help="Also write the result to this file.")
 
 
 def run_of(directory: Path) -> RunConfig:

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from localrec.stack import Stack, WorkerKind, running_stack
-from models.contract.bundle import Bundle, verify_bundle
+from models.contract.bundle import verify_bundle
 from models.contract.errors import ConfigError
 from models.stage import NEWEST
 
@@ -35,7 +35,7 @@ def serve_stack(
     click.echo(f"{bundle.id}: starting Redis, worker ({workers}) and gateway; logs are in {directory}")
     started = running_stack(bundle, directory, workers=workers, gateway_port=port, admin_port=admin_port, keep=True)
     with suppress(KeyboardInterrupt), started as stack:
-        click.echo(_addresses(stack, bundle, admin_port))
+        click.echo(f"{addresses(stack, admin_port)}\nserving {bundle.id}; Ctrl-C ends everything")
         signal.pause()
 
 
@@ -47,11 +47,15 @@ def newest_bundle(run: Path) -> Path:
     return run / "bundles" / str(json.loads(pointer.read_bytes())["bundle_id"])
 
 
-def _addresses(stack: Stack, bundle: Bundle, admin_port: int) -> str:
-    gateway = f"http://127.0.0.1:{stack.gateway_port}"
-    lines = [f"gateway  {gateway}   /recommend /events /items /users /openapi.json /readyz /metrics"]
+def addresses(stack: Stack, admin_port: int) -> str:
+    """Where everything of a service is, a line each. ``admin_port``: 0, there is none."""
+    lines = [f"gateway  {_at(stack.gateway_port)}   /recommend /events /items /users /openapi.json /readyz /metrics"]
     if admin_port:
-        lines.append(f"admin    http://127.0.0.1:{admin_port}   /admin/bundles /admin/workers /admin/experiments")
-    lines.append(f"redis    {stack.redis_url}")
-    lines.append(f"serving {bundle.id}; Ctrl-C ends everything")
-    return "\n".join(lines)
+        lines.append(f"console  {_at(admin_port)}/console")
+        lines.append(f"admin    {_at(admin_port)}   /admin/bundles /admin/workers /admin/experiments /admin/items")
+    lines += [f"worker   {_at(worker.port)}   {part} ({worker.kind})" for part, worker in stack.workers.items()]
+    return "\n".join([*lines, f"redis    {stack.redis_url}"])
+
+
+def _at(port: int) -> str:
+    return f"http://127.0.0.1:{port}"

@@ -49,17 +49,15 @@ class ReadReport:
             raise DataError(f"{self.file}: no rows")
         share = self.n_malformed / self.n_rows
         if share > max_malformed_share or self.n_malformed == self.n_rows:
-            raise DataError(f"{self.summary()}; allowed is a share of {max_malformed_share:g}")
+            raise DataError(self.summary(f"; allowed is a share of {max_malformed_share:g}"))
 
-    def summary(self) -> str:
-        """One line, then a line per reason and per sample where rows were malformed."""
+    def summary(self, verdict: str = "") -> str:
+        """One line, which ``verdict`` ends, then a line per reason and per sample where rows were malformed."""
         line = f"{self.file}: {self.n_rows:,} rows"
         if self.n_repeated:
             line += f", {self.n_repeated:,} repeated"
-        if not self.malformed:
-            return line
+        if self.malformed:
+            line += f", {self.n_malformed:,} malformed ({self.n_malformed / self.n_rows:.2%})"
         reasons = [f"\n  {count:,} × {reason}" for reason, count in sorted(self.malformed.items(), key=lambda r: -r[1])]
         samples = [f"\n  for example {sample}" for sample in self.samples]
-        return f"{line}, {self.n_malformed:,} malformed ({self.n_malformed / self.n_rows:.2%})" + "".join(
-            reasons + samples
-        )
+        return line + verdict + "".join(reasons + samples)

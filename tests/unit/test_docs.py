@@ -32,6 +32,14 @@ def test_every_command_exists_and_has_its_flags(page: Path):
     assert {command: fault for command, fault in faults.items() if fault} == {}
 
 
+@pytest.mark.parametrize("page", [DOCS / "operations.md", ROOT / "deploy/k8s/README.md"], ids=named)
+def test_what_makes_the_namespace_is_applied_first(page: Path):
+    commands = (command for block in blocks_of(page.read_text()) for command in commands_of(block.text))
+    applied = [command[command.index("-k") + 1] for command in commands if "-k" in command]
+    assert len(applied) > 3
+    assert applied[0].startswith("deploy/k8s/overlays/")
+
+
 @pytest.mark.parametrize("page", PAGES, ids=named)
 def test_every_link_leads_somewhere(page: Path):
     assert [link for link in _LINK.findall(page.read_text()) if not leads_somewhere(page, link)] == []

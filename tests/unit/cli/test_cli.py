@@ -38,16 +38,26 @@ def exit_code(arguments: list[str]) -> int:
         ["serve", "--help"],
         ["serve", "gateway", "--help"],
         ["bundles", "--help"],
+        ["bundle", "verify", "--help"],
         ["experiment", "--help"],
         ["--version"],
     ],
 )
 def test_who_serves_never_loads_the_offline_half(arguments: list[str]) -> None:
+    check_loads_none_of({"torch", "transformers", "peft", "polars", "scipy"}, arguments)
+
+
+@pytest.mark.parametrize("words", ["export events", "publish", "capacity", "experiment report"])
+def test_who_looks_at_what_was_recorded_loads_no_models(words: str) -> None:
+    check_loads_none_of({"torch", "transformers", "peft"}, [*words.split(), "--help"])
+
+
+def check_loads_none_of(libraries: set[str], arguments: list[str]) -> None:
     code = (
         "import sys, localrec.cli\n"
         f"try: localrec.cli.main({arguments!r})\n"
         "except SystemExit as end: assert not end.code, end.code\n"
-        "heavy = {'torch', 'transformers', 'peft', 'polars', 'scipy'} & sys.modules.keys()\n"
+        f"heavy = {libraries} & sys.modules.keys()\n"
         "assert not heavy, heavy"
     )
 

@@ -1,10 +1,9 @@
 import random
 from collections import Counter
-from pathlib import Path
 
 import pytest
 
-from loadtests.sampling import ZipfSampler, read_user_ids
+from loadtests.sampling import ZipfSampler
 
 USERS = ["a", "b", "c", "d"]
 
@@ -36,18 +35,3 @@ def test_a_seed_gives_the_same_users_again_and_another_seed_others() -> None:
 def test_sampler_refuses_unusable_values(users: list[str], exponent: float) -> None:
     with pytest.raises(ValueError, match="expected"):
         ZipfSampler(users, exponent)
-
-
-def test_users_file_keeps_order_and_skips_empty_lines(tmp_path: Path) -> None:
-    path = tmp_path / "users.txt"
-    path.write_text("9\n\n  zoë \n1\n", encoding="utf-8")
-    assert read_user_ids(path) == ["9", "zoë", "1"]
-
-
-@pytest.mark.parametrize("content", [None, b"", b"\n \n", b"\xff\xfe"])
-def test_unusable_users_file_is_named(tmp_path: Path, content: bytes | None) -> None:
-    path = tmp_path / "users.txt"
-    if content is not None:
-        path.write_bytes(content)
-    with pytest.raises(ValueError, match=r"users\.txt"):
-        read_user_ids(path)

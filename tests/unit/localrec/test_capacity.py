@@ -188,7 +188,7 @@ def test_bodies_are_drawn_by_zipfs_law():
         (["{tmp}", "--host", "http://127.0.0.1:1"], "a BUNDLE or --host"),
         (["--host", "https://x"], "expected an address"),
         (["--host", "http://127.0.0.1:1"], "--users-file"),
-        (["--host", "http://127.0.0.1:1", "--users-file", "{tmp}/none.txt"], "has no user id"),
+        (["--host", "http://127.0.0.1:1", "--users-file", "{tmp}/none.txt"], "expected one user id a line"),
     ],
 )
 def test_wrong_arguments_are_named(arguments: list[str], message: str, tmp_path: Path):
