@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Page
 
 MAX_BYTES = 200_000
-COLOURS = 128  # of a picture's palette: pages have few
+COLOURS = 256  # of a picture's palette
 MAX_HEIGHT = 1_800  # CSS pixels; what is below is cut off
 REQUESTS = 300
 REPORTED_USERS = 20_000
@@ -118,9 +118,9 @@ def picture_of(page: "Page", viewport: dict[str, int]) -> bytes:
 
 
 def write(picture: bytes, file: Path) -> None:
-    """Save a picture with a palette. Raises LocalRecError where it is too large for the repository."""
+    """Save a picture with a palette that has its rare colours. Raises LocalRecError where it is too large."""
     image = Image.open(io.BytesIO(picture)).convert("RGB")
-    image.quantize(COLOURS, dither=Image.Dither.NONE).save(file, optimize=True)
+    image.quantize(COLOURS, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(file, optimize=True)
     size = file.stat().st_size
     print(f"{file}: {image.width} × {image.height}, {size / 1e3:.0f} kB")
     if size > MAX_BYTES:
