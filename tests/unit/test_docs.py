@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from support.documents import Block, blocks_of, commands_of, fault_of, spans_of
 
-from localrec.api_reference import REFERENCE
+from localrec.api_reference import REFERENCE, reference
 from localrec.cli import cli
 from localrec.stack import ROOT
 
@@ -66,6 +66,12 @@ def test_every_name_of_the_guide_to_a_pipeline_is_in_the_file_beside_it():
 
 def test_the_api_reference_is_what_the_api_says():
     cli.main(["openapi", "--markdown", str(ROOT / REFERENCE), "--check"], standalone_mode=False)
+
+
+def test_two_models_of_one_name_are_refused():
+    ports = {port: {"paths": {}, "components": {"schemas": {"Item": {"type": port}}}} for port in ("string", "number")}
+    with pytest.raises(ValueError, match="model Item"):
+        reference(ports)
 
 
 def test_another_api_reference_is_refused(tmp_path: Path):

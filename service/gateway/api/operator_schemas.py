@@ -112,7 +112,7 @@ class TypicalItemBody(NamedItem):
     lift: float
 
 
-class CommunityBody(Body):
+class PortrayedCommunityBody(Body):
     """One community; ``members`` are the nearest to its anchor, in this order."""
 
     number: Community
@@ -138,7 +138,7 @@ class CommunitiesResponse(Body):
     n_users: int
     coverage: Share
     mean_memberships: float
-    communities: list[CommunityBody]
+    communities: list[PortrayedCommunityBody]
     overlap: list[list[Share]]
     map: MapBody
 
