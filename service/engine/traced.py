@@ -6,9 +6,7 @@ from starlette.responses import Response
 from service.engine.http import Handler
 from service.engine.timing import Timing, wanted
 from service.request_id import REQUEST_ID_HEADER
-from service.tracing import Stage, Tracing
-
-SERVER_ERROR = 500
+from service.tracing import Stage, Tracing, note_status
 
 
 def traced(path: str, handler: Handler, tracing: Tracing | None) -> Handler:
@@ -22,9 +20,8 @@ def traced(path: str, handler: Handler, tracing: Tracing | None) -> Handler:
         try:
             with tracing.request(f"POST {path}", request.headers) as span:
                 response = await handler(request)
-                span.note(status=response.status_code, request_id=request.headers.get(REQUEST_ID_HEADER, ""))
-                if response.status_code >= SERVER_ERROR:
-                    span.failed(f"status {response.status_code}")
+                span.note(request_id=request.headers.get(REQUEST_ID_HEADER, ""))
+                note_status(span, response.status_code)
                 tracing.stages(_stages(timing))
                 return response
         finally:

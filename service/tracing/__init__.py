@@ -6,6 +6,8 @@ from typing import NamedTuple, Protocol
 
 from models.contract.errors import MissingExtraError
 
+SERVER_ERROR = 500
+
 
 class Stage(NamedTuple):
     """A part of a request: from when to when, in seconds of ``time.perf_counter``."""
@@ -25,6 +27,13 @@ class Span(Protocol):
     def failed(self, why: str) -> None:
         """It did not end as it should have."""
         ...
+
+
+def note_status(span: Span, status: int) -> None:
+    """Say how a request was answered; one that the service failed did not end as it should have."""
+    span.note(status=status)
+    if status >= SERVER_ERROR:
+        span.failed(f"status {status}")
 
 
 class Tracing(Protocol):

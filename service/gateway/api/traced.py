@@ -4,10 +4,9 @@ from collections.abc import Callable
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.tracing import Span, Tracing
+from service.tracing import Span, Tracing, note_status
 
 TRACE_HEADERS = {b"traceparent": "traceparent", b"tracestate": "tracestate"}
-SERVER_ERROR = 500
 
 
 class Traced:
@@ -40,9 +39,7 @@ class Traced:
 def _noting(span: Span, send: Send) -> Send:
     async def noting(message: Message) -> None:
         if message["type"] == "http.response.start":
-            span.note(status=message["status"])
-            if message["status"] >= SERVER_ERROR:
-                span.failed(f"status {message['status']}")
+            note_status(span, message["status"])
         await send(message)
 
     return noting

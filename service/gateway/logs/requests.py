@@ -10,12 +10,11 @@ from service.gateway.privacy import hashed
 from service.gateway.respond import Served
 from service.gateway.telemetry import RequestLabels, Telemetry
 from service.gateway.types import Trace
-from service.tracing import Stage, Tracing
+from service.tracing import SERVER_ERROR, Stage, Tracing
 
 logger = logging.getLogger("service.gateway.requests")
 
 HEALTHY = frozenset({"ok", "not_found", "unknown_item", "unknown_user", "client_gone"})
-SERVER_ERROR = 500
 NO_TRACE = Trace()
 
 
