@@ -118,6 +118,11 @@ def link_file(source: str, target: str) -> None:
         shutil.copy2(source, target)
 
 
+def file_name(row: str) -> str:
+    """A file's or directory's name for a table row's name."""
+    return "".join(c for c in row.lower().replace(" ", "-") if c.isalnum() or c == "-")
+
+
 def digest(path: Path) -> str:
     """Digest of an input: of a finished stage's recorded outputs, whatever made them; of a file, its checksum.
 

@@ -193,7 +193,7 @@ class ULMRecPrompts:
             raise BundleError(f"{path}: {exc}") from exc
         prompts = cls(pieces, numbers, letters, answers, offsets, ids, n_words, codes, users, indices)
         if not prompts._fits_together():
-            raise BundleError(f"{path}: offsets, token ids, letters and indices do not fit together")
+            raise BundleError(f"{path}: offsets, token ids, letters, answers and indices do not fit together")
         return prompts
 
     def _fits_together(self) -> bool:
@@ -204,4 +204,5 @@ class ULMRecPrompts:
         indexed = self.indices.ndim == 2 and len(self.indices) == len(self.users)
         known = indexed and bool((self.indices >= 0).all() and (self.indices < self.codes).all())
         different = known and len(np.unique(self.indices, axis=0)) == len(self.indices)
-        return bool(spans and rising and within and different and len(self.answers) == len(self.letters) > 0)
+        own = len(np.unique(self.answers)) == len(self.answers) == len(self.letters) > 0
+        return bool(spans and rising and within and different and own)

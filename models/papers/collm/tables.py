@@ -8,6 +8,7 @@ from models.evaluation.measure import write_document
 from models.evaluation.metrics import SIGNIFICANT, Difference, Interval
 from models.evaluation.plots import bars, panels, save, style
 from models.evaluation.pointwise import METRICS
+from models.evaluation.tables import Table, page
 from models.papers.collm.cost import ScoringCost
 from models.papers.collm.study import SUBSETS, Measured
 
@@ -24,7 +25,7 @@ def write(rows: Sequence[Measured], costs: Mapping[str, ScoringCost], facts: Map
     Args:
         rows: in the tables' order.
         costs: of a prediction; empty: not measured.
-        facts: what it was measured with.
+        facts: what it was measured with, the ``command`` among it.
         out: path without suffix.
     """
     document = {"facts": dict(facts), "rows": list(rows), "costs": dict(costs)}
@@ -38,58 +39,65 @@ def write(rows: Sequence[Measured], costs: Mapping[str, ScoringCost], facts: Map
 
 def as_markdown(rows: Sequence[Measured], costs: Mapping[str, ScoringCost], facts: Mapping[str, str]) -> str:
     """All tables."""
-    parts = [
-        "\n".join(f"- {name}: {value}" for name, value in facts.items()),
-        "## Quality on the test pairs (Tables II to V)\n\n95 % intervals over users.\n\n" + _quality(rows),
-        "## Warm and cold (Figure 3)\n\n" + _scenarios(rows),
-        "## Paired differences\n\nBold: significant, p < 0.05.\n\n" + _differences(rows),
-        "## Seconds (Table VI)\n\nOf a row's own step. Rows may have shared the machine.\n\n" + _seconds(rows),
-    ]
-    if costs:
-        parts.append("## Cost of a prediction (Table VI)\n\nIn turns, on the same pairs.\n\n" + _costs(costs))
-    return "\n\n".join(parts) + "\n"
+    cost = [_costs(costs)] if costs else []
+    tables = [_quality(rows), _scenarios(rows), _differences(rows), _seconds(rows), *cost]
+    return page("CoLLM", "test pairs; intervals of 95 % over users", facts, tables)
 
 
-def _quality(rows: Sequence[Measured]) -> str:
-    heads = ["model", "seeds", *METRICS, "sd of AUC"]
-    lines = [[r.name, str(r.seeds), *(_interval(r.metrics["all"][m]) for m in METRICS), _spread(r)] for r in rows]
-    return _table(heads, lines)
+def _quality(rows: Sequence[Measured]) -> Table:
+    return Table(
+        "Quality on the test pairs (Tables II to V)",
+        ("model", "seeds", *METRICS, "sd of AUC"),
+        tuple((r.name, str(r.seeds), *(_interval(r.metrics["all"][m]) for m in METRICS), _spread(r)) for r in rows),
+    )
 
 
-def _scenarios(rows: Sequence[Measured]) -> str:
-    heads = ["model", *(f"{metric}, {subset}" for subset in SCENARIOS for metric in METRICS)]
-    return _table(heads, [[r.name, *(f"{r.metrics[s][m].mean:.4f}" for s in SCENARIOS for m in METRICS)] for r in rows])
+def _scenarios(rows: Sequence[Measured]) -> Table:
+    return Table(
+        "Warm and cold (Figure 3)",
+        ("model", *(f"{metric}, {subset}" for subset in SCENARIOS for metric in METRICS)),
+        tuple((r.name, *(f"{r.metrics[s][m].mean:.4f}" for s in SCENARIOS for m in METRICS)) for r in rows),
+    )
 
 
-def _differences(rows: Sequence[Measured]) -> str:
-    lines = [
-        [row.name, rival, *(_difference(found[metric]) for metric in METRICS)]
-        for row in rows
-        for rival, found in row.differences.items()
-        if found
-    ]
-    return _table(["model", "less", *METRICS], lines)
+def _differences(rows: Sequence[Measured]) -> Table:
+    return Table(
+        f"Paired differences; bold: p < {SIGNIFICANT}",
+        ("model", "less", *METRICS),
+        tuple(
+            (row.name, rival, *(_difference(found[metric]) for metric in METRICS))
+            for row in rows
+            for rival, found in row.differences.items()
+            if found
+        ),
+    )
 
 
-def _seconds(rows: Sequence[Measured]) -> str:
+def _seconds(rows: Sequence[Measured]) -> Table:
     timed = [(r.name, r.training_seconds, r.scoring_seconds) for r in rows]
-    lines = [[name, f"{t:.0f}", f"{s:.1f}"] for name, t, s in timed if t is not None and s is not None]
-    return _table(["model", "training", "scoring the test pairs"], lines)
+    return Table(
+        "Seconds of a row's own step (Table VI); rows may have shared the machine",
+        ("model", "training", "scoring the test pairs"),
+        tuple((name, f"{t:.0f}", f"{s:.1f}") for name, t, s in timed if t is not None and s is not None),
+    )
 
 
-def _costs(costs: Mapping[str, ScoringCost]) -> str:
+def _costs(costs: Mapping[str, ScoringCost]) -> Table:
     first = next(iter(costs.values()))
-    lines = [
-        [
-            name,
-            f"{c.tokens:.1f}",
-            f"{1000 * c.seconds:.2f}",
-            f"{c.tokens / first.tokens - 1:+.1%}",
-            f"{c.seconds / first.seconds - 1:+.1%}",
-        ]
-        for name, c in costs.items()
-    ]
-    return _table(["model", "tokens", "processor ms", "tokens, relative", "time, relative"], lines)
+    return Table(
+        "Cost of a prediction (Table VI), in turns, on the same pairs",
+        ("model", "tokens", "processor ms", "tokens, relative", "time, relative"),
+        tuple(
+            (
+                name,
+                f"{c.tokens:.1f}",
+                f"{1000 * c.seconds:.2f}",
+                f"{c.tokens / first.tokens - 1:+.1%}",
+                f"{c.seconds / first.seconds - 1:+.1%}",
+            )
+            for name, c in costs.items()
+        ),
+    )
 
 
 def _figure(rows: Sequence[Measured]) -> "Figure":
@@ -125,8 +133,3 @@ def _difference(difference: Difference) -> str:
 
 def _spread(row: Measured) -> str:
     return f"{row.spread:.4f}" if row.seeds > 1 else ""
-
-
-def _table(heads: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
-    rule = ["---"] * len(heads)
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in (heads, rule, *lines))

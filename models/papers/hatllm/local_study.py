@@ -33,10 +33,10 @@ from models.papers.hatllm.local import (
     try_fusions,
 )
 from models.papers.hatllm.model import HatModel
-from models.papers.hatllm.study_config import FURTHER, LOCAL_ROWS, HatStudyConfig, file_name, sampling_of
+from models.papers.hatllm.study_config import FURTHER, LOCAL_ROWS, HatStudyConfig, sampling_of
 from models.papers.hatllm.training import load_hatllm, scores_of
 from models.ranking.fusion_search import ServingConfig, in_words
-from models.stage import run_stage
+from models.stage import file_name, run_stage
 from models.training.device import training_device
 from models.types import Report, chunks_of
 

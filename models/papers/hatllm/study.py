@@ -42,13 +42,12 @@ from models.papers.hatllm.study_config import (
     STACKED,
     HatStudyConfig,
     RowSpec,
-    file_name,
     rows_of,
     sampling_of,
     slug,
 )
 from models.papers.hatllm.training import DESCRIPTION, Prepared, Trained, fit_hatllm, scores_of, text_vectors
-from models.stage import COST, run_stage
+from models.stage import COST, file_name, run_stage
 from models.training.device import training_device
 from models.types import Report, Score, by_history
 

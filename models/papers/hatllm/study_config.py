@@ -111,11 +111,6 @@ def slug(config: HatLLMConfig) -> str:
     return f"intra{config.intra_layers}-cross{config.cross_layers}{pre}{order}"
 
 
-def file_name(row: str) -> str:
-    """A file's or directory's name for a row's name."""
-    return "".join(c for c in row.lower().replace(" ", "-") if c.isalnum() or c == "-")
-
-
 def unmasked(config: HatLLMConfig) -> HatLLMConfig:
     """The same model without masks."""
     return replace(config, intra_layers=0, cross_layers=0, cross_mask="cross", order=ORDER)

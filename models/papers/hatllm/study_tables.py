@@ -9,7 +9,16 @@ import numpy as np
 from models.evaluation.measure import write_document
 from models.evaluation.metrics import SIGNIFICANT
 from models.evaluation.plots import ablation_figure, bars, draw, panels, save, style
-from models.evaluation.tables import Table, fusions_table, gains_table, mean_and_half, metrics_table, page, seeds_table
+from models.evaluation.tables import (
+    Table,
+    fusions_table,
+    gain_cell,
+    gains_table,
+    mean_and_half,
+    metrics_table,
+    page,
+    seeds_table,
+)
 from models.papers.hatllm.study_config import HATLLM, UNMASKED
 from models.papers.hatllm.study_report import Gain, Point, StudyReport, Whole
 
@@ -84,10 +93,8 @@ def mean_gain_table(gains: Mapping[str, Gain]) -> Table:
 def _gain_cells(row: Whole) -> tuple[str, str]:
     if row.gain is None:
         return "", ""
-    mean, p = row.gain.interval.mean, row.gain.p_value
-    value = f"{mean:+.4f}"
-    shown = f"**{value}**" if p < SIGNIFICANT else value
-    return f"{shown}, p {p:.3g}", f"{100 * mean / (row.ndcg.mean - mean):+.1f} %"
+    gain = row.gain.interval.mean
+    return gain_cell(row.gain), f"{gain / (row.ndcg.mean - gain):+.1%}"
 
 
 def _sweep_figure(report: StudyReport) -> "Figure":

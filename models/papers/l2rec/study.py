@@ -33,7 +33,6 @@ from models.llm.backbone import layer_count, load_backbone
 from models.llm.items import fit_whitening, item_states, item_text, sentence_states
 from models.llm.source import local_files
 from models.llm.training import forget
-from models.papers.hatllm.study_config import file_name
 from models.papers.l2rec.config import check_layers, depth_of
 from models.papers.l2rec.data import L2RecData
 from models.papers.l2rec.limited import with_share
@@ -48,7 +47,7 @@ from models.papers.l2rec.study_config import (
     rows_of,
 )
 from models.papers.l2rec.study_models import Facts, trained_model, unadapted_model
-from models.stage import COST, run_stage
+from models.stage import COST, file_name, run_stage
 from models.types import Examples, Report, Score, by_history
 
 VERSION = 1  # raise when a row computes something else from the same inputs

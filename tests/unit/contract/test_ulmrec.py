@@ -95,6 +95,7 @@ def test_prompts_come_back_from_their_file(tmp_path: Path) -> None:
         {"offsets": np.asarray([0, 3, 2, 4])},
         {"ids": tokens(1, 2, 3, 50)},  # a code in a title
         {"answers": tokens(41, 42)},
+        {"answers": tokens(41, 42, 41)},
         {"letter/000": tokens(-1)},
         {"indices": np.asarray([[8, 0], [1, 2]], np.int32)},
         {"indices": np.asarray([[7, 0]], np.int32)},

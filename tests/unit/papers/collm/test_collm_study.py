@@ -84,7 +84,7 @@ def test_rows_of_other_settings_or_data_are_left_out(files: Path, said: str, tmp
 def test_a_metric_without_a_value_is_null_in_the_document(tmp_path: Path) -> None:
     none = dict.fromkeys(METRICS, Interval(math.nan, math.nan, math.nan))
     row = Measured("TALLRec", 1, dict.fromkeys(SUBSETS, none), 0.0, {}, 1.0, 1.0)
-    write([row], {}, {}, tmp_path / "out")
+    write([row], {}, {"command": "localrec"}, tmp_path / "out")
     metrics = json.loads((tmp_path / "out.json").read_text())["rows"][0]["metrics"]
     assert metrics["cold"]["AUC"] == {"mean": None, "low": None, "high": None}
 
