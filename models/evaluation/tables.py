@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from statistics import stdev
 
-from models.evaluation.measure import METRICS, Evaluation, Row
+from models.evaluation.measure import METRICS, Evaluation
 from models.evaluation.metrics import SIGNIFICANT, Difference, Interval
 
 SUMMARY = ("HR@1", "HR@5", "NDCG@5", "HR@10", "NDCG@10", "MRR@10")  # the columns of the terminal, where measured
@@ -117,11 +117,16 @@ def seeds_table(evaluation: Evaluation) -> Table:
 def gains_table(evaluation: Evaluation) -> Table:
     """Paired differences to the baseline, with p-values; significant ones are bold."""
     names = [f"{metric}@{evaluation.cutoff}" for metric in ("HR", "NDCG", "MRR")]
+    main = f"NDCG@{evaluation.cutoff}"
     return Table(
         f"Gain over {evaluation.against}, paired; bold: p < {SIGNIFICANT}",
-        ("model", *names, f"NDCG@{evaluation.cutoff}, relative"),
+        ("model", *names, f"{main}, relative"),
         tuple(
-            (row.name, *(gain_cell(row.gains[name]) for name in names), _relative(row, evaluation))
+            (
+                row.name,
+                *(gain_cell(row.gains[name]) for name in names),
+                relative_cell(row.metrics[main], row.gains[main]),
+            )
             for row in evaluation.rows
             if row.gains
         ),
@@ -186,10 +191,10 @@ def gain_cell(difference: Difference) -> str:
     return f"{f'**{value}**' if difference.p_value < SIGNIFICANT else value}, p {_p(difference)}"
 
 
-def _relative(row: Row, evaluation: Evaluation) -> str:
-    metric = f"NDCG@{evaluation.cutoff}"
-    gain = row.gains[metric].interval.mean
-    baseline = row.metrics[metric].mean - gain
+def relative_cell(value: Interval, difference: Difference) -> str:
+    """A cell: a paired difference as a share of the baseline that ``value`` is compared with; –: that is nothing."""
+    gain = difference.interval.mean
+    baseline = value.mean - gain
     return f"{gain / baseline:+.1%}" if baseline > 0 else "–"
 
 

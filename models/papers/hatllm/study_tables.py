@@ -17,6 +17,7 @@ from models.evaluation.tables import (
     mean_and_half,
     metrics_table,
     page,
+    relative_cell,
     seeds_table,
 )
 from models.papers.hatllm.study_config import HATLLM, UNMASKED
@@ -93,8 +94,7 @@ def mean_gain_table(gains: Mapping[str, Gain]) -> Table:
 def _gain_cells(row: Whole) -> tuple[str, str]:
     if row.gain is None:
         return "", ""
-    gain = row.gain.interval.mean
-    return gain_cell(row.gain), f"{gain / (row.ndcg.mean - gain):+.1%}"
+    return gain_cell(row.gain), relative_cell(row.ndcg, row.gain)
 
 
 def _sweep_figure(report: StudyReport) -> "Figure":
