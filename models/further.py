@@ -27,9 +27,9 @@ from models.papers.hatllm.data import WindowedData
 from models.papers.hatllm.export import export_part as export_hatllm
 from models.papers.hatllm.training import train_hatllm
 from models.papers.l2rec.config import L2RecConfig
-from models.papers.l2rec.config import check_layers as check_l2rec
 from models.papers.l2rec.data import L2RecData
 from models.papers.l2rec.export import export_part as export_l2rec
+from models.papers.l2rec.training import check_settings as check_l2rec
 from models.papers.l2rec.training import train_l2rec
 from models.papers.ulmrec.config import ULMRecConfig
 from models.papers.ulmrec.config import check_models as check_ulmrec_models

@@ -44,6 +44,7 @@ from models.papers.l2rec.study_config import (
     UNISREC,
     L2StudyConfig,
     RowSpec,
+    from_scratch,
     rows_of,
 )
 from models.papers.l2rec.study_models import Facts, trained_model, unadapted_model
@@ -238,7 +239,7 @@ class L2Study:
             UNISREC: self.config.unisrec,
             LEARN: self.config.learn,
         }
-        return of_baseline[row.model] if row.model in of_baseline else replace(self.config.l2rec, seed=0)
+        return of_baseline[row.model] if row.model in of_baseline else replace(from_scratch(self.config.l2rec), seed=0)
 
     def _directory(self, row: RowSpec, seed: int) -> Path:
         share = "" if row.share == 1 else f"-{row.share:.4g}"

@@ -64,3 +64,11 @@ def test_layers_that_the_backbone_lacks_are_refused_before_any_work(pipeline: Pi
     with pytest.raises(ConfigError, match=r"l2rec\.layers: 99 is out of range"):
         Pipeline(pipeline.directory, deep, lines.append).further("l2rec")
     assert lines == []
+
+
+def test_a_first_phase_that_is_not_there_is_refused_before_any_work(pipeline: Pipeline, lines: list[str]) -> None:
+    assert pipeline.config.l2rec is not None
+    begun = replace(pipeline.config, l2rec=replace(pipeline.config.l2rec, initial="elsewhere"))
+    with pytest.raises(ConfigError, match=r"l2rec\.initial: elsewhere: no L2Rec that is trained"):
+        Pipeline(pipeline.directory, begun, lines.append).further("l2rec")
+    assert lines == []

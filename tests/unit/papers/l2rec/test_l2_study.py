@@ -13,7 +13,7 @@ from localrec.reproducing.l2rec import l2rec
 from models.contract.errors import ConfigError
 from models.data import prepare
 from models.papers.l2rec.study import L2Study
-from models.papers.l2rec.study_config import BASELINES, L2REC, SINGLE, load_study
+from models.papers.l2rec.study_config import BASELINES, L2REC, PRETRAINED, SINGLE, load_study
 from models.papers.l2rec.study_report import measure_study
 
 ROOT = Path(__file__).parents[4]
@@ -204,13 +204,38 @@ def test_layers_that_the_backbone_lacks_are_refused_before_anything_is_trained(
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.usefixtures("measured")
+def test_a_first_phase_that_is_not_there_is_refused_where_a_row_begins_with_it(config_file: Path) -> None:
+    directory = config_file.parent / "run"
+    before = sorted(directory.rglob("*"))
+    said: list[str] = []
+    config = load_study(config_file)
+    begun = replace(config, l2rec=replace(config.l2rec, initial=str(directory / "elsewhere")))
+    with pytest.raises(ConfigError, match=r"l2rec\.initial: .*elsewhere: no L2Rec that is trained"):
+        measure_study(L2Study(directory, begun, said.append), [0], [], {})
+    measure_study(L2Study(directory, begun, said.append), [0], [L2REC, "ablation"], {})
+    assert said == []
+    assert sorted(directory.rglob("*")) == before
+
+
+def test_a_pre_trained_row_begins_with_a_row_of_another_study(config_file: Path, tmp_path: Path) -> None:
+    config = load_study(config_file)
+    first = L2Study(tmp_path / "first", config, print)
+    row = next(row for row in first.rows if row.name == L2REC)
+    first.ranked(row, 0)
+    initial = str(tmp_path / "first" / "rows" / "l2rec" / "seed-0")
+    second = L2Study(tmp_path / "second", replace(config, l2rec=replace(config.l2rec, initial=initial)), print)
+    found = measure_study(second, [0], [PRETRAINED], {})
+    assert found.trained[PRETRAINED].facts.initial == initial
+
+
 def test_an_unknown_row_is_refused(config_file: Path) -> None:
     result = reproduce(config_file, "--only", "L2Rek")
     assert result.exit_code == 2
     assert "'L2Rek'; expected of main, ablation, limited, MultVAE" in result.output
 
 
-@pytest.mark.parametrize("settings", ["scientific-l2rec", "scientific-l2rec-cpu", "beauty-l2rec"])
+@pytest.mark.parametrize("settings", ["scientific-l2rec", "scientific-l2rec-cpu", "beauty-l2rec", "beauty-l2rec-cpu"])
 def test_the_settings_read_the_data_sets_of_the_papers(
     settings: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
