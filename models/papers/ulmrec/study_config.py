@@ -14,9 +14,9 @@ from models.papers.ulmrec.retriever import LISTED, RETRIEVERS, RetrieverConfig
 
 LLAMAREC, ULMREC = "LlamaRec", "ULMRec"
 LLAMAREC_VOTED, ULMREC_VOTED = "LlamaRec + retriever", "ULMRec + retriever"
-INDEX_ONLY, OTHERS_INDEX, CHANCE = "ULMRec-uid", "ULMRec-uid, another user's index", "chance"
-ALIGNED, PUBLISHED = "P-ID w/ align", "P-ID w/ align, published index"
-SUMMARIES, TITLES = "P-ID w/ align, summaries", "P-ID w/ align, titles alone"  # where the others have not the same
+INDEX_ONLY, OTHERS_INDEX, CHANCE = "ULMRec-uid", "ULMRec-uid (another user's index)", "chance"
+ALIGNED, PUBLISHED = "P-ID w/ align", "P-ID w/ align (published index)"
+SUMMARIES, TITLES = "P-ID w/ align (summaries)", "P-ID w/ align (titles alone)"  # where the others have not the same
 ABLATIONS: dict[str, Task] = {
     "w/o pref": "index-preference",
     "w/o intention": "intent",

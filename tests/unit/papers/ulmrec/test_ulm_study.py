@@ -286,5 +286,6 @@ def test_settings_that_come_with_the_project_have_all_rows(name: str) -> None:
     config = load_study(ROOT / "deploy" / f"{name}.toml")
     rows = rows_of(config, frozenset(("rating",)))
     assert {PUBLISHED, SUMMARIES, ULMREC} <= {row.name for row in rows}
+    assert not any("," in row.name for row in rows)  # commas stand between the names of --only
     assert config.ulmrec.user_texts == ""  # summaries may tell of what is to be predicted
     assert all(len(row.model.task_weights) == len(TASKS) for row in rows if row.model is not None)
