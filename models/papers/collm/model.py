@@ -122,8 +122,10 @@ class CoLLM(nn.Module):
         first_item = self._n_words + self._n_users
         is_item = tokens >= first_item
         is_user = (tokens >= self._n_words) & ~is_item
-        with_users = torch.where(is_user[..., None], users[:, None].to(words.dtype), words)
-        return torch.where(is_item[..., None], items[:, None].to(words.dtype), with_users)
+        for is_feature, vectors in ((is_user, users), (is_item, items)):
+            rows, places = is_feature.nonzero(as_tuple=True)
+            words[rows, places] = vectors[rows].to(words.dtype)
+        return words
 
     def train(self, mode: bool = True) -> "CoLLM":
         """See the class."""
