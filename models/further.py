@@ -27,10 +27,10 @@ from models.papers.hatllm.data import WindowedData
 from models.papers.hatllm.export import export_part as export_hatllm
 from models.papers.hatllm.training import train_hatllm
 from models.papers.l2rec.config import L2RecConfig
+from models.papers.l2rec.config import check_layers as check_l2rec_layers
 from models.papers.l2rec.data import L2RecData
 from models.papers.l2rec.export import export_part as export_l2rec
-from models.papers.l2rec.training import check_settings as check_l2rec
-from models.papers.l2rec.training import train_l2rec
+from models.papers.l2rec.training import check_initial, train_l2rec
 from models.papers.ulmrec.config import ULMRecConfig
 from models.papers.ulmrec.config import check_models as check_ulmrec_models
 from models.papers.ulmrec.export import check_served as check_ulmrec_served
@@ -115,6 +115,11 @@ def _train_ulmrec(config: ULMRecConfig, results: Results, directory: Path, repor
     train_ulmrec(config, results.dataset(), results.cf_model(), directory, report)
 
 
+def _check_l2rec(config: L2RecConfig) -> None:
+    check_l2rec_layers(config)
+    check_initial(config)
+
+
 def _train_l2rec(config: L2RecConfig, results: Results, directory: Path, report: Report) -> None:
     train_l2rec(config, L2RecData(results.dataset(), results.cf_model()), directory, report)
 
@@ -135,7 +140,7 @@ MODELS: Mapping[FurtherPart, FurtherModel] = MappingProxyType(
             ("data", "cf"),
         ),
         "l2rec": FurtherModel(
-            1, check_l2rec, _train_l2rec, export_l2rec, L2RecSpec, ("backbone", "initial"), ("data", "cf")
+            1, _check_l2rec, _train_l2rec, export_l2rec, L2RecSpec, ("backbone", "initial"), ("data", "cf")
         ),
     }
 )

@@ -25,7 +25,7 @@ from models.papers.l2rec.limited import drawn_users
 from models.papers.l2rec.study import L2Study
 from models.papers.l2rec.study_config import BASELINES, L2REC, LIMITED, SINGLE, RowSpec
 from models.papers.l2rec.study_models import Facts
-from models.papers.l2rec.training import check_settings
+from models.papers.l2rec.training import check_initial
 
 CUTOFFS = (5, 10)
 MAIN_METRIC = "NDCG@10"
@@ -85,7 +85,7 @@ def measure_study(
     chosen = [row for row in study.rows if not wanted or row.name in wanted or row.group in wanted]
     for row in chosen:
         if row.config is not None:
-            check_settings(row.config)
+            check_initial(row.config)
     held_out = HeldOut(study.test, training_counts(study.dataset))
     of_group = {name: [row for row in chosen if row.group == name] for name in ("main", "ablation", "limited")}
     main = ranked_rows(study.ranked, of_group["main"], seeds)

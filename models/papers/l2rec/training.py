@@ -30,7 +30,7 @@ from models.llm.training import FitConfig, FitState, fit, forget
 from models.networks.l2rec import L2RecNetwork
 from models.networks.l2rec_files import load_experts, read_experts_config, save_experts
 from models.papers.hatllm.prompts import check_context, instructed_titles
-from models.papers.l2rec.config import L2RecConfig, check_layers, depth_of
+from models.papers.l2rec.config import L2RecConfig, depth_of
 from models.papers.l2rec.data import L2RecData
 from models.papers.l2rec.scoring import L2RecScorer, Reader
 from models.papers.l2rec.task import L2RecTask
@@ -151,13 +151,8 @@ def read_description(directory: Path) -> Trained:
         raise BundleError(f"{directory}: no L2Rec that is trained: {exc}") from exc
 
 
-def check_settings(config: L2RecConfig) -> None:
-    """Check that there is what a training reads: the backbone's layers, and the earlier training it begins with.
-
-    Raises:
-        ConfigError: there is not.
-    """
-    check_layers(config)
+def check_initial(config: L2RecConfig) -> None:
+    """Check that the earlier training that one begins with is there. Raises ConfigError where it is not."""
     if config.initial:
         try:
             read_description(Path(config.initial))
